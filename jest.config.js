@@ -1,0 +1,55 @@
+/**
+ * @file One jest project per test folder; what each folder may touch is its own contract.
+ *
+ * Sources are compiled to CommonJS by swc, so `jest.mock`-free tests start fast; types are checked by
+ * `tsc -b`, never here. Suites that spawn real processes use the built `dist` and run one at a time.
+ */
+const compiler = {
+  '^.+\\.tsx?$': [
+    '@swc/jest',
+    {
+      jsc: {
+        target: 'es2022',
+        parser: { syntax: 'typescript', tsx: false },
+        transform: { react: { runtime: 'automatic' } },
+      },
+      module: { type: 'commonjs' },
+      sourceMaps: 'inline',
+    },
+  ],
+};
+
+const moduleNameMapper = {
+  '^@ravenlab/protocol$': '<rootDir>/protocol/src/index.ts',
+  '^ravenlab$': '<rootDir>/kernel/src/api/index.ts',
+  // Sources import './x.js' as NodeNext demands; the file on disk is './x.ts'.
+  '^(\\.{1,2}/.*)\\.js$': '$1',
+};
+
+/** Folders under test/; every `*.test.ts` inside belongs to the project of that name. */
+const LOGIC = ['unit', 'property', 'scenario', 'sim', 'conformance'];
+const PROCESSES = ['integration', 'browser'];
+
+const project = (name, extra = {}) => ({
+  displayName: name,
+  rootDir: import.meta.dirname,
+  roots: ['<rootDir>/test'],
+  testMatch: [`<rootDir>/test/${name}/**/*.test.ts`],
+  testEnvironment: 'node',
+  transform: compiler,
+  moduleNameMapper,
+  modulePathIgnorePatterns: [
+    '<rootDir>/.cache',
+    '<rootDir>/.venv',
+    '<rootDir>/extension/labextension',
+  ],
+  cacheDirectory: '<rootDir>/.cache/jest',
+  ...extra,
+});
+
+export default {
+  projects: [
+    ...LOGIC.map((name) => project(name)),
+    ...PROCESSES.map((name) => project(name, { testTimeout: 120_000 })),
+  ],
+};

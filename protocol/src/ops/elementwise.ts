@@ -5,6 +5,7 @@ import {
   at,
   binary,
   fail,
+  NONE,
   noFlops,
   outputSize,
   requireDType,
@@ -68,9 +69,9 @@ const cast: OpRow<{ readonly dtype: 'dtype' }> = {
   flops: noFlops,
 };
 
-const where: OpRow<Readonly<Record<never, never>>> = {
+const where: OpRow<typeof NONE> = {
   arity: 3,
-  params: {},
+  params: NONE,
   infer(inputs) {
     const condition = at(inputs, 0);
     const a = at(inputs, 1);

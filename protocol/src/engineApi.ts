@@ -1,0 +1,156 @@
+/** @file What the kernel asks of the engine: states, data, executions, commands. Plain data; no transport. */
+import type { TensorData } from './dtype.js';
+import type { DataId, ProgramHash, RunId, StateId, StateVersion } from './ids.js';
+import type { TensorType } from './shape.js';
+
+/** Where a program input comes from. Inputs with a `shardAxis` are cut into micro-shards along it. */
+export type PlanInput =
+  | { readonly kind: 'state'; readonly stateId: StateId; readonly version: StateVersion }
+  /** Rows (axis 0) of a data tensor, in the order of `indices`; sharded: each micro-shard takes its part of the list. */
+  | {
+      readonly kind: 'rows';
+      readonly dataId: DataId;
+      readonly indices: Int32Array;
+      readonly sharded: boolean;
+    }
+  /** A whole data tensor. */
+  | { readonly kind: 'data'; readonly dataId: DataId }
+  /** A value that travels with the execution; `shardAxis` -1 means every micro-shard gets all of it. */
+  | {
+      readonly kind: 'inline';
+      readonly type: TensorType;
+      readonly data: TensorData;
+      readonly shardAxis: number;
+    }
+  /** int32[4] RNG key (seed low, seed high, step, micro-shard index). */
+  | { readonly kind: 'key'; readonly seedLow: number; readonly seedHigh: number; readonly step: number };
+
+/**
+ * How the micro-shards' results become one result. `sum`: fixed binary tree over the shard index; `concat`: along `axis` in shard order;
+ * `first`: every shard computes the same value, the first shard's is taken.
+ */
+export interface PlanOutput {
+  readonly combine: 'sum' | 'concat' | 'first';
+  readonly axis: number;
+  /** Whole (combined) type. */
+  readonly type: TensorType;
+  /** Return the combined value in the reply. */
+  readonly deliver: boolean;
+}
+
+/** One fixed piece of the batch: rows `offset … offset + size` run by `programs[program]`. */
+export interface MicroShard {
+  readonly program: number;
+  readonly offset: number;
+  readonly size: number;
+}
+
+/** Update rules that the engine applies to states; m, v and momentum slots live in the engine. */
+export type UpdateRule =
+  | {
+      readonly name: 'sgd';
+      readonly learningRate: number;
+      readonly momentum: number;
+      readonly dampening: number;
+      readonly nesterov: boolean;
+      readonly weightDecay: number;
+    }
+  | {
+      /** `adam` adds weight decay to the gradient, `adamw` decays the weight itself (decoupled). */
+      readonly name: 'adam' | 'adamw';
+      readonly learningRate: number;
+      readonly beta1: number;
+      readonly beta2: number;
+      readonly epsilon: number;
+      readonly weightDecay: number;
+    }
+  /** state ← (1 - momentum) · state + momentum · value: running statistics. */
+  | { readonly name: 'ema'; readonly momentum: number }
+  /** state ← value. */
+  | { readonly name: 'assign' };
+
+export interface StateUpdate {
+  readonly stateId: StateId;
+  /** Index of the output that holds the gradient or the value. */
+  readonly output: number;
+  readonly rule: UpdateRule;
+  /** Optimizer instance the slots belong to; 0 for rules without slots. */
+  readonly optimizerId: number;
+}
+
+/** Gradient clipping over the updates of one optimizer, before its rule: by global L2 norm or by value. */
+export interface GradientClip {
+  readonly optimizerId: number;
+  readonly kind: 'norm' | 'value';
+  readonly max: number;
+}
+
+/** What the panel and the ledger know of an execution that is a training step. */
+export interface StepInfo {
+  readonly runId: RunId;
+  /** Optimizer steps done before this one. */
+  readonly step: number;
+  readonly steps: number | null;
+  readonly epoch: number;
+  readonly epochs: number | null;
+  readonly samples: number;
+  /** Index of the scalar output that is the loss, -1 if none. */
+  readonly lossOutput: number;
+}
+
+export interface ExecutionPlan {
+  readonly programs: readonly ProgramHash[];
+  /** In input order of every program of the plan. */
+  readonly inputs: readonly PlanInput[];
+  readonly outputs: readonly PlanOutput[];
+  readonly shards: readonly MicroShard[];
+  /** Empty for a pure evaluation. Non-empty: the execution makes version + 1. */
+  readonly updates: readonly StateUpdate[];
+  readonly clips: readonly GradientClip[];
+  readonly step: StepInfo | null;
+}
+
+/** Every request carries the epoch of the cell that made it; the engine client refuses those of a stopped cell. */
+export type EngineRequest =
+  | { readonly kind: 'defineProgram'; readonly hash: ProgramHash; readonly bytes: Uint8Array }
+  | {
+      readonly kind: 'createState';
+      readonly stateId: StateId;
+      readonly type: TensorType;
+      readonly data: TensorData;
+    }
+  | { readonly kind: 'readStates'; readonly stateIds: readonly StateId[]; readonly version: StateVersion }
+  | { readonly kind: 'dropStates'; readonly stateIds: readonly StateId[] }
+  /** `data` may view a SharedArrayBuffer. The engine keeps it until dropped and cuts it into row blocks. */
+  | {
+      readonly kind: 'createData';
+      readonly dataId: DataId;
+      readonly type: TensorType;
+      readonly data: TensorData;
+    }
+  | { readonly kind: 'dropData'; readonly dataIds: readonly DataId[] }
+  | { readonly kind: 'readSlots'; readonly optimizerId: number; readonly stateIds: readonly StateId[] }
+  | {
+      readonly kind: 'writeSlots';
+      readonly optimizerId: number;
+      readonly stateId: StateId;
+      readonly slots: readonly Float32Array[];
+    }
+  | { readonly kind: 'execute'; readonly plan: ExecutionPlan }
+  /** Same operations as the panel's commands: 'status', 'scale', 'invite', 'drain', 'stopRun', 'endRun', … */
+  | { readonly kind: 'command'; readonly op: string; readonly args: Readonly<Record<string, unknown>> };
+
+export type EngineReply =
+  | { readonly kind: 'ok' }
+  | { readonly kind: 'states'; readonly values: readonly TensorData[]; readonly version: StateVersion }
+  | { readonly kind: 'slots'; readonly values: readonly (readonly Float32Array[])[] }
+  | {
+      readonly kind: 'executed';
+      /** One entry an output; null where `deliver` is false. */
+      readonly outputs: readonly (TensorData | null)[];
+      /** States' version after the execution. */
+      readonly version: StateVersion;
+      readonly units: number;
+      readonly workers: number;
+    }
+  | { readonly kind: 'result'; readonly value: unknown };

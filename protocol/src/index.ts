@@ -1,0 +1,11 @@
+/** @file The public surface of the protocol package. */
+export * from './dtype.js';
+export * from './errors.js';
+export * from './ids.js';
+export * from './shape.js';
+export * from './limits.js';
+export * from './ops/table.js';
+export type { FieldKind, FieldSchema, FieldTypes, ParamsOf } from './ops/row.js';
+export * from './ops/window.js';
+export * from './program.js';
+export * from './engineApi.js';

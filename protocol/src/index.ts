@@ -9,3 +9,4 @@ export type { FieldKind, FieldSchema, FieldTypes, ParamsOf } from './ops/row.js'
 export * from './ops/window.js';
 export * from './program.js';
 export * from './engineApi.js';
+export * from './panel.js';

@@ -1,20 +1,24 @@
 /** @file The loss curve of a whole run in bounded memory: neighbours merge pairwise when it is full. Not a metrics store. */
-import { PANEL_LIMITS } from './limits.js';
+import { PANEL_LIMITS } from '../limits.js';
 import type { LossPoint, LossSeries } from './state.js';
 
 /** Halves the resolution: points 2i and 2i+1 become their mean. */
 function halve(series: LossSeries): LossSeries {
   const { points, stride, lastCount } = series;
   const merged: LossPoint[] = [];
-  for (let i = 0; i + 1 < points.length; i += 2) {
-    const [step, left] = points[i] as LossPoint;
-    const [, right] = points[i + 1] as LossPoint;
-    const rightWeight = i + 2 === points.length ? lastCount : stride;
-    merged.push([step, (left * stride + right * rightWeight) / (stride + rightWeight)]);
-  }
-  const isOdd = points.length % 2 === 1;
-  if (isOdd) merged.push(points[points.length - 1] as LossPoint);
-  return { stride: stride * 2, lastCount: isOdd ? lastCount : stride + lastCount, points: merged };
+  let left: LossPoint | undefined;
+  points.forEach((point, index) => {
+    if (left === undefined) {
+      left = point;
+      return;
+    }
+    const weight = index === points.length - 1 ? lastCount : stride;
+    merged.push([left[0], (left[1] * stride + point[1] * weight) / (stride + weight)]);
+    left = undefined;
+  });
+  if (left !== undefined) merged.push(left);
+  const mergedCount = left === undefined ? stride + lastCount : lastCount;
+  return { stride: stride * 2, lastCount: mergedCount, points: merged };
 }
 
 /** Adds the loss of one step; a loss that is not finite is left out, as a curve cannot show it. */

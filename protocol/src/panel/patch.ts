@@ -1,5 +1,5 @@
 /** @file Difference of two panel states and its application; pure, no sequence numbers, no validation of hostile input. RFC 2 §4. */
-import { PANEL_LIMITS as LIMITS } from './limits.js';
+import { PANEL_LIMITS as LIMITS } from '../limits.js';
 import type { Fields, Reader } from './read.js';
 import { count, fieldNames, id, list, objectOf, partial, record, reject } from './read.js';
 import type {
@@ -48,7 +48,10 @@ export interface PanelPatch {
   readonly cluster?: Partial<ClusterSummary>;
   readonly contributors?: RowsPatch<Contributor>;
   readonly job?: JobPatch;
-  readonly payments?: { readonly change: Partial<PaymentScalars>; readonly payees?: RowsPatch<Payee> };
+  readonly payments?: {
+    readonly change: Partial<PaymentScalars>;
+    readonly payees?: RowsPatch<Payee>;
+  };
   readonly alerts?: readonly Alert[];
 }
 
@@ -93,7 +96,7 @@ function diffRows<T extends Row>(
 }
 
 function samePoint(a: LossPoint | undefined, b: LossPoint | undefined): boolean {
-  return a !== undefined && b !== undefined && a[0] === b[0] && Object.is(a[1], b[1]);
+  return a !== undefined && a[0] === b?.[0] && a[1] === b[1];
 }
 
 function diffLoss(before: LossSeries, after: LossSeries): LossPatch | undefined {
@@ -111,7 +114,7 @@ function diffLoss(before: LossSeries, after: LossSeries): LossPatch | undefined 
 
 function diffJob(before: JobSummary | null, after: JobSummary | null): JobPatch | undefined {
   if (before === after) return undefined;
-  if (before === null || after === null || before.runId !== after.runId) return { whole: after };
+  if (after === null || before?.runId !== after.runId) return { whole: after };
   const change = diffFields<JobScalars>(JOB_SCALARS, before, after);
   const loss = diffLoss(before.lossSeries, after.lossSeries);
   if (isEmpty(change) && loss === undefined) return undefined;
@@ -170,7 +173,10 @@ function patchLoss(series: LossSeries, patch: LossPatch | undefined): LossSeries
   return { stride: patch.stride, lastCount: patch.lastCount, points };
 }
 
-function patchJob(job: JobSummary | null, patch: JobPatch | undefined): JobSummary | null | undefined {
+function patchJob(
+  job: JobSummary | null,
+  patch: JobPatch | undefined,
+): JobSummary | null | undefined {
   if (patch === undefined) return job;
   if ('whole' in patch) return patch.whole;
   if (job === null) return undefined;
@@ -205,7 +211,7 @@ function rowsPatch<T extends Row>(fields: Fields<T>, maxRows: number): Reader<Ro
   return partial<RowsPatch<T>>({
     set: list(row, maxRows),
     remove: list(workerId, maxRows),
-  } as Fields<RowsPatch<T>>);
+  });
 }
 
 const lossPatch: Reader<LossPatch> = record<LossPatch>({

@@ -12,8 +12,8 @@ function describe(value: unknown): string {
     return value.length > 40 ? `a string of ${String(value.length)} characters` : `"${value}"`;
   }
   if (Array.isArray(value)) return `an array of ${String(value.length)}`;
-  if (typeof value === 'object') return value === null ? 'null' : 'an object';
-  return typeof value === 'function' ? 'a function' : String(value);
+  if (typeof value === 'number' || typeof value === 'boolean') return String(value);
+  return value === null ? 'null' : `a value of type ${typeof value}`;
 }
 
 export function reject(path: string, expected: string, value: unknown): never {

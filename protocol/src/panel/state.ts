@@ -1,12 +1,39 @@
 /** @file What a panel shows: plain JSON, one document per kernel. No view logic, no transport. RFC 2 §2. */
-import { PANEL_LIMITS as LIMITS } from './limits.js';
+import { PANEL_LIMITS as LIMITS } from '../limits.js';
 import type { Fields, Reader } from './read.js';
-import { amountOf, baseUnits, count, finite, flag, id, list, nullable, oneOf, record, reject, text } from './read.js';
+import {
+  amountOf,
+  baseUnits,
+  count,
+  finite,
+  flag,
+  id,
+  list,
+  nullable,
+  oneOf,
+  record,
+  reject,
+  text,
+} from './read.js';
 
-export const CLUSTER_STATES = ['off', 'starting', 'ready', 'training', 'stopping', 'failed'] as const;
+export const CLUSTER_STATES = [
+  'off',
+  'starting',
+  'ready',
+  'training',
+  'stopping',
+  'failed',
+] as const;
 export type ClusterState = (typeof CLUSTER_STATES)[number];
 
-export const CONTRIBUTOR_STATES = ['joining', 'idle', 'busy', 'suspect', 'draining', 'gone'] as const;
+export const CONTRIBUTOR_STATES = [
+  'joining',
+  'idle',
+  'busy',
+  'suspect',
+  'draining',
+  'gone',
+] as const;
 export type ContributorState = (typeof CONTRIBUTOR_STATES)[number];
 
 export const JOB_STATES = ['running', 'paused', 'stopping', 'stopped', 'done', 'failed'] as const;

@@ -110,7 +110,11 @@ export class CommManager {
     const target = this.targets.get(targetName);
     const isFull = this.comms.size >= this.options.maxOpenComms;
     if (!target || isFull || this.comms.has(id)) {
-      const reason = !target ? `no comm target ${targetName}` : isFull ? 'too many open comms' : 'comm id in use';
+      const reason = !target
+        ? `no comm target ${targetName}`
+        : isFull
+          ? 'too many open comms'
+          : 'comm id in use';
       this.options.send({
         msgType: 'comm_close',
         content: { comm_id: id, data: { reason } },

@@ -1,0 +1,110 @@
+/** @file What people read in the panel: money never rounded up, units that fit the size, names that cannot deceive. */
+import fc from 'fast-check';
+import {
+  compareAmounts,
+  displayName,
+  formatAmount,
+  formatBytes,
+  formatCount,
+  formatDuration,
+  formatGflops,
+  formatLatency,
+  formatLoss,
+  formatRate,
+  fractionOf,
+  sumAmounts,
+} from '@ravenlab/protocol';
+
+test.each([
+  ['0', 18, '0.0000'],
+  ['1', 18, '<0.0001'],
+  ['99999999999999', 18, '<0.0001'],
+  ['100000000000000', 18, '0.0001'],
+  ['1999999999999999999', 18, '1.9999'],
+  ['1234567890000000000000', 18, '1,234.5678'],
+  ['1234567', 0, '1,234,567'],
+  ['1234567', 2, '12,345.67'],
+])('%s base units with %i decimals show as %s', (amount, decimals, expected) => {
+  expect(formatAmount(amount, decimals)).toBe(expected);
+});
+
+test('a shown amount is never more than the amount', () => {
+  fc.assert(
+    fc.property(
+      fc.bigInt({ min: 0n, max: 10n ** 30n }),
+      fc.integer({ min: 0, max: 20 }),
+      (n, d) => {
+        const text = formatAmount(String(n), d);
+        if (text.startsWith('<')) return;
+        const [whole = '', fraction = ''] = text.replaceAll(',', '').split('.');
+        const shown = BigInt(whole + fraction) * 10n ** BigInt(d - fraction.length);
+        expect(shown <= n).toBe(true);
+        expect(n - shown < 10n ** BigInt(Math.max(0, d - 4))).toBe(true);
+      },
+    ),
+  );
+});
+
+test('amounts add and compare as numbers, not as text', () => {
+  expect(sumAmounts(['9', '999999999999999999999', '1'])).toBe('1000000000000000000009');
+  expect(['10', '9', '200'].sort(compareAmounts)).toEqual(['9', '10', '200']);
+});
+
+test.each([
+  [0, '0'],
+  [7.254, '7.25'],
+  [99.96, '100'],
+  [812.5, '813'],
+  [999.6, '1k'],
+  [12_345, '12.3k'],
+  [4_500_000, '4.5M'],
+])('a rate of %d shows as %s', (value, expected) => {
+  expect(formatRate(value)).toBe(expected);
+});
+
+test.each([
+  [0, '0 s'],
+  [59_600, '1 min 00 s'],
+  [65_000, '1 min 05 s'],
+  [3_600_000, '1 h 00 min'],
+  [187_200_000, '2 d 4 h'],
+])('%d ms show as %s', (value, expected) => {
+  expect(formatDuration(value)).toBe(expected);
+});
+
+test('sizes, speeds, latencies and counts carry their unit', () => {
+  expect(formatBytes(8 * 2 ** 30)).toBe('8 GiB');
+  expect(formatGflops(118.4)).toBe('118 GFLOP/s');
+  expect(formatGflops(1_250)).toBe('1.25 TFLOP/s');
+  expect(formatLatency(0.4)).toBe('0.4 ms');
+  expect(formatLatency(2_500)).toBe('2.5 s');
+  expect(formatCount(1_234_567)).toBe('1,234,567');
+  expect([
+    formatBytes(null),
+    formatGflops(null),
+    formatLatency(null),
+    formatDuration(null),
+  ]).toEqual(['–', '–', '–', '–']);
+});
+
+test('a loss keeps four digits at any size', () => {
+  expect([2.30258, 0.04123, 0.000012, 0, null].map(formatLoss)).toEqual([
+    '2.303',
+    '0.04123',
+    '1.20e-5',
+    '0.000',
+    '–',
+  ]);
+});
+
+test('a fraction stays within bounds and is zero without a total', () => {
+  expect([fractionOf(3, 4), fractionOf(9, 4), fractionOf(1, null), fractionOf(0, 0)]).toEqual([
+    0.75, 1, 0, 0,
+  ]);
+});
+
+test('a name cannot hide characters or turn the text around', () => {
+  expect(displayName({ name: 'a\u202eb\u200bc\u0007', shortId: 's1' })).toBe('abc');
+  expect(displayName({ name: ' \u200b ', shortId: 's1' })).toBe('s1');
+  expect(displayName({ name: null, shortId: 's1' })).toBe('s1');
+});

@@ -1,4 +1,4 @@
-/** @file Two lint rules of our own: every file says what it is, and no TODO is left without an issue. */
+/** @file Two lint rules of our own: every file says what it is, and work left for later has an issue. */
 
 /** The first comment of a file is its header: what the file is, and what it is not. */
 const fileHeader = {

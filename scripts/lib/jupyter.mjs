@@ -1,0 +1,78 @@
+/** @file Puts our kernel, extension and settings where the virtual environment's Jupyter finds them. */
+import {
+  copyFileSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readFileSync,
+  readlinkSync,
+  readdirSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { dirname, join } from 'node:path';
+import { Failure } from './failure.mjs';
+import { fromRoot, venvShare } from './paths.mjs';
+
+const TEMPLATE = fromRoot('kernel', 'kernelspec');
+
+/** Writes only when the content differs, so an unchanged file keeps its time. */
+function writeIfChanged(file, text) {
+  if (existsSync(file) && readFileSync(file, 'utf8') === text) return;
+  mkdirSync(dirname(file), { recursive: true });
+  writeFileSync(file, text);
+}
+
+/**
+ * The kernelspec of this checkout: the committed template with absolute paths filled in.
+ * `node` becomes the Node that runs this script, and a `*.js` argument a path under kernel/.
+ * @param {{ argv: string[] }} template
+ */
+export function fillKernelspec(template) {
+  const [first, ...rest] = template.argv;
+  const argv = [
+    first === 'node' ? process.execPath : first,
+    ...rest.map((part) => (part.endsWith('.js') ? fromRoot('kernel', part) : part)),
+  ];
+  return { ...template, argv };
+}
+
+/** Installs the kernelspec `ravenlab` into .venv. */
+export async function ensureKernelspec() {
+  const source = join(TEMPLATE, 'kernel.json');
+  if (!existsSync(source)) {
+    throw new Failure(`the kernelspec template ${source} is missing`, {
+      todo: 'restore it with `git checkout -- kernel/kernelspec`',
+    });
+  }
+  const target = venvShare('kernels', 'ravenlab');
+  const spec = fillKernelspec(JSON.parse(readFileSync(source, 'utf8')));
+  writeIfChanged(join(target, 'kernel.json'), `${JSON.stringify(spec, null, 2)}\n`);
+  for (const name of readdirSync(TEMPLATE)) {
+    if (name !== 'kernel.json') copyFileSync(join(TEMPLATE, name), join(target, name));
+  }
+  return spec.display_name;
+}
+
+/** Links the built extension into .venv: a rebuild is live without another install. */
+export async function ensureLabextension() {
+  const built = fromRoot('extension', 'labextension');
+  if (!existsSync(join(built, 'package.json'))) return 'not built in this checkout';
+  const link = venvShare('labextensions', '@ravenlab', 'extension');
+  const existing = lstatSync(link, { throwIfNoEntry: false });
+  if (existing?.isSymbolicLink() === true && readlinkSync(link) === built) return 'linked';
+  rmSync(link, { recursive: true, force: true });
+  mkdirSync(dirname(link), { recursive: true });
+  symlinkSync(built, link, 'junction');
+  return 'linked';
+}
+
+/** Settings of our JupyterLab: nothing is fetched from the network, and no question about it is asked. */
+export async function ensureLabSettings() {
+  const settings = {
+    '@jupyterlab/apputils-extension:notification': { checkForUpdates: false, fetchNews: 'false' },
+  };
+  const file = venvShare('lab', 'settings', 'overrides.json');
+  writeIfChanged(file, `${JSON.stringify(settings, null, 2)}\n`);
+}

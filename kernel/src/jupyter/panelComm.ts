@@ -10,6 +10,7 @@ import type {
   PanelState,
 } from '@ravenlab/protocol';
 import {
+  ClusterError,
   PANEL_LIMITS as LIMITS,
   PANEL_PROTO,
   compareAmounts,
@@ -21,7 +22,10 @@ import type { Comm, CommData, CommTarget } from './comms.js';
 
 /** Time as the composition root gives it; tests give their own. */
 export interface PanelClock {
+  /** Monotonic: pacing and leases must survive a change of the wall clock. */
   nowMs(): number;
+  /** Unix time, for people. */
+  wallMs(): number;
   /** Calls `run` once after `delayMs`; returns what cancels it. Must not keep the process alive. */
   after(delayMs: number, run: () => void): () => void;
 }
@@ -125,7 +129,7 @@ export class PanelHub implements CommTarget {
     this.clients.add(client);
     comm.onMessage = (message) => this.receive(client, message);
     comm.onClose = () => this.remove(client);
-    this.unsubscribe ??= this.options.source.onChange(() => this.markDirty());
+    this.subscribe();
     this.pump();
   }
 
@@ -159,14 +163,19 @@ export class PanelHub implements CommTarget {
     // While the lease was out, changes were not noted.
     if (client.leaseUntilMs <= now) client.isDirty = true;
     client.leaseUntilMs = now + LIMITS.leaseMs;
+    this.subscribe();
     if (message.type === 'resync') {
       client.sent = null;
       client.isDirty = true;
     }
     if (message.type !== 'lease') return;
     const intervalMs = intervalOf(message);
+    // A panel that is shown again is served at its new pace at once, not after the slow interval.
     client.nextPushAtMs += Math.min(0, intervalMs - client.intervalMs);
     client.intervalMs = intervalMs;
+  }
+
+  private subscribe(): void {
     this.unsubscribe ??= this.options.source.onChange(() => this.markDirty());
   }
 
@@ -213,7 +222,7 @@ export class PanelHub implements CommTarget {
       this.options.onError('panel: state', error);
       return;
     }
-    const head = { stream: client.stream, seq: client.seq, atMs: now };
+    const head = { stream: client.stream, seq: client.seq, atMs: this.options.clock.wallMs() };
     if (client.sent === null) {
       client.comm.send({ type: 'snapshot', ...head, state });
     } else {
@@ -299,7 +308,8 @@ export class PanelHub implements CommTarget {
 
 /** The clock of the real kernel; its timers do not hold the process open. */
 export const SYSTEM_PANEL_CLOCK: PanelClock = {
-  nowMs: () => Date.now(),
+  nowMs: () => performance.now(),
+  wallMs: () => Date.now(),
   after(delayMs, run) {
     const timer = setTimeout(run, delayMs).unref();
     return () => clearTimeout(timer);

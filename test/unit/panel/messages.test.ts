@@ -80,7 +80,7 @@ test('no JSON value makes a reader throw', () => {
       fc.jsonValue(),
       fc.constantFrom('snapshot', 'delta', 'open', 'cmd'),
       (body, type) => {
-        const message = typeof body === 'object' && body !== null ? { ...body, type } : body;
+        const message = Object.assign({ type }, body);
         expect(() => [parseFrontMessage(message), parseKernelMessage(message)]).not.toThrow();
       },
     ),

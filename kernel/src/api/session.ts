@@ -20,6 +20,12 @@ export interface Session {
   requestSync(request: EngineRequest): EngineReply;
   /** Sends in call order with `requestSync`; rejects with RavenError. */
   request(request: EngineRequest): Promise<EngineReply>;
+  /**
+   * Blocks until the answer to an earlier `request` is in, without turning the event loop: how `loss.item()` reads
+   * the result of a step that is still in flight. `reply` is the promise that `request` returned.
+   * @throws the RavenError that `reply` rejects with; code `interrupted` after Stop.
+   */
+  waitSync(reply: Promise<EngineReply>): EngineReply;
   display(bundle: MimeBundle, options?: DisplayOptions): void;
   write(stream: 'stdout' | 'stderr', text: string): void;
   /** SHA-256, lower-case hex. */

@@ -268,11 +268,10 @@ export class PanelHub implements CommTarget {
 
   private async execute({ id, op, args }: PanelCmd): Promise<PanelResult> {
     let cancelTimeout = (): void => undefined;
+    const waitedS = LIMITS.commandTimeoutMs / 1000;
     const timeout = new Promise<never>((_resolve, refuse) => {
       cancelTimeout = this.options.clock.after(LIMITS.commandTimeoutMs, () => {
-        refuse(
-          new Error(`${op}: no answer from the engine in ${LIMITS.commandTimeoutMs / 1000} s`),
-        );
+        refuse(new ClusterError(`${op}: no answer from the engine in ${waitedS} s; try again`));
       });
     });
     try {

@@ -11,9 +11,10 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { delimiter, dirname, join } from 'node:path';
+import { cleanEnv } from './exec.mjs';
 import { Failure } from './failure.mjs';
-import { fromRoot, venvShare } from './paths.mjs';
+import { CACHE, VENV, fromRoot, venvProgram, venvShare } from './paths.mjs';
 
 const TEMPLATE = fromRoot('kernel', 'kernelspec');
 
@@ -75,4 +76,22 @@ export async function ensureLabSettings() {
   };
   const file = venvShare('lab', 'settings', 'overrides.json');
   writeIfChanged(file, `${JSON.stringify(settings, null, 2)}\n`);
+}
+
+/**
+ * Environment of tests that run Jupyter: .venv first, and none of the person's own Jupyter settings.
+ * @returns {Record<string, string | undefined>}
+ */
+export function jupyterEnv() {
+  const home = join(CACHE, 'test', 'jupyter');
+  return cleanEnv({
+    PATH: [dirname(venvProgram('python')), process.env.PATH].join(delimiter),
+    VIRTUAL_ENV: VENV,
+    JUPYTER_CONFIG_DIR: join(home, 'config'),
+    JUPYTER_DATA_DIR: join(home, 'data'),
+    JUPYTER_RUNTIME_DIR: join(home, 'runtime'),
+    IPYTHONDIR: join(home, 'ipython'),
+    JUPYTER_PREFER_ENV_PATH: '1',
+    PYTHONDONTWRITEBYTECODE: '1',
+  });
 }

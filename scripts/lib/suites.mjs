@@ -1,0 +1,197 @@
+/** @file The table of everything that is checked: one row per suite, and how its results are counted. */
+import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { ensureChromium } from './chromium.mjs';
+import { cleanEnv, run } from './exec.mjs';
+import { jupyterEnv } from './jupyter.mjs';
+import { CACHE, ROOT, fromRoot, venvProgram } from './paths.mjs';
+import { listFiles } from './stamp.mjs';
+import { typeScriptArgs } from './typescript.mjs';
+
+const RESULTS = join(CACHE, 'test');
+const MINUTE_MS = 60_000;
+const SIMULATION_SECONDS = 20;
+/** How much of a failing suite is shown; the rest is in its log. */
+const DETAIL_LINES = 120;
+
+/**
+ * @typedef {object} Outcome
+ * @property {number} passed
+ * @property {number} failed
+ * @property {string} [note] one line for the summary, e.g. schedules per second
+ * @property {string[]} [skipped] names of tests that did not run, with the reason where one is known
+ * @property {string} [detail] what a person needs to see when something failed
+ */
+
+/**
+ * @typedef {object} Suite
+ * @property {string} name
+ * @property {'static' | 'logic' | 'processes'} kind static suites may overlap; the others run alone
+ * @property {number} limitMs
+ * @property {(context: SuiteContext) => Promise<Outcome>} run
+ */
+
+/** @typedef {{ name: string, limitMs: number, mayInstall: boolean }} SuiteContext */
+
+const tail = (text) => text.trimEnd().split('\n').slice(-DETAIL_LINES).join('\n');
+
+function resultFile(name) {
+  mkdirSync(RESULTS, { recursive: true });
+  const file = join(RESULTS, `${name}.json`);
+  rmSync(file, { force: true });
+  return file;
+}
+
+const bin = (path) => fromRoot('node_modules', path);
+
+/** A tool that is right or wrong as a whole: exit code 0 is one pass. */
+const tool = (path, args) => async (context) => {
+  const result = await run(process.execPath, [bin(path), ...args], {
+    log: context.name,
+    timeoutMs: context.limitMs,
+    // Type-aware lint of every project at once needs more than the default heap.
+    env: cleanEnv({ NODE_OPTIONS: '--max-old-space-size=4096' }),
+  });
+  const isGood = result.code === 0;
+  return {
+    passed: isGood ? 1 : 0,
+    failed: isGood ? 0 : 1,
+    detail: isGood ? '' : tail(result.output),
+  };
+};
+
+/** Counts of a jest run; a test file that cannot even load counts as one failure. */
+function countJest(report, code) {
+  const tests = report.testResults.flatMap((file) => file.assertionResults);
+  const failed = report.numFailedTests + report.numRuntimeErrorTestSuites;
+  const messages = report.testResults.map((file) => file.message).filter((text) => text !== '');
+  return {
+    passed: report.numPassedTests,
+    // Jest also fails for reasons no test carries, such as a handle left open at the end.
+    failed: failed === 0 && code !== 0 ? 1 : failed,
+    skipped: tests
+      .filter((test) => ['pending', 'todo', 'skipped'].includes(test.status))
+      .map((test) => test.fullName),
+    detail: tail(messages.join('\n')),
+  };
+}
+
+/** One jest project, named as its folder under test/. */
+const jest =
+  ({ prepare, args = [] } = {}) =>
+  async (context) => {
+    const { name } = context;
+    const files = listFiles([`test/${name}`]).filter((file) => file.endsWith('.test.ts'));
+    if (files.length === 0) {
+      return { passed: 0, failed: 1, detail: `test/${name} holds no *.test.ts file` };
+    }
+    const env = cleanEnv({ FORCE_COLOR: '0', ...(await prepare?.(context)) });
+    const output = resultFile(name);
+    const jestArgs = ['--selectProjects', name, '--json', `--outputFile=${output}`, ...args];
+    const result = await run(process.execPath, [bin('jest/bin/jest.js'), ...jestArgs], {
+      log: name,
+      env,
+      timeoutMs: context.limitMs,
+    });
+    if (result.timedOut || !existsSync(output)) {
+      const why = result.timedOut ? 'did not end in time' : 'ended without a report';
+      return { passed: 0, failed: 1, detail: `jest ${why}\n${tail(result.output)}` };
+    }
+    return countJest(JSON.parse(readFileSync(output, 'utf8')), result.code);
+  };
+
+/** A Python runner of ours that writes { passed, failed, skipped, detail } as JSON. */
+const python = (script, args) => async (context) => {
+  const output = resultFile(context.name);
+  const scriptArgs = [fromRoot('scripts/python', script), '--report', output, ...args];
+  const result = await run(venvProgram('python'), scriptArgs, {
+    log: context.name,
+    env: jupyterEnv(),
+    timeoutMs: context.limitMs,
+  });
+  if (result.timedOut || !existsSync(output)) {
+    const why = result.timedOut ? 'did not end in time' : 'ended without a report';
+    return { passed: 0, failed: 1, detail: `${script} ${why}\n${tail(result.output)}` };
+  }
+  const report = JSON.parse(readFileSync(output, 'utf8'));
+  const isSilentFailure = report.failed === 0 && result.code !== 0;
+  return {
+    ...report,
+    failed: isSilentFailure ? 1 : report.failed,
+    detail: isSilentFailure ? tail(result.output) : report.detail,
+  };
+};
+
+async function simulation(context) {
+  const program = fromRoot('test/sim/cli.ts');
+  if (!existsSync(program)) return { passed: 0, failed: 1, detail: `${program} is missing` };
+  const args = [...typeScriptArgs(program), '--seconds', String(SIMULATION_SECONDS)];
+  const result = await run(process.execPath, args, {
+    log: 'simulation',
+    timeoutMs: context.limitMs,
+  });
+  const lastLine = result.output.trimEnd().split('\n').at(-1) ?? '';
+  const isGood = result.code === 0;
+  return {
+    passed: isGood ? 1 : 0,
+    failed: isGood ? 0 : 1,
+    note: isGood ? lastLine : '',
+    detail: isGood ? '' : tail(result.output),
+  };
+}
+
+const LAYERED = ['protocol', 'kernel', 'worker', 'extension', 'bench', 'test'];
+const ESLINT_ARGS = [
+  '.',
+  '--cache',
+  '--cache-location',
+  '.cache/eslint/',
+  '--cache-strategy',
+  'content',
+];
+const PRETTIER_ARGS = [
+  '--check',
+  '.',
+  '--cache',
+  '--cache-location',
+  '.cache/prettier',
+  '--log-level',
+  'warn',
+];
+const processEnv = () => jupyterEnv();
+const browserEnv = async ({ mayInstall }) => ({
+  ...jupyterEnv(),
+  RAVENLAB_CHROMIUM: await ensureChromium({ mayInstall }),
+});
+
+/** [name, kind, limit in minutes, how it runs]; `npm run check` runs static and logic, `npm test` all. */
+const ROWS = [
+  ['format', 'static', 3, tool('prettier/bin/prettier.cjs', PRETTIER_ARGS)],
+  ['lint', 'static', 8, tool('eslint/bin/eslint.js', [...ESLINT_ARGS, '--max-warnings', '0'])],
+  ['types', 'static', 5, tool('typescript/bin/tsc', ['-b', ROOT])],
+  ['layers', 'static', 3, tool('dependency-cruiser/bin/dependency-cruise.mjs', LAYERED)],
+  ['unused', 'static', 3, tool('knip/bin/knip.js', ['--no-progress'])],
+  ['unit', 'logic', 5, jest()],
+  ['property', 'logic', 5, jest()],
+  ['scenario', 'logic', 5, jest()],
+  ['sim', 'logic', 5, jest()],
+  ['simulation', 'logic', 2, simulation],
+  ['conformance', 'processes', 8, jest()],
+  ['integration', 'processes', 10, jest({ prepare: processEnv, args: ['--runInBand'] })],
+  [
+    'kernel',
+    'processes',
+    5,
+    python('run_kernel_tests.py', ['test/integration/jupyter_kernel_test']),
+  ],
+  ['notebooks', 'processes', 15, python('run_notebooks.py', ['notebooks'])],
+  ['browser', 'processes', 10, jest({ prepare: browserEnv, args: ['--runInBand'] })],
+];
+
+/** @type {readonly Suite[]} */
+export const SUITES = ROWS.map(([name, kind, minutes, execute]) => ({
+  name,
+  kind,
+  limitMs: minutes * MINUTE_MS,
+  run: execute,
+}));

@@ -18,3 +18,7 @@ export type RunId = Branded<string, 'RunId'>;
 export type UnitId = Branded<number, 'UnitId'>;
 /** Timed right of one worker to one unit; never reused, so a stale result is harmless. */
 export type LeaseId = Branded<number, 'LeaseId'>;
+/** One run of the engine process, random: ids below are unique within it. Lower-case hex. */
+export type EngineId = Branded<string, 'EngineId'>;
+/** One execution of a plan; counts up within an engine. */
+export type ExecutionId = Branded<number, 'ExecutionId'>;

@@ -8,5 +8,6 @@ export * from './ops/table.js';
 export type { FieldKind, FieldSchema, FieldTypes, ParamsOf } from './ops/row.js';
 export * from './ops/window.js';
 export * from './program.js';
+export * from './message.js';
 export * from './engineApi.js';
 export * from './panel.js';

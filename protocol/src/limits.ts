@@ -13,6 +13,67 @@ export const LIMITS = {
   tensorRank: 8,
   /** Elements of one tensor. */
   tensorElements: 2 ** 31 - 1,
+  /** Inputs of one node; only concat takes a list. */
+  nodeInputs: 1_024,
+  /** Values of one `ints` parameter (a shape, a permutation, a padding). */
+  paramInts: 16,
+
+  /** One raw frame: larger ones are mapped afresh by the allocator each time and stall the loop. Also a socket's maxMessageSize. */
+  frameBytes: 1 * MIB,
+  /** Smaller pieces share a frame: copying 16 KiB is cheaper than another frame (2 – 4 µs). */
+  packBelowBytes: 16 * KIB,
+  /** Header words (int32) of one message, so that a header fits one frame. */
+  headerWords: (1 * MIB) / 4,
+  /** Frames of one message; 2 × messageBytes / frameBytes, because packing leaves gaps. */
+  messageFrames: 513,
+  /** All frames of one message: what a peer can make the other side hold before it decodes anything. */
+  messageBytes: 256 * MIB,
+  /** msgpack part of HELLO and the other rare control messages. */
+  controlBytes: 64 * KIB,
+  /** Nesting of a control message; ours need 4. */
+  controlDepth: 8,
+  /** Values of a control message, containers included; bounds what decoding can allocate. */
+  controlValues: 16_384,
+
+  /** Units of one RUN or DONE. */
+  unitsPerMessage: 4_096,
+  /** Outputs sizes, chunks, references and ids listed by one message. */
+  chunksPerMessage: 4_096,
+  refsPerMessage: 4_096,
+  /** Program indices of one connection; the worker's table is an array of this length at most. */
+  programsPerConnection: 4_096,
+  /** Errors told in one DONE; further failed units repeat the last one. */
+  errorsPerMessage: 16,
+
+  /** Characters (UTF-16 units) of text from a peer. */
+  nameChars: 64,
+  deviceChars: 128,
+  bitClassChars: 256,
+  tokenChars: 128,
+  priceChars: 64,
+  errorChars: 2_000,
+  /** Lower-case hex digits of a 32-byte key or hash. */
+  keyHexDigits: 64,
+  idChars: 64,
+  /** Compute threads of one worker. */
+  workerThreads: 1_024,
+
+  /** The engine pings this often; ms. */
+  heartbeatMs: 1_000,
+  /** Silence after which a peer is gone; ms. Above the time that a 1 MiB frame takes on a 3 Mbit/s link. */
+  heartbeatTimeoutMs: 4_000,
+  /** A connection that has not said HELLO by then is closed; ms. */
+  helloTimeoutMs: 5_000,
+  /** Bytes in flight to one worker; adaptive below this. 32 – 64 MiB gave the best throughput on loopback. */
+  creditWindowBytes: 64 * MIB,
+  /** The worker tells what it consumed after this many bytes, or when its queue is empty. */
+  creditEveryBytes: 1 * MIB,
+  /** A row block of a data tensor; at least one row. */
+  blockBytes: 1 * MIB,
+  /** Outputs of one unit above this go ahead in RESULT messages, so that the sum overlaps the transfer. */
+  resultAheadBytes: 8 * MIB,
+  /** Committed versions of the states that the engine keeps. */
+  retainedVersions: 4,
 } as const;
 
 /** Bounds of the panel protocol (RFC 2), checked on both sides before anything is stored. */

@@ -164,3 +164,65 @@ export const KERNEL_LIMITS = {
   shutdownFlushMs: 500,
   parentPollMs: 1_000,
 } as const;
+
+/** Bounds inside one engine: queues, retries, leases and memory. Nothing here crosses a wire. */
+export const ENGINE_LIMITS = {
+  /** Members kept, those that left included; the longest gone are forgotten first. */
+  members: 1_024,
+  /** Executions in flight; a later one waits in the request queue. */
+  executions: 1_024,
+  /** Requests of the kernel that wait for their turn. */
+  queuedRequests: 16_384,
+  /** Micro-shards of one execution. */
+  unitsPerExecution: 65_536,
+  /** Leases of one worker at a time. */
+  leasesPerMember: 1_024,
+  /** Work that a worker holds ahead, so that it never waits for the wire; µs of its own compute time. */
+  leaseAheadUs: 20_000,
+  /** Units that a worker holds ahead at least: one runs while the next arrives. */
+  leasesAheadMin: 2,
+  /** A worker with leases and no result for this long has stalled; ms. Above the compile time of a large program. */
+  stallMs: 15_000,
+  /** ... or for this many times the expected time of its next unit. */
+  stallFactor: 8,
+  /** Times that a unit is tried before its error is the execution's. */
+  unitAttempts: 3,
+  /** First guess of a unit's time on a worker that has never run its program; µs. */
+  unitUsDefault: 2_000,
+  /** First guess of a link; bytes per ms (1 GB/s). */
+  linkBytesPerMs: 1_000_000,
+  /** NEEDs of one worker in a row without a result: beyond, it is not honest or not able. */
+  needsInARow: 64,
+  /** Share of a worker's memory that states and data may take; the rest is for running units. Percent. */
+  heldPercent: 60,
+  /** Events kept to tell the story of a broken invariant. */
+  storyEvents: 64,
+  /** An execution that finds no worker tells the user after this long; ms. */
+  noWorkerNoticeMs: 2_000,
+  /** Shared memory of states, slots and sums: all that 32-bit WebAssembly addresses; 64 KiB pages. */
+  heapPages: 65_536,
+  /** Sums below this are added on the I/O loop: a hop to the reduce thread costs more; bytes. */
+  inlineReduceBytes: 32 * KIB,
+  /** Largest pause between an accepted unit and its row on disk; ms. */
+  journalMs: 100,
+  /** Rows that wait for the journal's thread; beyond, the engine stops granting leases. */
+  journalRows: 262_144,
+  /** Panel pushes to the kernel; per second. */
+  panelHz: 4,
+  /** Gone contributors that the panel still lists. */
+  goneShown: 16,
+  /** Local workers. */
+  localWorkersMax: 64,
+  /** Pause before a crashed local worker starts again: doubles from the first to the second; ms. */
+  restartMinMs: 250,
+  restartMaxMs: 15_000,
+  /** Time that a child gets to end by itself; ms. */
+  exitMs: 2_000,
+  /** Peers that are connected and have not said HELLO. */
+  strangers: 64,
+  /** Time that the engine process gets until it is ready; ms. */
+  engineStartMs: 20_000,
+  /** One message of the kernel's own socket: larger requests travel in parts. */
+  kernelPartBytes: 16 * MIB,
+  kernelParts: 4_096,
+} as const;

@@ -92,6 +92,8 @@ function startServer({ port, token, values, positionals }) {
     `--ServerApp.port=${port}`,
     '--ServerApp.port_retries=0',
     ...(values['no-browser'] ? ['--no-browser'] : []),
+    // In a container everybody is root; the server listens on loopback only, behind a token.
+    ...(process.getuid?.() === 0 ? ['--allow-root'] : []),
     ...(values.verbose ? [] : ['--log-level=ERROR']),
     ...positionals,
   ];

@@ -1,5 +1,6 @@
 /** @file Node packages: installed when the tree in node_modules is not the one the lock file names. */
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, lstatSync, readFileSync, readlinkSync, rmSync, symlinkSync } from 'node:fs';
+import { join } from 'node:path';
 import { mustRun, npmCommand } from './exec.mjs';
 import { Failure } from './failure.mjs';
 import { fromRoot } from './paths.mjs';
@@ -48,12 +49,31 @@ function isInstalled(locked) {
   });
 }
 
+/**
+ * Makes `npx tsc` the TypeScript of this checkout. tslab's frozen fork (5.0) declares the same
+ * program names, and npm lets whichever it links last win.
+ */
+function claimCompilerNames() {
+  if (process.platform === 'win32') return; // scripts call the compiler by its path
+  for (const name of ['tsc', 'tsserver']) {
+    const link = fromRoot('node_modules', '.bin', name);
+    const target = join('..', 'typescript', 'bin', name);
+    if (lstatSync(link, { throwIfNoEntry: false })?.isSymbolicLink() !== true) continue;
+    if (readlinkSync(link) === target) continue;
+    rmSync(link);
+    symlinkSync(target, link);
+  }
+}
+
 /** Brings node_modules to the state of the lock file. */
 export async function ensurePackages() {
   const lockFile = fromRoot('package-lock.json');
   const locked = existsSync(lockFile) ? readJson(lockFile).packages : {};
   const changed = changedManifests(locked);
-  if (changed.length === 0 && isInstalled(locked)) return 'up to date';
+  if (changed.length === 0 && isInstalled(locked)) {
+    claimCompilerNames();
+    return 'up to date';
+  }
   const [npm, leading] = npmCommand();
   // A clone whose manifests match its lock must not have the lock rewritten by another npm version.
   const save = changed.length === 0 ? ['--no-save'] : [];
@@ -71,5 +91,6 @@ export async function ensurePackages() {
       todo: 'delete node_modules and run the command again',
     });
   }
+  claimCompilerNames();
   return changed.length === 0 ? 'installed' : 'installed, package-lock.json updated';
 }

@@ -85,6 +85,8 @@ export async function ensureVenv(options) {
     failure: 'JupyterLab could not be installed into .venv',
     todo: 'check the network and the package index setting (`pip config list`), then run the command again',
   });
+  // JupyterLab runs a CommonJS `yarn.js` from here; without this it inherits our "type": "module".
+  writeFileSync(join(VENV, 'package.json'), '{ "type": "commonjs" }\n');
   writeFileSync(STAMP, wanted);
   return 'installed';
 }

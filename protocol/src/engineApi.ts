@@ -23,7 +23,12 @@ export type PlanInput =
       readonly shardAxis: number;
     }
   /** int32[4] RNG key (seed low, seed high, step, micro-shard index). */
-  | { readonly kind: 'key'; readonly seedLow: number; readonly seedHigh: number; readonly step: number };
+  | {
+      readonly kind: 'key';
+      readonly seedLow: number;
+      readonly seedHigh: number;
+      readonly step: number;
+    };
 
 /**
  * How the micro-shards' results become one result. `sum`: fixed binary tree over the shard index; `concat`: along `axis` in shard order;
@@ -119,7 +124,11 @@ export type EngineRequest =
       readonly type: TensorType;
       readonly data: TensorData;
     }
-  | { readonly kind: 'readStates'; readonly stateIds: readonly StateId[]; readonly version: StateVersion }
+  | {
+      readonly kind: 'readStates';
+      readonly stateIds: readonly StateId[];
+      readonly version: StateVersion;
+    }
   | { readonly kind: 'dropStates'; readonly stateIds: readonly StateId[] }
   /** `data` may view a SharedArrayBuffer. The engine keeps it until dropped and cuts it into row blocks. */
   | {
@@ -129,7 +138,11 @@ export type EngineRequest =
       readonly data: TensorData;
     }
   | { readonly kind: 'dropData'; readonly dataIds: readonly DataId[] }
-  | { readonly kind: 'readSlots'; readonly optimizerId: number; readonly stateIds: readonly StateId[] }
+  | {
+      readonly kind: 'readSlots';
+      readonly optimizerId: number;
+      readonly stateIds: readonly StateId[];
+    }
   | {
       readonly kind: 'writeSlots';
       readonly optimizerId: number;
@@ -138,11 +151,19 @@ export type EngineRequest =
     }
   | { readonly kind: 'execute'; readonly plan: ExecutionPlan }
   /** Same operations as the panel's commands: 'status', 'scale', 'invite', 'drain', 'stopRun', 'endRun', … */
-  | { readonly kind: 'command'; readonly op: string; readonly args: Readonly<Record<string, unknown>> };
+  | {
+      readonly kind: 'command';
+      readonly op: string;
+      readonly args: Readonly<Record<string, unknown>>;
+    };
 
 export type EngineReply =
   | { readonly kind: 'ok' }
-  | { readonly kind: 'states'; readonly values: readonly TensorData[]; readonly version: StateVersion }
+  | {
+      readonly kind: 'states';
+      readonly values: readonly TensorData[];
+      readonly version: StateVersion;
+    }
   | { readonly kind: 'slots'; readonly values: readonly (readonly Float32Array[])[] }
   | {
       readonly kind: 'executed';

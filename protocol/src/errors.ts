@@ -60,7 +60,10 @@ export class RemoteProtocolError extends RavenError {
 
 /** The cluster cannot do what was asked: no worker, run gone, weights version gone, stopped. */
 export class ClusterError extends RavenError {
-  constructor(message: string, options: { retryable?: boolean; meta?: ErrorMeta; cause?: unknown } = {}) {
+  constructor(
+    message: string,
+    options: { retryable?: boolean; meta?: ErrorMeta; cause?: unknown } = {},
+  ) {
     super('cluster', message, options);
     this.name = 'ClusterError';
   }

@@ -1,7 +1,7 @@
 /** @file The public surface of the protocol package. */
 export * from './dtype.js';
 export * from './errors.js';
-export * from './ids.js';
+export type * from './ids.js';
 export * from './shape.js';
 export * from './limits.js';
 export * from './ops/table.js';
@@ -9,5 +9,8 @@ export type { FieldKind, FieldSchema, FieldTypes, ParamsOf } from './ops/row.js'
 export * from './ops/window.js';
 export * from './program.js';
 export * from './message.js';
-export * from './engineApi.js';
+export * from './random.js';
+export { decodeProgram, encodeProgram } from './codecProgram.js';
+export type { Decoded } from './words.js';
+export type * from './engineApi.js';
 export * from './panel.js';

@@ -14,7 +14,7 @@ export const LIMITS = {
   /** Elements of one tensor. */
   tensorElements: 2 ** 31 - 1,
   /** Inputs of one node; only concat takes a list. */
-  nodeInputs: 1_024,
+  nodeInputs: 4_096,
   /** Values of one `ints` parameter (a shape, a permutation, a padding). */
   paramInts: 16,
 

@@ -1,6 +1,6 @@
 /** @file The program: a straight-line list of ops on typed slots. The only thing a worker executes. */
 import type { TensorType } from './shape.js';
-import { formatShape, sameShape } from './shape.js';
+import { formatShape, sameShape, sizeOf } from './shape.js';
 import { RavenError, RemoteProtocolError } from './errors.js';
 import type { AnyParams, OpCost, OpName } from './ops/table.js';
 import { inferOp, opCost } from './ops/table.js';
@@ -29,8 +29,8 @@ export interface Program {
 
 /** Type of value `id`. @throws RemoteProtocolError when the program has no such value. */
 export function valueType(program: Program, id: number): TensorType {
-  const type =
-    id < program.inputs.length ? program.inputs[id] : program.nodes[id - program.inputs.length]?.type;
+  const inputs = program.inputs.length;
+  const type = id < inputs ? program.inputs[id] : program.nodes[id - inputs]?.type;
   if (type === undefined) {
     throw new RemoteProtocolError(`program has no value ${String(id)}`, { id });
   }
@@ -43,46 +43,98 @@ export function valueType(program: Program, id: number): TensorType {
  * @throws RemoteProtocolError with the first violation.
  */
 export function verifyProgram(program: Program): void {
-  if (program.nodes.length > LIMITS.programNodes) {
-    refuse(`${String(program.nodes.length)} nodes, at most ${String(LIMITS.programNodes)} are allowed`);
-  }
-  if (program.outputs.length === 0 || program.outputs.length > LIMITS.programOutputs) {
-    refuse(`${String(program.outputs.length)} outputs, expected 1 … ${String(LIMITS.programOutputs)}`);
-  }
-  program.nodes.forEach((node, index) => {
-    verifyNode(program, node, index);
+  verifyCounts(program.inputs.length, program.nodes.length, program.outputs.length);
+  const types: TensorType[] = [];
+  program.inputs.forEach((type, index) => {
+    verifyType('input', index, type);
+    types.push(type);
   });
-  const seen = new Set<number>();
-  for (const id of program.outputs) {
-    valueType(program, id);
-    if (seen.has(id)) refuse(`value ${String(id)} is listed twice as output`);
-    seen.add(id);
+  program.nodes.forEach((node, index) => {
+    const inferred = inferNode(node, index, types, program.inputs.length);
+    if (inferred.dtype !== node.type.dtype || !sameShape(inferred.shape, node.type.shape)) {
+      refuse(
+        `node ${String(index)} (${node.op}) states ${node.type.dtype} ${formatShape(node.type.shape)}, ` +
+          `its inputs give ${inferred.dtype} ${formatShape(inferred.shape)}`,
+      );
+    }
+    types.push(inferred);
+  });
+  verifyOutputs(program.outputs, types.length);
+}
+
+/** @throws RemoteProtocolError when a count is out of bounds. */
+export function verifyCounts(inputs: number, nodes: number, outputs: number): void {
+  if (inputs > LIMITS.programInputs) {
+    refuse(`${String(inputs)} inputs, at most ${String(LIMITS.programInputs)} are allowed`);
+  }
+  if (nodes > LIMITS.programNodes) {
+    refuse(`${String(nodes)} nodes, at most ${String(LIMITS.programNodes)} are allowed`);
+  }
+  if (outputs === 0 || outputs > LIMITS.programOutputs) {
+    refuse(`${String(outputs)} outputs, expected 1 … ${String(LIMITS.programOutputs)}`);
   }
 }
 
-function verifyNode(program: Program, node: ProgramNode, index: number): void {
-  const self = program.inputs.length + index;
-  for (const id of node.inputs) {
-    if (!Number.isInteger(id) || id < 0 || id >= self) {
+/** @throws RemoteProtocolError when rank, an extent or the number of elements is out of bounds. */
+export function verifyType(what: string, index: number, type: TensorType): void {
+  const { shape } = type;
+  if (shape.length > LIMITS.tensorRank) {
+    refuse(
+      `${what} ${String(index)} has rank ${String(shape.length)}, at most ${String(LIMITS.tensorRank)}`,
+    );
+  }
+  if (shape.some((extent) => !Number.isSafeInteger(extent) || extent < 0)) {
+    refuse(`${what} ${String(index)} has shape ${formatShape(shape)}; extents are integers ≥ 0`);
+  }
+  if (sizeOf(shape) > LIMITS.tensorElements) {
+    refuse(
+      `${what} ${String(index)} has shape ${formatShape(shape)}, more than ` +
+        `${String(LIMITS.tensorElements)} elements`,
+    );
+  }
+}
+
+/**
+ * Type that node `index` gives, once everything it reads is checked. `types` are those of the values before it.
+ * @throws RemoteProtocolError
+ */
+export function inferNode(
+  node: Omit<ProgramNode, 'type'>,
+  index: number,
+  types: readonly TensorType[],
+  programInputs: number,
+): TensorType {
+  const operands = node.inputs.map((id) => {
+    const type = types[id];
+    if (type === undefined) {
       refuse(`node ${String(index)} (${node.op}) reads value ${String(id)} before it is defined`);
     }
-  }
-  if (node.op === 'randomUniform' && (node.inputs[0] ?? self) >= program.inputs.length) {
+    return type;
+  });
+  const [key = programInputs] = node.inputs;
+  if (node.op === 'randomUniform' && key >= programInputs) {
     refuse(`node ${String(index)}: the key of randomUniform must be a program input`);
   }
-  const types = node.inputs.map((id) => valueType(program, id));
   let inferred: TensorType;
   try {
-    inferred = inferOp(node.op, types, node.params as never);
+    inferred = inferOp(node.op, operands, node.params as never);
   } catch (error) {
     if (error instanceof RavenError) refuse(`node ${String(index)}: ${error.message}`);
     throw error;
   }
-  if (inferred.dtype !== node.type.dtype || !sameShape(inferred.shape, node.type.shape)) {
-    refuse(
-      `node ${String(index)} (${node.op}) states ${node.type.dtype} ${formatShape(node.type.shape)}, ` +
-        `its inputs give ${inferred.dtype} ${formatShape(inferred.shape)}`,
-    );
+  verifyType(node.op, index, inferred);
+  return inferred;
+}
+
+/** @throws RemoteProtocolError when an output is not one of the `values` values or is listed twice. */
+export function verifyOutputs(outputs: readonly number[], values: number): void {
+  const seen = new Set<number>();
+  for (const id of outputs) {
+    if (!Number.isInteger(id) || id < 0 || id >= values) {
+      refuse(`output ${String(id)} is not a value; there are ${String(values)}`);
+    }
+    if (seen.has(id)) refuse(`value ${String(id)} is listed twice as output`);
+    seen.add(id);
   }
 }
 

@@ -5,7 +5,7 @@
  * `tsc -b`, never here. Suites that spawn real processes use the built `dist` and run one at a time.
  */
 const compiler = {
-  '^.+\\.tsx?$': [
+  '^.+\\.(tsx?|mjs)$': [
     '@swc/jest',
     {
       jsc: {

@@ -20,6 +20,7 @@ const USAGE = `npm start -- [options] [-- options of jupyter lab]
   --port N       this port (otherwise the first free one from ${FIRST_PORT})
   --verbose      show the server's own log`;
 
+/** @satisfies {import('node:util').ParseArgsConfig['options']} */
 const OPTIONS = {
   'no-browser': { type: 'boolean', default: false },
   port: { type: 'string' },

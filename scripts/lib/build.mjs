@@ -26,7 +26,7 @@ async function npmRun(workspace, script, failure) {
  * @property {readonly string[]} inputs files and folders whose contents decide whether to build
  * @property {readonly string[]} outputs files that must exist and be as the last build left them
  * @property {() => boolean} exists whether this checkout has the part at all
- * @property {() => Promise<void>} build
+ * @property {() => Promise<unknown>} build
  */
 
 /** @type {Readonly<Record<string, Part>>} */

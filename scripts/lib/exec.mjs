@@ -12,14 +12,15 @@ const KILL_AFTER_MS = 5_000;
 
 /** @type {Set<import('node:child_process').ChildProcess>} */
 const running = new Set();
+/** Children that lead their own process group, so that a signal can reach what they started. */
+const groupLeaders = new WeakSet();
 
 /** Ends a child and everything it started; a child that ignores SIGTERM is killed. */
 export function stopTree(child, { killAfterMs = KILL_AFTER_MS } = {}) {
   if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
   const signal = (name) => {
     try {
-      // A detached child leads its own process group: the negative id reaches its children too.
-      if (child.leadsGroup) process.kill(-child.pid, name);
+      if (groupLeaders.has(child)) process.kill(-child.pid, name);
       else child.kill(name);
     } catch {
       // It ended between the check and the signal.
@@ -50,7 +51,11 @@ function untrack(child) {
   if (running.size === 0) for (const name of Object.keys(EXIT_CODES)) process.off(name, onSignal);
 }
 
-/** Environment for a child: npm's own variables do not leak into kernels, pip and tests. */
+/**
+ * Environment for a child: npm's own variables do not leak into kernels, pip and tests.
+ * @param {NodeJS.ProcessEnv} [extra]
+ * @returns {NodeJS.ProcessEnv}
+ */
 export function cleanEnv(extra = {}) {
   const env = { ...process.env, ...extra };
   for (const key of Object.keys(env)) {
@@ -82,10 +87,9 @@ export function run(command, args, options = {}) {
   const file = createWriteStream(logFile);
   file.write(`$ ${[command, ...args].join(' ')}\n`);
   return new Promise((resolve, reject) => {
-    const leadsGroup = process.platform !== 'win32';
-    const stdio = ['ignore', 'pipe', 'pipe'];
-    const child = spawn(command, args, { cwd, env, stdio, detached: leadsGroup });
-    child.leadsGroup = leadsGroup;
+    const detached = process.platform !== 'win32';
+    const child = spawn(command, args, { cwd, env, stdio: ['ignore', 'pipe', 'pipe'], detached });
+    if (detached) groupLeaders.add(child);
     track(child);
     let output = '';
     let timedOut = false;
@@ -121,9 +125,12 @@ export function run(command, args, options = {}) {
 
 /**
  * Runs a command that must succeed.
- * @param {{ failure: string, todo?: string } & Parameters<typeof run>[2]} options `failure` is the sentence shown
+ * @param {string} command
+ * @param {readonly string[]} args
+ * @param {{ failure: string, todo?: string } & Parameters<typeof run>[2]} settings `failure` is the sentence shown
  */
-export async function mustRun(command, args, { failure, todo, ...options }) {
+export async function mustRun(command, args, settings) {
+  const { failure, todo, ...options } = settings;
   let result;
   try {
     result = await run(command, args, options);
@@ -152,7 +159,10 @@ export async function capture(command, args, env = cleanEnv()) {
   }
 }
 
-/** [command, leading args] that start npm itself: the one that started us, when one did. */
+/**
+ * [command, leading args] that start npm itself: the one that started us, when one did.
+ * @returns {[string, string[]]}
+ */
 export function npmCommand() {
   const cli = process.env.npm_execpath;
   if (cli !== undefined && basename(cli) === 'npm-cli.js') return [process.execPath, [cli]];

@@ -27,7 +27,8 @@ export class Failure extends Error {
  */
 export async function runMain(main) {
   try {
-    process.exitCode = (await main()) ?? 0;
+    const code = await main();
+    process.exitCode = typeof code === 'number' ? code : 0;
   } catch (error) {
     const text = error instanceof Failure ? error.report() : (error?.stack ?? String(error));
     process.stderr.write(`\n${text}\n`);

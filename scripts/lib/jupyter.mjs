@@ -28,7 +28,7 @@ function writeIfChanged(file, text) {
 /**
  * The kernelspec of this checkout: the committed template with absolute paths filled in.
  * `node` becomes the Node that runs this script, and a `*.js` argument a path under kernel/.
- * @param {{ argv: string[] }} template
+ * @param {{ argv: string[], display_name: string }} template
  */
 export function fillKernelspec(template) {
   const [first, ...rest] = template.argv;
@@ -80,7 +80,7 @@ export async function ensureLabSettings() {
 
 /**
  * Environment of tests that run Jupyter: .venv first, and none of the person's own Jupyter settings.
- * @returns {Record<string, string | undefined>}
+ * @returns {NodeJS.ProcessEnv}
  */
 export function jupyterEnv() {
   const home = join(CACHE, 'test', 'jupyter');

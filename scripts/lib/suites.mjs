@@ -76,8 +76,11 @@ function countJest(report, code) {
   };
 }
 
-/** One jest project, named as its folder under test/. */
-const jest =
+/**
+ * One jest project, named as its folder under test/.
+ * @param {{ prepare?: (context: SuiteContext) => Promise<NodeJS.ProcessEnv>, args?: string[] }} [options]
+ */
+const jestProject =
   ({ prepare, args = [] } = {}) =>
   async (context) => {
     const { name } = context;
@@ -158,26 +161,29 @@ const PRETTIER_ARGS = [
   '--log-level',
   'warn',
 ];
-const processEnv = () => jupyterEnv();
+const processEnv = () => Promise.resolve(jupyterEnv());
 const browserEnv = async ({ mayInstall }) => ({
   ...jupyterEnv(),
   RAVENLAB_CHROMIUM: await ensureChromium({ mayInstall }),
 });
 
-/** [name, kind, limit in minutes, how it runs]; `npm run check` runs static and logic, `npm test` all. */
+/**
+ * Name, kind, limit in minutes, how it runs; `npm run check` runs static and logic, `npm test` all.
+ * @type {Array<[string, Suite['kind'], number, Suite['run']]>}
+ */
 const ROWS = [
   ['format', 'static', 3, tool('prettier/bin/prettier.cjs', PRETTIER_ARGS)],
   ['lint', 'static', 8, tool('eslint/bin/eslint.js', [...ESLINT_ARGS, '--max-warnings', '0'])],
   ['types', 'static', 5, tool('typescript/bin/tsc', ['-b', ROOT])],
   ['layers', 'static', 3, tool('dependency-cruiser/bin/dependency-cruise.mjs', LAYERED)],
   ['unused', 'static', 3, tool('knip/bin/knip.js', ['--no-progress'])],
-  ['unit', 'logic', 5, jest()],
-  ['property', 'logic', 5, jest()],
-  ['scenario', 'logic', 5, jest()],
-  ['sim', 'logic', 5, jest()],
+  ['unit', 'logic', 5, jestProject()],
+  ['property', 'logic', 5, jestProject()],
+  ['scenario', 'logic', 5, jestProject()],
+  ['sim', 'logic', 5, jestProject()],
   ['simulation', 'logic', 2, simulation],
-  ['conformance', 'processes', 8, jest()],
-  ['integration', 'processes', 10, jest({ prepare: processEnv, args: ['--runInBand'] })],
+  ['conformance', 'processes', 8, jestProject()],
+  ['integration', 'processes', 10, jestProject({ prepare: processEnv, args: ['--runInBand'] })],
   [
     'kernel',
     'processes',
@@ -185,7 +191,7 @@ const ROWS = [
     python('run_kernel_tests.py', ['test/integration/jupyter_kernel_test']),
   ],
   ['notebooks', 'processes', 15, python('run_notebooks.py', ['notebooks'])],
-  ['browser', 'processes', 10, jest({ prepare: browserEnv, args: ['--runInBand'] })],
+  ['browser', 'processes', 10, jestProject({ prepare: browserEnv, args: ['--runInBand'] })],
 ];
 
 /** @type {readonly Suite[]} */

@@ -8,9 +8,12 @@ import {
   NONE,
   noFlops,
   outputSize,
+  requireAxes,
   requireDType,
+  requireInts,
   requireSameDType,
   requireShape,
+  requireValue,
   unary,
 } from './row.js';
 
@@ -19,9 +22,7 @@ const full: OpRow<{ readonly shape: 'ints'; readonly dtype: 'dtype'; readonly va
   params: { shape: 'ints', dtype: 'dtype', value: 'float' },
   infer(_inputs, { shape, dtype, value }) {
     requireShape('full', shape);
-    if (dtype !== 'float32' && !Number.isInteger(value)) {
-      fail('full', `${dtype} cannot hold ${String(value)}`);
-    }
+    requireValue('full', dtype, value);
     return { dtype, shape };
   },
   flops: noFlops,
@@ -33,9 +34,7 @@ const iota: OpRow<{ readonly shape: 'ints'; readonly axis: 'int' }> = {
   params: { shape: 'ints', axis: 'int' },
   infer(_inputs, { shape, axis }) {
     requireShape('iota', shape);
-    if (axis < 0 || axis >= shape.length) {
-      fail('iota', `axis ${String(axis)} is outside ${formatShape(shape)}`);
-    }
+    requireAxes('iota', [axis], shape.length);
     return { dtype: 'int32', shape };
   },
   flops: noFlops,
@@ -49,13 +48,14 @@ const iota: OpRow<{ readonly shape: 'ints'; readonly axis: 'int' }> = {
 const randomUniform: OpRow<{ readonly shape: 'ints'; readonly stream: 'int' }> = {
   arity: 1,
   params: { shape: 'ints', stream: 'int' },
-  infer(inputs, { shape }) {
+  infer(inputs, { shape, stream }) {
     const key = at(inputs, 0);
     requireDType('randomUniform', key, 'int32');
     if (key.shape.length !== 1 || key.shape[0] !== 4) {
       fail('randomUniform', `key must be int32[4], got ${formatShape(key.shape)}`);
     }
     requireShape('randomUniform', shape);
+    requireInts('randomUniform', 'stream', [stream], -(2 ** 31));
     return { dtype: 'float32', shape };
   },
   flops: outputSize,
@@ -90,7 +90,7 @@ const clip: OpRow<{ readonly min: 'float'; readonly max: 'float' }> = {
   infer(inputs, { min, max }) {
     const x = at(inputs, 0);
     requireDType('clip', x, 'float32');
-    if (min > max) fail('clip', `min ${String(min)} is above max ${String(max)}`);
+    if (!(min <= max)) fail('clip', `min ${String(min)} is not below max ${String(max)}`);
     return x;
   },
   flops: outputSize,

@@ -1,7 +1,18 @@
 /** @file Op rows that move, repeat or select elements. */
 import { broadcastShapes, formatShape, sameShape, sizeOf } from '../shape.js';
 import type { OpRow } from './row.js';
-import { at, fail, noFlops, outputSize, requireAxes, requireDType, requireSameDType, requireShape } from './row.js';
+import {
+  at,
+  fail,
+  noFlops,
+  outputSize,
+  requireAxes,
+  requireDType,
+  requireInts,
+  requireSameDType,
+  requireShape,
+  requireValue,
+} from './row.js';
 
 const reshape: OpRow<{ readonly shape: 'ints' }> = {
   arity: 1,
@@ -10,7 +21,10 @@ const reshape: OpRow<{ readonly shape: 'ints' }> = {
     const x = at(inputs, 0);
     requireShape('reshape', shape);
     if (sizeOf(shape) !== sizeOf(x.shape)) {
-      fail('reshape', `${formatShape(x.shape)} has ${String(sizeOf(x.shape))} elements, ${formatShape(shape)} has ${String(sizeOf(shape))}`);
+      fail(
+        'reshape',
+        `${formatShape(x.shape)} has ${String(sizeOf(x.shape))} elements, ${formatShape(shape)} has ${String(sizeOf(shape))}`,
+      );
     }
     return { dtype: x.dtype, shape };
   },
@@ -24,8 +38,15 @@ const transpose: OpRow<{ readonly perm: 'ints' }> = {
   infer(inputs, { perm }) {
     const x = at(inputs, 0);
     const rank = x.shape.length;
-    if (perm.length !== rank || new Set(perm).size !== rank || perm.some((axis) => !(axis >= 0 && axis < rank))) {
-      fail('transpose', `perm ${formatShape(perm)} is not a permutation of the axes of ${formatShape(x.shape)}`);
+    if (
+      perm.length !== rank ||
+      new Set(perm).size !== rank ||
+      perm.some((axis) => !(Number.isInteger(axis) && axis >= 0 && axis < rank))
+    ) {
+      fail(
+        'transpose',
+        `perm ${formatShape(perm)} is not a permutation of the axes of ${formatShape(x.shape)}`,
+      );
     }
     return { dtype: x.dtype, shape: perm.map((axis) => x.shape[axis] ?? 1) };
   },
@@ -59,11 +80,17 @@ const concat: OpRow<{ readonly axis: 'int' }> = {
         input.shape.length === first.shape.length &&
         input.shape.every((size, i) => i === axis || size === first.shape[i]);
       if (!fits) {
-        fail('concat', `shapes ${formatShape(first.shape)} and ${formatShape(input.shape)} differ outside axis ${String(axis)}`);
+        fail(
+          'concat',
+          `shapes ${formatShape(first.shape)} and ${formatShape(input.shape)} differ outside axis ${String(axis)}`,
+        );
       }
       extent += input.shape[axis] ?? 0;
     }
-    return { dtype: first.dtype, shape: first.shape.map((size, i) => (i === axis ? extent : size)) };
+    return {
+      dtype: first.dtype,
+      shape: first.shape.map((size, i) => (i === axis ? extent : size)),
+    };
   },
   flops: noFlops,
 };
@@ -76,14 +103,21 @@ const slice: OpRow<{ readonly begin: 'ints'; readonly end: 'ints'; readonly step
     const x = at(inputs, 0);
     const rank = x.shape.length;
     if (begin.length !== rank || end.length !== rank || step.length !== rank) {
-      fail('slice', `begin, end and step need ${String(rank)} values each for ${formatShape(x.shape)}`);
+      fail(
+        'slice',
+        `begin, end and step need ${String(rank)} values each for ${formatShape(x.shape)}`,
+      );
     }
+    requireInts('slice', 'begin, end and step', [...begin, ...end, ...step]);
     const shape = x.shape.map((extent, axis) => {
       const b = begin[axis] ?? 0;
       const e = end[axis] ?? 0;
       const s = step[axis] ?? 1;
       if (b < 0 || e < b || e > extent || s < 1) {
-        fail('slice', `${String(b)}:${String(e)}:${String(s)} is outside axis ${String(axis)} of ${formatShape(x.shape)}; expected 0 ≤ begin ≤ end ≤ ${String(extent)}, step ≥ 1`);
+        fail(
+          'slice',
+          `${String(b)}:${String(e)}:${String(s)} is outside axis ${String(axis)} of ${formatShape(x.shape)}; expected 0 ≤ begin ≤ end ≤ ${String(extent)}, step ≥ 1`,
+        );
       }
       return Math.ceil((e - b) / s);
     });
@@ -95,12 +129,14 @@ const slice: OpRow<{ readonly begin: 'ints'; readonly end: 'ints'; readonly step
 const pad: OpRow<{ readonly before: 'ints'; readonly after: 'ints'; readonly value: 'float' }> = {
   arity: 1,
   params: { before: 'ints', after: 'ints', value: 'float' },
-  infer(inputs, { before, after }) {
+  infer(inputs, { before, after, value }) {
     const x = at(inputs, 0);
     const rank = x.shape.length;
-    if (before.length !== rank || after.length !== rank || [...before, ...after].some((n) => n < 0)) {
-      fail('pad', `before and after need ${String(rank)} values ≥ 0 each for ${formatShape(x.shape)}`);
+    if (before.length !== rank || after.length !== rank) {
+      fail('pad', `before and after need ${String(rank)} values each for ${formatShape(x.shape)}`);
     }
+    requireInts('pad', 'before and after', [...before, ...after]);
+    requireValue('pad', x.dtype, value);
     return { dtype: x.dtype, shape: x.shape.map((n, i) => n + (before[i] ?? 0) + (after[i] ?? 0)) };
   },
   flops: noFlops,
@@ -111,9 +147,13 @@ const tile: OpRow<{ readonly repeats: 'ints' }> = {
   params: { repeats: 'ints' },
   infer(inputs, { repeats }) {
     const x = at(inputs, 0);
-    if (repeats.length !== x.shape.length || repeats.some((n) => n < 1)) {
-      fail('tile', `repeats ${formatShape(repeats)} need one value ≥ 1 per axis of ${formatShape(x.shape)}`);
+    if (repeats.length !== x.shape.length) {
+      fail(
+        'tile',
+        `repeats ${formatShape(repeats)} need one value per axis of ${formatShape(x.shape)}`,
+      );
     }
+    requireInts('tile', 'repeats', repeats, 1);
     return { dtype: x.dtype, shape: x.shape.map((n, i) => n * (repeats[i] ?? 1)) };
   },
   flops: noFlops,
@@ -156,7 +196,10 @@ const scatterAdd: OpRow<{ readonly size: 'int' }> = {
     requireDType('scatterAdd', updates, 'float32');
     const rank = indices.shape.length;
     if (!sameShape(indices.shape, updates.shape.slice(0, rank))) {
-      fail('scatterAdd', `updates ${formatShape(updates.shape)} must start with the shape of indices ${formatShape(indices.shape)}`);
+      fail(
+        'scatterAdd',
+        `updates ${formatShape(updates.shape)} must start with the shape of indices ${formatShape(indices.shape)}`,
+      );
     }
     requireShape('scatterAdd', [size]);
     return { dtype: 'float32', shape: [size, ...updates.shape.slice(rank)] };
@@ -171,7 +214,7 @@ const oneHot: OpRow<{ readonly depth: 'int' }> = {
   infer(inputs, { depth }) {
     const indices = at(inputs, 0);
     requireDType('oneHot', indices, 'int32');
-    if (depth < 1) fail('oneHot', `depth must be at least 1, got ${String(depth)}`);
+    requireInts('oneHot', 'depth', [depth], 1);
     return { dtype: 'float32', shape: [...indices.shape, depth] };
   },
   flops: outputSize,

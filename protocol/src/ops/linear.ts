@@ -2,7 +2,7 @@
 import { broadcastShapes, formatShape, sizeOf } from '../shape.js';
 import type { Shape, TensorType } from '../shape.js';
 import type { OpRow, Types } from './row.js';
-import { at, fail, outputSize, requireDType, requireRank } from './row.js';
+import { at, fail, outputSize, requireDType, requireInts, requireRank } from './row.js';
 import { windowOutput } from './window.js';
 
 const matMul: OpRow<{ readonly transposeA: 'bool'; readonly transposeB: 'bool' }> = {
@@ -15,7 +15,10 @@ const matMul: OpRow<{ readonly transposeA: 'bool'; readonly transposeB: 'bool' }
     requireDType('matMul', a, 'float32');
     requireDType('matMul', b, 'float32');
     if (a.shape.length < 2 || b.shape.length < 2) {
-      fail('matMul', `both inputs need rank ≥ 2, got ${formatShape(a.shape)} and ${formatShape(b.shape)}`);
+      fail(
+        'matMul',
+        `both inputs need rank ≥ 2, got ${formatShape(a.shape)} and ${formatShape(b.shape)}`,
+      );
     }
     const [m, k] = lastTwo(a.shape, transposeA);
     const [kb, n] = lastTwo(b.shape, transposeB);
@@ -63,7 +66,8 @@ function convOutput(
   const [batch = 0, channels = 0, ...spatial] = x;
   const [outChannels = 0, groupChannels = 0, ...kernel] = w;
   const { groups } = params;
-  if (groups < 1 || channels !== groupChannels * groups || outChannels % groups !== 0) {
+  requireInts(op, 'groups', [groups], 1);
+  if (channels !== groupChannels * groups || outChannels % groups !== 0) {
     fail(
       op,
       `input ${formatShape(x)} and weight ${formatShape(w)} do not fit with groups ${String(groups)}: expected ` +
@@ -84,9 +88,8 @@ function requireFloat(op: string, inputs: Types): void {
 }
 
 function requireSize(op: string, name: string, size: readonly number[]): void {
-  if (size.length !== 2 || size.some((extent) => extent < 1)) {
-    fail(op, `${name} must be two positive integers, got ${formatShape(size)}`);
-  }
+  if (size.length !== 2) fail(op, `${name} must be two integers, got ${formatShape(size)}`);
+  requireInts(op, name, size, 1);
 }
 
 /** x `[B, C, H, W]`, w `[O, C/groups, kh, kw]` → `[B, O, H', W']`; padding [top, left, bottom, right]. */
@@ -135,7 +138,8 @@ const conv2dGradWeight: OpRow<typeof CONV_PARAMS & { readonly kernelSize: 'ints'
     requireRank(op, 'input', x, 4);
     requireRank(op, 'output gradient', dy, 4);
     requireSize(op, 'kernelSize', params.kernelSize);
-    const channels = (x.shape[1] ?? 0) / params.groups;
+    // An input that the groups do not divide is refused below, as it would be in the forward op.
+    const channels = Math.floor((x.shape[1] ?? 0) / params.groups);
     const shape = [dy.shape[1] ?? 0, channels, ...params.kernelSize];
     requireForward(op, convOutput(op, x.shape, shape, params), dy);
     return { dtype: 'float32', shape };
@@ -145,7 +149,10 @@ const conv2dGradWeight: OpRow<typeof CONV_PARAMS & { readonly kernelSize: 'ints'
 
 function requireForward(op: string, expected: Shape, dy: TensorType): void {
   if (formatShape(expected) !== formatShape(dy.shape)) {
-    fail(op, `output gradient has shape ${formatShape(dy.shape)}, the forward op gives ${formatShape(expected)}`);
+    fail(
+      op,
+      `output gradient has shape ${formatShape(dy.shape)}, the forward op gives ${formatShape(expected)}`,
+    );
   }
 }
 
@@ -165,7 +172,10 @@ function poolOutput(
   requireRank(op, 'input [B, C, H, W]', x, 4);
   // A window wholly inside the padding would have no element to take the maximum of.
   if (params.padding.some((pad, side) => pad * 2 > (params.kernel[side % 2] ?? 0))) {
-    fail(op, `padding [${params.padding.join(', ')}] is more than half of kernel [${params.kernel.join(', ')}]`);
+    fail(
+      op,
+      `padding [${params.padding.join(', ')}] is more than half of kernel [${params.kernel.join(', ')}]`,
+    );
   }
   const out = windowOutput(op, x.shape.slice(2), { ...params, dilation: NO_DILATION });
   return { dtype: 'float32', shape: [...x.shape.slice(0, 2), ...out] };
@@ -186,6 +196,7 @@ const maxPool2dGrad: OpRow<typeof POOL_PARAMS> = {
   params: POOL_PARAMS,
   infer(inputs, params) {
     const x = at(inputs, 0);
+    requireFloat('maxPool2dGrad', inputs);
     requireForward('maxPool2dGrad', poolOutput('maxPool2dGrad', x, params).shape, at(inputs, 1));
     return x;
   },
@@ -199,6 +210,8 @@ const avgPool2dGrad: OpRow<typeof POOL_PARAMS & { readonly inputSize: 'ints' }> 
   infer(inputs, params) {
     const op = 'avgPool2dGrad';
     const dy = at(inputs, 0);
+    requireFloat(op, inputs);
+    requireRank(op, 'output gradient', dy, 4);
     requireSize(op, 'inputSize', params.inputSize);
     const x: TensorType = {
       dtype: 'float32',

@@ -2,7 +2,15 @@
 import type { TensorType } from '../shape.js';
 import { formatShape, reducedShape, sizeOf } from '../shape.js';
 import type { FieldSchema, OpRow, ParamsOf, Types } from './row.js';
-import { at, fail, inputSize, requireAxes, requireDType } from './row.js';
+import {
+  at,
+  fail,
+  inputSize,
+  requireAxes,
+  requireDType,
+  requireInts,
+  requireNonEmpty,
+} from './row.js';
 
 const AXES = { axes: 'ints', keepDims: 'bool' } as const;
 const COUNTED = { axes: 'ints', keepDims: 'bool', count: 'int' } as const;
@@ -20,7 +28,8 @@ function reduce<S extends typeof AXES>(
       const x = at(inputs, 0);
       requireDType(op, x, ...dtypes);
       requireAxes(op, values.axes, x.shape.length);
-      requireCount(op, values);
+      if ('count' in params) requireCount(op, values);
+      if (op === 'reduceMax' || op === 'reduceMin') requireNonEmpty(op, x, values.axes);
       return { dtype: x.dtype, shape: reducedShape(x.shape, values.axes, values.keepDims) };
     },
     flops: (inputs) => cost * inputSize(inputs),
@@ -29,9 +38,7 @@ function reduce<S extends typeof AXES>(
 
 function requireCount(op: string, values: ParamsOf<FieldSchema>): void {
   const { count } = values;
-  if (count !== undefined && !(typeof count === 'number' && count >= 1)) {
-    fail(op, `count must be a positive integer, got ${String(count)}`);
-  }
+  requireInts(op, 'count', typeof count === 'number' ? [count] : [NaN], 1);
 }
 
 function alongAxis(op: string, cost: number): OpRow<{ readonly axis: 'int' }> {
@@ -56,13 +63,18 @@ const argMax: OpRow<{ readonly axis: 'int' }> = {
     const x = at(inputs, 0);
     requireDType('argMax', x, 'float32', 'int32');
     requireAxes('argMax', [axis], x.shape.length);
+    requireNonEmpty('argMax', x, [axis]);
     return { dtype: 'int32', shape: reducedShape(x.shape, [axis], false) };
   },
   flops: inputSize,
 };
 
 /** Running sum along `axis`; `exclusive` leaves the element itself out, `reverse` runs from the end. */
-const cumsum: OpRow<{ readonly axis: 'int'; readonly exclusive: 'bool'; readonly reverse: 'bool' }> = {
+const cumsum: OpRow<{
+  readonly axis: 'int';
+  readonly exclusive: 'bool';
+  readonly reverse: 'bool';
+}> = {
   arity: 1,
   params: { axis: 'int', exclusive: 'bool', reverse: 'bool' },
   infer(inputs, { axis }) {
@@ -80,7 +92,10 @@ function requireNormalize(op: string, x: TensorType, params: ParamsOf<typeof NOR
   requireDType(op, x, 'float32');
   requireAxes(op, params.axes, x.shape.length);
   if (params.axes.length === 0 || sizeOf(x.shape) === 0) {
-    fail(op, `needs at least one axis and one element, got axes ${formatShape(params.axes)} of ${formatShape(x.shape)}`);
+    fail(
+      op,
+      `needs at least one axis and one element, got axes ${formatShape(params.axes)} of ${formatShape(x.shape)}`,
+    );
   }
   if (!(params.epsilon > 0)) fail(op, `epsilon must be above 0, got ${String(params.epsilon)}`);
 }
@@ -108,8 +123,12 @@ const normalizeGrad: OpRow<typeof NORMALIZE> = {
     const x = at(inputs, 0);
     const dy = at(inputs, 1);
     requireNormalize('normalizeGrad', x, params);
+    requireDType('normalizeGrad', dy, 'float32');
     if (formatShape(x.shape) !== formatShape(dy.shape)) {
-      fail('normalizeGrad', `input ${formatShape(x.shape)} and gradient ${formatShape(dy.shape)} differ`);
+      fail(
+        'normalizeGrad',
+        `input ${formatShape(x.shape)} and gradient ${formatShape(dy.shape)} differ`,
+      );
     }
     return x;
   },

@@ -45,7 +45,10 @@ export function fail(op: string, message: string): never {
 
 export function requireDType(op: string, type: TensorType, ...allowed: readonly DType[]): void {
   if (!allowed.includes(type.dtype)) {
-    fail(op, `expected ${allowed.join(' or ')}, got ${type.dtype} ${formatShape(type.shape)}; cast first`);
+    fail(
+      op,
+      `expected ${allowed.join(' or ')}, got ${type.dtype} ${formatShape(type.shape)}; cast first`,
+    );
   }
 }
 
@@ -57,6 +60,35 @@ export function requireRank(op: string, name: string, type: TensorType, rank: nu
 
 export function requireSameDType(op: string, a: TensorType, b: TensorType): void {
   if (a.dtype !== b.dtype) fail(op, `dtypes differ: ${a.dtype} and ${b.dtype}; cast one of them`);
+}
+
+/** Parameters that count or place something; the wire carries int32 only. */
+export function requireInts(op: string, name: string, values: readonly number[], min = 0): void {
+  for (const value of values) {
+    if ((value | 0) !== value || value < min) {
+      fail(op, `${name} must be integers ≥ ${String(min)}, got ${formatShape(values)}`);
+    }
+  }
+}
+
+/** A scalar parameter that becomes elements of `dtype`. */
+export function requireValue(op: string, dtype: DType, value: number): void {
+  const fits = {
+    float32: !Number.isNaN(value),
+    int32: (value | 0) === value,
+    bool: value === 0 || value === 1,
+  };
+  if (!fits[dtype]) fail(op, `${dtype} cannot hold ${String(value)}`);
+}
+
+/** A maximum needs something to take it of. */
+export function requireNonEmpty(op: string, type: TensorType, axes: readonly number[]): void {
+  if (axes.some((axis) => type.shape[axis] === 0)) {
+    fail(
+      op,
+      `axes ${formatShape(axes)} of ${formatShape(type.shape)} hold no elements to choose from`,
+    );
+  }
 }
 
 /** Reduction axes on the wire are sorted, unique, in range: one program has one encoding. */
@@ -72,8 +104,8 @@ export function requireAxes(op: string, axes: readonly number[], rank: number): 
 
 export function requireShape(op: string, shape: Shape): void {
   for (const extent of shape) {
-    if (!Number.isInteger(extent) || extent < 0) {
-      fail(op, `shape ${formatShape(shape)} has an extent that is not a non-negative integer`);
+    if ((extent | 0) !== extent || extent < 0) {
+      fail(op, `shape ${formatShape(shape)} has an extent that is not an integer in 0 … 2³¹-1`);
     }
   }
 }

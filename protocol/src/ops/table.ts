@@ -17,15 +17,89 @@ export const OPS = {
 export type OpName = keyof typeof OPS;
 export type OpParams = { readonly [N in OpName]: ParamsOf<(typeof OPS)[N]['params']> };
 
-/** Names in wire-code order. Appending is compatible; any other change is a new IR version. */
-export const OP_NAMES = Object.keys(OPS) as readonly OpName[];
+/**
+ * Names in wire-code order, written out so that moving a row cannot renumber the wire. Appending is compatible; any other
+ * change is a new IR version.
+ */
+const WIRE_ORDER = [
+  'full',
+  'iota',
+  'randomUniform',
+  'cast',
+  'where',
+  'clip',
+  'neg',
+  'abs',
+  'sign',
+  'floor',
+  'exp',
+  'log',
+  'sqrt',
+  'rsqrt',
+  'sin',
+  'cos',
+  'tanh',
+  'sigmoid',
+  'erf',
+  'relu',
+  'logicalNot',
+  'add',
+  'sub',
+  'mul',
+  'div',
+  'pow',
+  'maximum',
+  'minimum',
+  'equal',
+  'notEqual',
+  'less',
+  'lessEqual',
+  'greater',
+  'greaterEqual',
+  'logicalAnd',
+  'logicalOr',
+  'matMul',
+  'conv2d',
+  'conv2dGradInput',
+  'conv2dGradWeight',
+  'maxPool2d',
+  'maxPool2dGrad',
+  'avgPool2d',
+  'avgPool2dGrad',
+  'sum',
+  'mean',
+  'variance',
+  'reduceMax',
+  'reduceMin',
+  'argMax',
+  'cumsum',
+  'softmax',
+  'logSoftmax',
+  'normalize',
+  'normalizeGrad',
+  'reshape',
+  'transpose',
+  'broadcastTo',
+  'concat',
+  'slice',
+  'pad',
+  'tile',
+  'reverse',
+  'gather',
+  'scatterAdd',
+  'oneHot',
+] as const satisfies readonly OpName[];
+
+/** Compiles only while every op has a code. */
+type Uncoded = Exclude<OpName, (typeof WIRE_ORDER)[number]>;
+export const OP_NAMES: Uncoded extends never ? readonly OpName[] : never = WIRE_ORDER;
 
 /** Parameters of some op, not yet matched with its name. */
 export type AnyParams = Readonly<Record<string, FieldTypes[keyof FieldTypes]>>;
 
 /** The row of `op` with its parameter types erased, for code that walks programs. */
 export function opRow(op: OpName): OpRow<FieldSchema> {
-  return OPS[op] as unknown as OpRow<FieldSchema>;
+  return OPS[op];
 }
 
 export function isOpName(name: string): name is OpName {
@@ -41,10 +115,11 @@ export function inferOp<N extends OpName>(op: N, inputs: Types, params: OpParams
   const { arity } = row;
   const fits = typeof arity === 'number' ? inputs.length === arity : inputs.length >= arity.atLeast;
   if (!fits) {
-    const expected = typeof arity === 'number' ? String(arity) : `at least ${String(arity.atLeast)}`;
+    const expected =
+      typeof arity === 'number' ? String(arity) : `at least ${String(arity.atLeast)}`;
     fail(op, `takes ${expected} inputs, got ${String(inputs.length)}`);
   }
-  return row.infer(inputs, params as AnyParams);
+  return row.infer(inputs, params);
 }
 
 export interface OpCost {
@@ -60,7 +135,7 @@ export function opCost<N extends OpName>(
   params: OpParams[N],
 ): OpCost {
   return {
-    flops: opRow(op).flops(inputs, output, params as AnyParams),
+    flops: opRow(op).flops(inputs, output, params),
     bytes: bytesOf(inputs, output),
   };
 }

@@ -1,6 +1,6 @@
 /** @file Sizes of sliding windows (convolution, pooling): the one place with that arithmetic. */
 import type { Shape } from '../shape.js';
-import { fail } from './row.js';
+import { fail, requireInts } from './row.js';
 
 /** Window geometry in two dimensions; padding is [top, left, bottom, right]. */
 export interface Window2d {
@@ -12,9 +12,10 @@ export interface Window2d {
 
 function pair(op: string, name: string, value: readonly number[], min: number): [number, number] {
   const [h, w] = value;
-  if (value.length !== 2 || h === undefined || w === undefined || h < min || w < min) {
+  if (value.length !== 2 || h === undefined || w === undefined) {
     fail(op, `${name} must be two integers ≥ ${String(min)}, got [${value.join(', ')}]`);
   }
+  requireInts(op, name, value, min);
   return [h, w];
 }
 
@@ -32,11 +33,11 @@ export function windowOutput(op: string, spatial: Shape, window: Window2d): [num
     top === undefined ||
     left === undefined ||
     bottom === undefined ||
-    right === undefined ||
-    Math.min(top, left, bottom, right) < 0
+    right === undefined
   ) {
-    fail(op, `padding must be [top, left, bottom, right] ≥ 0, got [${window.padding.join(', ')}]`);
+    fail(op, `padding must be [top, left, bottom, right], got [${window.padding.join(', ')}]`);
   }
+  requireInts(op, 'padding', window.padding);
   const [height = 0, width = 0] = spatial;
   const outH = Math.floor((height + top + bottom - dh * (kh - 1) - 1) / sh) + 1;
   const outW = Math.floor((width + left + right - dw * (kw - 1) - 1) / sw) + 1;

@@ -3,8 +3,8 @@ import { RemoteProtocolError } from '../errors.js';
 import { PANEL_LIMITS as LIMITS } from '../limits.js';
 import type { PanelPatch } from './patch.js';
 import { readPanelPatch } from './patch.js';
-import type { Fields, Reader } from './read.js';
-import { amountOf, count, flag, id, nullable, objectOf, oneOf, record, text } from './read.js';
+import type { Fields, Reader } from '../read.js';
+import { amountOf, count, flag, id, nullable, objectOf, oneOf, record, text } from '../read.js';
 import type { AlertLevel, PanelState } from './state.js';
 import { ALERT_LEVELS, readPanelState } from './state.js';
 

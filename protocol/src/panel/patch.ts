@@ -1,7 +1,7 @@
 /** @file Difference of two panel states and its application; pure, no sequence numbers, no validation of hostile input. RFC 2 §4. */
 import { PANEL_LIMITS as LIMITS } from '../limits.js';
-import type { Fields, Reader } from './read.js';
-import { count, fieldNames, id, list, objectOf, partial, record, reject } from './read.js';
+import type { Fields, Reader } from '../read.js';
+import { count, fieldNames, id, list, objectOf, partial, record, reject } from '../read.js';
 import type {
   Alert,
   ClusterSummary,

@@ -1,6 +1,6 @@
 /** @file What a panel shows: plain JSON, one document per kernel. No view logic, no transport. RFC 2 §2. */
 import { PANEL_LIMITS as LIMITS } from '../limits.js';
-import type { Fields, Reader } from './read.js';
+import type { Fields, Reader } from '../read.js';
 import {
   amountOf,
   baseUnits,
@@ -14,7 +14,7 @@ import {
   record,
   reject,
   text,
-} from './read.js';
+} from '../read.js';
 
 export const CLUSTER_STATES = [
   'off',

@@ -1,5 +1,5 @@
 /** @file Readers: an untrusted JSON value in, a typed fresh copy out, or an error that names the field. Not a schema language. */
-import { RemoteProtocolError } from '../errors.js';
+import { RemoteProtocolError } from './errors.js';
 
 /** Checks `value` found at `path` and returns a typed copy; throws RemoteProtocolError. */
 export type Reader<T> = (value: unknown, path: string) => T;
@@ -17,7 +17,7 @@ function describe(value: unknown): string {
 }
 
 export function reject(path: string, expected: string, value: unknown): never {
-  throw new RemoteProtocolError(`panel: ${path}: expected ${expected}, got ${describe(value)}`);
+  throw new RemoteProtocolError(`${path}: expected ${expected}, got ${describe(value)}`);
 }
 
 /** A string of at most `maxChars` UTF-16 units. */

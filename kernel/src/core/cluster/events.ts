@@ -1,0 +1,93 @@
+/** @file What happens to the cluster and what it answers: the whole interface of the scheduler machine. Plain data. */
+import type { ExecutionId, LeaseId, UnitStatus, WireError, WorkerId } from '@ravenlab/protocol';
+import type { LedgerEntry } from '../ledger/ledger.js';
+import type { ExecutionSpec, Failure, Resource, ResourceId } from './state.js';
+
+/** One unit of a DONE message. */
+export interface UnitResult {
+  readonly lease: LeaseId;
+  readonly status: UnitStatus;
+  readonly computeUs: number;
+  /** Output that is not finite; -1 otherwise. */
+  readonly output: number;
+  readonly error: WireError | null;
+}
+
+export interface Joining {
+  readonly worker: WorkerId;
+  readonly incarnation: number;
+  readonly gflops: number;
+  readonly memoryBytes: number;
+  readonly windowBytes: number;
+  /** What it still holds of this engine's. */
+  readonly held: readonly Resource[];
+}
+
+export type ClusterEvent =
+  | ({ readonly kind: 'joined' } & Joining)
+  | { readonly kind: 'left'; readonly worker: WorkerId; readonly reason: string }
+  /** Any message or beat of a member. */
+  | { readonly kind: 'heard'; readonly worker: WorkerId; readonly latencyUs: number | null }
+  | { readonly kind: 'submitted'; readonly spec: ExecutionSpec }
+  | { readonly kind: 'done'; readonly worker: WorkerId; readonly results: readonly UnitResult[] }
+  /** `inFlightBytes`: sent and not yet consumed, counted by the shell. */
+  | { readonly kind: 'credit'; readonly worker: WorkerId; readonly inFlightBytes: number }
+  | { readonly kind: 'need'; readonly worker: WorkerId; readonly resources: readonly ResourceId[] }
+  /** Sum and update are made (`failure` null), or refused. */
+  | { readonly kind: 'reduced'; readonly execution: ExecutionId; readonly failure: Failure | null }
+  | { readonly kind: 'cancelled'; readonly execution: ExecutionId }
+  /** Nobody will ask for these again. */
+  | { readonly kind: 'retired'; readonly resources: readonly ResourceId[] }
+  | { readonly kind: 'drain'; readonly worker: WorkerId }
+  | { readonly kind: 'resume'; readonly worker: WorkerId }
+  | { readonly kind: 'tick' };
+
+export type EventKind = ClusterEvent['kind'];
+
+export interface GrantedLease {
+  readonly lease: LeaseId;
+  readonly shard: number;
+}
+
+/** Every effect is a consequence of the event with number `cause`. Order matters: carry them out as they come. */
+export type ClusterEffect = { readonly cause: number } & (
+  | {
+      /** Send these, before the run that follows. */
+      readonly kind: 'provide';
+      readonly worker: WorkerId;
+      readonly resources: readonly ResourceId[];
+    }
+  | {
+      readonly kind: 'run';
+      readonly worker: WorkerId;
+      readonly execution: ExecutionId;
+      /** All of one program. */
+      readonly program: number;
+      readonly leases: readonly GrantedLease[];
+      readonly leaseMs: number;
+    }
+  | { readonly kind: 'drop'; readonly worker: WorkerId; readonly resources: readonly ResourceId[] }
+  | { readonly kind: 'revoke'; readonly worker: WorkerId; readonly leases: readonly LeaseId[] }
+  | { readonly kind: 'revokeExecution'; readonly worker: WorkerId; readonly execution: ExecutionId }
+  | {
+      /** Take the result of `results[index]` of the event: it is the result of this shard, now and for ever. */
+      readonly kind: 'accept';
+      readonly execution: ExecutionId;
+      readonly shard: number;
+      readonly index: number;
+    }
+  | { readonly kind: 'meter'; readonly entry: LedgerEntry }
+  /** Every shard is in: finish the sum, then answer with `reduced`. */
+  | { readonly kind: 'complete'; readonly execution: ExecutionId; readonly workers: number }
+  | { readonly kind: 'committed'; readonly execution: ExecutionId }
+  | { readonly kind: 'failed'; readonly execution: ExecutionId; readonly failure: Failure }
+  | { readonly kind: 'expel'; readonly worker: WorkerId; readonly reason: string }
+  | { readonly kind: 'ping'; readonly worker: WorkerId }
+  /** A drained worker has nothing left. */
+  | { readonly kind: 'drained'; readonly worker: WorkerId }
+  | { readonly kind: 'starved'; readonly sinceMs: number }
+);
+
+type DistributiveOmit<T, K extends PropertyKey> = T extends unknown ? Omit<T, K> : never;
+/** An effect before it knows its cause. */
+export type EffectBody = DistributiveOmit<ClusterEffect, 'cause'>;

@@ -1,0 +1,88 @@
+/** @file Who holds which resource: what a grant makes a worker hold, what is evicted for it, what a worker lost. */
+import type { Execution, Member, Resource, ResourceId, UnitSpec } from './state.js';
+
+/** What a member lacks for one unit, and whether it fits. */
+export interface Fetch {
+  readonly missing: readonly Resource[];
+  readonly missingBytes: number;
+}
+
+const NOTHING: Fetch = { missing: [], missingBytes: 0 };
+
+/** Resources of `unit` that `member` does not hold. */
+export function missingFor(member: Member, execution: Execution, unit: UnitSpec): Fetch {
+  const program = programOf(execution, unit);
+  const isReady = member.ready.has(execution.id);
+  if (isReady && unit.resources.length === 0 && member.held.has(program.id)) return NOTHING;
+  const missing: Resource[] = [];
+  let missingBytes = 0;
+  const see = (resource: Resource) => {
+    if (member.held.has(resource.id)) return;
+    missing.push(resource);
+    missingBytes += resource.sizeBytes;
+  };
+  see(program);
+  if (!isReady) execution.spec.common.forEach(see);
+  unit.resources.forEach(see);
+  return { missing, missingBytes };
+}
+
+export function programOf(execution: Execution, unit: UnitSpec): Resource {
+  const program = execution.spec.programs[unit.program];
+  if (program === undefined) throw new RangeError(`no program ${String(unit.program)}`);
+  return program.resource;
+}
+
+/** Marks as held and as most recently used. */
+export function hold(member: Member, resource: Resource): void {
+  if (member.held.delete(resource.id)) member.heldBytes -= resource.sizeBytes;
+  member.held.set(resource.id, resource.sizeBytes);
+  member.heldBytes += resource.sizeBytes;
+}
+
+/** Forgets that `member` holds the resource; true if it did. */
+export function release(member: Member, id: ResourceId): boolean {
+  const sizeBytes = member.held.get(id);
+  if (sizeBytes === undefined) return false;
+  member.held.delete(id);
+  member.heldBytes -= sizeBytes;
+  return true;
+}
+
+/**
+ * Chooses what `member` forgets, least recently used first, so that `needBytes` more fit; null when they cannot: the
+ * units that it has still need what it holds.
+ */
+export function evictionsFor(
+  member: Member,
+  needBytes: number,
+  execution: Execution,
+  unit: UnitSpec,
+): ResourceId[] | null {
+  let excess = member.heldBytes + needBytes - member.heldLimitBytes;
+  if (excess <= 0) return [];
+  const pinned = pinnedBy(member);
+  for (const resource of needsOf(execution, unit)) pinned.add(resource.id);
+  const evicted: ResourceId[] = [];
+  for (const [id, sizeBytes] of member.held) {
+    if (excess <= 0) break;
+    if (pinned.has(id)) continue;
+    evicted.push(id);
+    excess -= sizeBytes;
+  }
+  return excess <= 0 ? evicted : null;
+}
+
+/** All that a unit reads. */
+export function needsOf(execution: Execution, unit: UnitSpec): Resource[] {
+  return [programOf(execution, unit), ...execution.spec.common, ...unit.resources];
+}
+
+/** What the units in flight on `member` use. */
+function pinnedBy(member: Member): Set<ResourceId> {
+  const pinned = new Set<ResourceId>();
+  for (const { execution, unit } of member.leases.values()) {
+    for (const resource of needsOf(execution, unit.spec)) pinned.add(resource.id);
+  }
+  return pinned;
+}

@@ -1,0 +1,99 @@
+/**
+ * @file The order of a sum: a binary tree over the micro-shard index, fixed by the number of shards alone. Neither the
+ * arrival order nor the workers have a say, so the bits of the sum do not depend on them.
+ *
+ * A tree of n leaves splits at the largest power of two below n: 5 → (4, 1), 4 → (2, 2). Leaves that come in order are
+ * merged at once, so at most ⌈log2 n⌉ + 1 partial sums wait; out of order, a partial sum waits for its sibling only.
+ */
+import { invariant } from './transition.js';
+
+/** Add `source` into `target`; `source` is free afterwards. */
+export interface Merge<T> {
+  readonly target: T;
+  readonly source: T;
+}
+
+/** Leaves left of the split of a node with `size` leaves. */
+export function leftSize(size: number): number {
+  let left = 1;
+  while (left * 2 < size) left *= 2;
+  return left;
+}
+
+export class ShardTree<T> {
+  /** Partial sums that wait for their sibling, by first leaf. A node is known by its first leaf: siblings differ. */
+  private readonly waiting = new Map<number, { readonly size: number; readonly value: T }>();
+  private readonly seen: Uint8Array;
+  private missing: number;
+  readonly count: number;
+
+  constructor(count: number) {
+    invariant(Number.isInteger(count) && count >= 1, `a sum needs shards, got ${String(count)}`);
+    this.count = count;
+    this.missing = count;
+    this.seen = new Uint8Array(count);
+  }
+
+  /** Partial sums held now. */
+  get held(): number {
+    return this.waiting.size;
+  }
+
+  /** Every leaf is in. */
+  get isComplete(): boolean {
+    return this.missing === 0;
+  }
+
+  /** The sum, when complete. */
+  get root(): T {
+    const node = this.waiting.get(0);
+    invariant(this.isComplete && node?.size === this.count, 'the sum is not complete');
+    return node.value;
+  }
+
+  /** Partial sums still held, to free them when the execution ends early. */
+  values(): T[] {
+    return [...this.waiting.values()].map((node) => node.value);
+  }
+
+  /** Takes leaf `index`; returns the merges that it makes possible, in the order to do them. */
+  insert(index: number, value: T): Merge<T>[] {
+    invariant(index >= 0 && index < this.count, `shard ${String(index)} of ${String(this.count)}`);
+    invariant(this.seen[index] === 0, `shard ${String(index)} came twice`);
+    this.seen[index] = 1;
+    this.missing--;
+    const merges: Merge<T>[] = [];
+    let node = { start: index, size: 1, value };
+    for (const parent of this.pathTo(index)) {
+      const left = leftSize(parent.size);
+      const siblingStart = node.start === parent.start ? parent.start + left : parent.start;
+      const sibling = this.waiting.get(siblingStart);
+      const siblingSize = siblingStart === parent.start ? left : parent.size - left;
+      if (sibling?.size !== siblingSize) break;
+      this.waiting.delete(siblingStart);
+      const [target, source] =
+        node.start === parent.start ? [node.value, sibling.value] : [sibling.value, node.value];
+      merges.push({ target, source });
+      node = { start: parent.start, size: parent.size, value: target };
+    }
+    this.waiting.set(node.start, { size: node.size, value: node.value });
+    return merges;
+  }
+
+  /** Inner nodes above leaf `index`, the nearest first. */
+  private pathTo(index: number): { start: number; size: number }[] {
+    const path: { start: number; size: number }[] = [];
+    let start = 0;
+    let size = this.count;
+    while (size > 1) {
+      path.push({ start, size });
+      const left = leftSize(size);
+      if (index < start + left) size = left;
+      else {
+        start += left;
+        size -= left;
+      }
+    }
+    return path.reverse();
+  }
+}

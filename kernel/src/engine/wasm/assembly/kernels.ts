@@ -1,0 +1,152 @@
+/**
+ * @file Reduction and optimizer loops over the engine's shared memory, in AssemblyScript with SIMD; not seen by tsc.
+ *
+ * Every loop is element-wise with a fixed order of IEEE operations, or (sumSquares) sums in fixed lanes, so the
+ * bits do not depend on the thread, the worker or the arrival order. No relaxed SIMD, no allocation, no imports but
+ * the memory. Pointers are byte addresses of 16-byte aligned blocks whose capacity is a multiple of 16 bytes, so a
+ * vector loop may run over the padding: padding is zero on allocation and only ever combined with padding.
+ * NaN payload bits are unspecified in WebAssembly; results with a NaN are refused before they can be stored.
+ */
+
+/** Bytes of `n` 4-byte elements, rounded up to whole vectors. */
+// @ts-ignore: decorator
+@inline
+function spanOf(n: u32): usize {
+  return ((n as usize) * 4 + 15) & ~(15 as usize);
+}
+
+/** dst ← dst + src, float32. */
+export function addF32(dst: usize, src: usize, n: u32): void {
+  const end = dst + spanOf(n);
+  for (; dst < end; dst += 16, src += 16) {
+    v128.store(dst, f32x4.add(v128.load(dst), v128.load(src)));
+  }
+}
+
+/** dst ← dst + src, int32, wrapping. */
+export function addI32(dst: usize, src: usize, n: u32): void {
+  const end = dst + spanOf(n);
+  for (; dst < end; dst += 16, src += 16) {
+    v128.store(dst, i32x4.add(v128.load(dst), v128.load(src)));
+  }
+}
+
+/** 1 when no element is NaN or infinite: |x| ≤ FLT_MAX is false for both. */
+export function allFinite(ptr: usize, n: u32): i32 {
+  const end = ptr + spanOf(n);
+  const max = f32x4.splat(f32.MAX_VALUE);
+  let good = i32x4.splat(-1);
+  for (; ptr < end; ptr += 16) {
+    good = v128.and(good, f32x4.le(f32x4.abs(v128.load(ptr)), max));
+  }
+  return i32x4.all_true(good) ? 1 : 0;
+}
+
+/** Sum of squares in float64: even and odd element pairs in two fixed accumulators, added at the end. */
+export function sumSquares(ptr: usize, n: u32): f64 {
+  const end = ptr + spanOf(n);
+  let low = f64x2.splat(0);
+  let high = f64x2.splat(0);
+  for (; ptr < end; ptr += 16) {
+    const x = v128.load(ptr);
+    const a = f64x2.promote_low_f32x4(x);
+    const b = f64x2.promote_low_f32x4(v128.shuffle<u8>(x, x, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7));
+    low = f64x2.add(low, f64x2.mul(a, a));
+    high = f64x2.add(high, f64x2.mul(b, b));
+  }
+  const sum = f64x2.add(low, high);
+  return f64x2.extract_lane(sum, 0) + f64x2.extract_lane(sum, 1);
+}
+
+/** x ← x · factor. */
+export function scale(ptr: usize, n: u32, factor: f32): void {
+  const end = ptr + spanOf(n);
+  const by = f32x4.splat(factor);
+  for (; ptr < end; ptr += 16) v128.store(ptr, f32x4.mul(v128.load(ptr), by));
+}
+
+/** x ← min(max(x, -limit), limit). */
+export function clampValue(ptr: usize, n: u32, limit: f32): void {
+  const end = ptr + spanOf(n);
+  const top = f32x4.splat(limit);
+  const bottom = f32x4.splat(-limit);
+  for (; ptr < end; ptr += 16) {
+    v128.store(ptr, f32x4.min(f32x4.max(v128.load(ptr), bottom), top));
+  }
+}
+
+/** dst ← keep · state + momentum · value. */
+export function ema(dst: usize, state: usize, value: usize, n: u32, keep: f32, momentum: f32): void {
+  const end = dst + spanOf(n);
+  const a = f32x4.splat(keep);
+  const b = f32x4.splat(momentum);
+  for (; dst < end; dst += 16, state += 16, value += 16) {
+    v128.store(dst, f32x4.add(f32x4.mul(a, v128.load(state)), f32x4.mul(b, v128.load(value))));
+  }
+}
+
+/** dst ← w - lr · (g + decay · w). */
+export function sgd(dst: usize, w: usize, g: usize, n: u32, lr: f32, decay: f32): void {
+  const end = dst + spanOf(n);
+  const rate = f32x4.splat(lr);
+  const lambda = f32x4.splat(decay);
+  for (; dst < end; dst += 16, w += 16, g += 16) {
+    const x = v128.load(w);
+    const d = f32x4.add(v128.load(g), f32x4.mul(lambda, x));
+    v128.store(dst, f32x4.sub(x, f32x4.mul(rate, d)));
+  }
+}
+
+/**
+ * d = g + decay · w; buf ← momentum · buf + fresh · d; step = nesterov ? d + momentum · buf : buf; dst ← w - lr · step.
+ * The first step passes momentum 0 and fresh 1 through `first`, as PyTorch does: buf ← d.
+ */
+export function sgdMomentum(
+  dst: usize, w: usize, g: usize, buf: usize, n: u32,
+  lr: f32, momentum: f32, fresh: f32, decay: f32, nesterov: i32, first: i32,
+): void {
+  const end = dst + spanOf(n);
+  const rate = f32x4.splat(lr);
+  const mu = f32x4.splat(momentum);
+  const gain = f32x4.splat(fresh);
+  const lambda = f32x4.splat(decay);
+  for (; dst < end; dst += 16, w += 16, g += 16, buf += 16) {
+    const x = v128.load(w);
+    const d = f32x4.add(v128.load(g), f32x4.mul(lambda, x));
+    const b = first ? d : f32x4.add(f32x4.mul(mu, v128.load(buf)), f32x4.mul(gain, d));
+    v128.store(buf, b);
+    const step = nesterov ? f32x4.add(d, f32x4.mul(mu, b)) : b;
+    v128.store(dst, f32x4.sub(x, f32x4.mul(rate, step)));
+  }
+}
+
+/**
+ * d = g + decay · w; m ← beta1 · m + gain1 · d; v ← beta2 · v + gain2 · d²;
+ * dst ← shrink · w - lr · m / (√v · scale + epsilon). `lr` holds the first bias correction, `scale` the second;
+ * adam: shrink 1; adamw: decay 0, shrink 1 - learningRate · weightDecay.
+ */
+export function adam(
+  dst: usize, w: usize, g: usize, m: usize, v: usize, n: u32,
+  lr: f32, beta1: f32, gain1: f32, beta2: f32, gain2: f32, scaleV: f32, epsilon: f32, decay: f32, shrink: f32,
+): void {
+  const end = dst + spanOf(n);
+  const rate = f32x4.splat(lr);
+  const b1 = f32x4.splat(beta1);
+  const g1 = f32x4.splat(gain1);
+  const b2 = f32x4.splat(beta2);
+  const g2 = f32x4.splat(gain2);
+  const toV = f32x4.splat(scaleV);
+  const eps = f32x4.splat(epsilon);
+  const lambda = f32x4.splat(decay);
+  const keep = f32x4.splat(shrink);
+  for (; dst < end; dst += 16, w += 16, g += 16, m += 16, v += 16) {
+    const x = v128.load(w);
+    const d = f32x4.add(v128.load(g), f32x4.mul(lambda, x));
+    const m1 = f32x4.add(f32x4.mul(b1, v128.load(m)), f32x4.mul(g1, d));
+    const v1 = f32x4.add(f32x4.mul(b2, v128.load(v)), f32x4.mul(g2, f32x4.mul(d, d)));
+    v128.store(m, m1);
+    v128.store(v, v1);
+    const denominator = f32x4.add(f32x4.mul(f32x4.sqrt(v1), toV), eps);
+    v128.store(dst, f32x4.sub(f32x4.mul(keep, x), f32x4.mul(rate, f32x4.div(m1, denominator))));
+  }
+}

@@ -1,7 +1,7 @@
 /** @file Layered layout of a traced graph as plain data; turning it into SVG is the caller's work. */
 import { formatShape } from '@ravenlab/protocol';
 import type { GraphNode } from './node.js';
-import { postOrder } from './node.js';
+import { nodeName, postOrder } from './node.js';
 
 export interface DrawnNode {
   /** Op name, or the leaf's kind. */
@@ -53,9 +53,9 @@ export function drawGraph(outputs: readonly GraphNode[], maxNodes = 400): DrawnG
   const results = new Set(outputs);
   return {
     nodes: shown.map((node, index) => ({
-      label: node.kind === 'op' ? node.op : node.leaf.kind,
+      label: nodeName(node),
       detail: `${node.type.dtype} ${formatShape(node.type.shape)}`,
-      kind: results.has(node) ? 'output' : node.kind,
+      kind: results.has(node) ? 'output' : node.kind === 'leaf' ? 'leaf' : 'op',
       layer: layers[index] ?? 0,
       order: orders[index] ?? 0,
       node,

@@ -52,7 +52,12 @@ export interface OpNode<N extends OpName = OpName> extends NodeBase {
   readonly params: OpParams[N];
 }
 
-export type GraphNode = LeafNode | OpNode;
+/** Its input's value, through which no gradient flows; it costs nothing, a program has no such op. */
+export interface StopNode extends NodeBase {
+  readonly kind: 'stop';
+}
+
+export type GraphNode = LeafNode | OpNode | StopNode;
 
 const NO_INPUTS: readonly GraphNode[] = Object.freeze([]);
 const KEY_TYPE: TensorType = Object.freeze({ dtype: 'int32', shape: Object.freeze([4]) });
@@ -75,6 +80,11 @@ export function applyOp<N extends OpName>(
   );
   const node: OpNode<N> = { kind: 'op', id: nextId++, op, inputs, params, type, origin };
   return Object.freeze(node) as OpNode;
+}
+
+/** `node` cut off from differentiation: what `detach()` returns. */
+export function stopGradient(node: GraphNode, origin?: unknown): StopNode {
+  return Object.freeze({ kind: 'stop', id: nextId++, inputs: [node], type: node.type, origin });
 }
 
 function leafNode(leaf: Leaf, type: TensorType, origin: unknown): LeafNode {
@@ -173,13 +183,33 @@ export function keyLeaf(
 
 /** A one-line description for messages: `matMul float32 [32, 10]`. */
 export function describeNode(node: GraphNode): string {
-  const name = node.kind === 'op' ? node.op : node.leaf.kind;
-  return `${name} ${node.type.dtype} ${formatShape(node.type.shape)}`;
+  return `${nodeName(node)} ${node.type.dtype} ${formatShape(node.type.shape)}`;
+}
+
+/** The op's name, the leaf's kind, or `stop`. */
+export function nodeName(node: GraphNode): string {
+  switch (node.kind) {
+    case 'op':
+      return node.op;
+    case 'leaf':
+      return node.leaf.kind;
+    case 'stop':
+      return 'stop';
+  }
 }
 
 /** Narrows to the op `op` with its parameter types. */
 export function isOp<N extends OpName>(node: GraphNode, op: N): node is OpNode<N> & GraphNode {
   return node.kind === 'op' && node.op === op;
+}
+
+/** Input `index` of a node whose arity is known. */
+export function inputOf(node: GraphNode, index: number): GraphNode {
+  const input = node.inputs[index];
+  if (input === undefined) {
+    throw new RavenError('internal', `${nodeName(node)} has no input ${String(index)}`);
+  }
+  return input;
 }
 
 /** Parameters with their names erased, for code that walks graphs. */

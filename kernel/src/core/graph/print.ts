@@ -13,11 +13,7 @@ export function printGraph(outputs: readonly GraphNode[]): string {
   const names = new Map(order.map((node, index) => [node, `%${String(index)}`]));
   const lines = order.map((node) => {
     const inputs = node.inputs.map((input) => names.get(input) ?? '?');
-    const call =
-      node.kind === 'op'
-        ? printCall(node.op, inputs, paramsOf(node))
-        : `${node.leaf.kind} ${printLeaf(node.leaf)}`;
-    return `${names.get(node) ?? '?'} = ${call} : ${printType(node.type)}`;
+    return `${names.get(node) ?? '?'} = ${printNode(node, inputs)} : ${printType(node.type)}`;
   });
   lines.push(`return ${outputs.map((node) => names.get(node) ?? '?').join(', ')}`);
   return lines.join('\n');
@@ -34,6 +30,17 @@ export function printProgram(program: Program): string {
   });
   lines.push(`return ${program.outputs.map((id) => `%${String(id)}`).join(', ')}`);
   return lines.join('\n');
+}
+
+function printNode(node: GraphNode, inputs: readonly string[]): string {
+  switch (node.kind) {
+    case 'op':
+      return printCall(node.op, inputs, paramsOf(node));
+    case 'leaf':
+      return `${node.leaf.kind} ${printLeaf(node.leaf)}`;
+    case 'stop':
+      return printCall('stop', inputs, {});
+  }
 }
 
 function printType(type: TensorType): string {

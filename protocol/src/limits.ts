@@ -137,7 +137,7 @@ export const KERNEL_LIMITS = {
   /** Stop: a cell that waits for the engine may clean up this long before it is terminated. */
   stopGraceMs: 15,
   /** Stop: delay of the first forced termination, doubled up to the maximum. */
-  stopRetryMs: 4,
+  stopRetryMs: 2,
   stopRetryMaxMs: 64,
   /** Stop: after this the user thread is replaced and its variables are lost. */
   stopGiveUpMs: 5_000,

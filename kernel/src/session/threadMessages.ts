@@ -89,7 +89,6 @@ export type FromUser =
       readonly kind: 'engine';
       readonly requestId: number;
       readonly cellId: CellId;
-      readonly isSync: boolean;
       readonly request: EngineRequest;
     }
   | {
@@ -103,22 +102,21 @@ export type FromUser =
 /** To the user thread, on the port that its event loop reads. */
 export type ToUser =
   | { readonly kind: 'run'; readonly run: CellRun }
-  | { readonly kind: 'stop'; readonly stopId: number; readonly cellId: CellId | null }
-  | { readonly kind: 'engineReply'; readonly requestId: number; readonly answer: EngineAnswer };
+  | { readonly kind: 'stop'; readonly stopId: number };
 
 export type EngineAnswer =
   | { readonly ok: true; readonly reply: EngineReply }
   | { readonly ok: false; readonly error: WireError };
 
-/** To the user thread, on the port that it reads while it is blocked. */
-export type SyncAnswer =
+/** To the user thread, on the port that it also reads while it is blocked. */
+export type HostAnswer =
   | { readonly kind: 'engine'; readonly requestId: number; readonly answer: EngineAnswer }
   | { readonly kind: 'input'; readonly requestId: number; readonly value: string | null };
 
 /** Words of the shared control block. */
 export const CONTROL = {
-  /** Bumped and notified for every SyncAnswer. */
-  syncSignal: 0,
+  /** Bumped and notified for every HostAnswer. */
+  answerSignal: 0,
   /** The last cell that Stop ended; its code must not go on. */
   stoppedCell: 1,
   /** All cells up to this one were stopped. */
@@ -131,7 +129,7 @@ export const CONTROL = {
 /** What a user thread is born with. */
 export interface UserThreadData {
   readonly port: import('node:worker_threads').MessagePort;
-  readonly syncPort: import('node:worker_threads').MessagePort;
+  readonly answerPort: import('node:worker_threads').MessagePort;
   readonly control: Int32Array;
   /** Directory of the notebook. */
   readonly notebookDir: string;

@@ -1,20 +1,28 @@
 /** @file The session of the package `ravenlab` in the user thread, and everything else that blocks on main. */
 
-import { createHash, randomUUID } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import type { MessagePort } from 'node:worker_threads';
 import { receiveMessageOnPort } from 'node:worker_threads';
 import { fromWireError, KERNEL_LIMITS, RavenError } from '@ravenlab/protocol';
 import type { EngineReply, EngineRequest } from '@ravenlab/protocol';
 import type { DisplayOptions, MimeBundle, Session } from '../../api/session.js';
 import { CONTROL } from '../threadMessages.js';
-import type { EngineAnswer, SyncAnswer, UserThreadData } from '../threadMessages.js';
+import type { EngineAnswer, HostAnswer, UserThreadData } from '../threadMessages.js';
 import type { CellScope, RunContext } from './cellScope.js';
 import { toBundle } from './mimeBundle.js';
 import type { OutputPort } from './outputPort.js';
 
-interface Waiter {
+/** An asynchronous request and, once it is in, its answer. */
+interface Ticket {
   readonly resolve: (reply: EngineReply) => void;
   readonly reject: (error: RavenError) => void;
+  answer: EngineAnswer | null;
+}
+
+/** The one answer that this thread is blocked on. */
+interface BlockingWait {
+  readonly requestId: number;
+  answer: HostAnswer | null;
 }
 
 /** One per user thread. */
@@ -23,45 +31,55 @@ export class ThreadSession implements Session {
   private readonly output: OutputPort;
   private readonly scope: CellScope;
   private readonly control: Int32Array;
-  private readonly syncPort: MessagePort;
-  private readonly waiters = new Map<number, Waiter>();
+  private readonly answerPort: MessagePort;
+  private readonly openTickets = new Map<number, Ticket>();
+  private readonly tickets = new WeakMap<Promise<EngineReply>, Ticket>();
+  private blockingWait: BlockingWait | null = null;
   private nextRequestId = 1;
 
   constructor(data: UserThreadData, output: OutputPort, scope: CellScope) {
     this.interactive = data.isInteractive;
     this.control = data.control;
-    this.syncPort = data.syncPort;
+    this.answerPort = data.answerPort;
     this.output = output;
     this.scope = scope;
+    this.answerPort.on('message', (answer: HostAnswer) => {
+      scope.reset();
+      this.accept(answer);
+    });
   }
 
   requestSync(request: EngineRequest): EngineReply {
-    const requestId = this.send(request, true);
-    const answer = this.waitFor(
-      (message) => message.kind === 'engine' && message.requestId === requestId,
-    );
+    const answer = this.blockOn(this.send(request));
     if (answer.kind !== 'engine') throw new Error('the main thread answered another question');
     return unwrap(answer.answer);
   }
 
   request(request: EngineRequest): Promise<EngineReply> {
-    return new Promise((resolve, reject) => {
-      if (this.waiters.size >= KERNEL_LIMITS.openEngineRequests) {
-        const limit = KERNEL_LIMITS.openEngineRequests;
-        throw new RavenError('limit', `${limit} engine requests are open; await some of them first`);
-      }
-      const requestId = this.send(request, false);
-      this.waiters.set(requestId, { resolve, reject });
+    if (this.openTickets.size >= KERNEL_LIMITS.openEngineRequests) {
+      const message = `${KERNEL_LIMITS.openEngineRequests} engine requests are open; await some of them first`;
+      return Promise.reject(new RavenError('limit', message));
+    }
+    let ticket: Ticket | undefined;
+    const reply = new Promise<EngineReply>((resolve, reject) => {
+      ticket = { resolve, reject, answer: null };
+      this.openTickets.set(this.send(request), ticket);
     });
+    if (ticket) this.tickets.set(reply, ticket);
+    return reply;
   }
 
-  /** The answer to an asynchronous request has come. */
-  settle(requestId: number, answer: EngineAnswer): void {
-    const waiter = this.waiters.get(requestId);
-    this.waiters.delete(requestId);
-    if (!waiter) return;
-    if (answer.ok) waiter.resolve(answer.reply);
-    else waiter.reject(fromWireError(answer.error));
+  waitSync(reply: Promise<EngineReply>): EngineReply {
+    const ticket = this.tickets.get(reply);
+    if (!ticket) throw new TypeError('waitSync takes a promise that request() of this session made');
+    this.liveContext();
+    while (!ticket.answer) this.receive();
+    return unwrap(ticket.answer);
+  }
+
+  /** Takes in the answers that have come; called before Stop is acknowledged. */
+  acceptPending(): void {
+    for (let answer = this.poll(); answer; answer = this.poll()) this.accept(answer);
   }
 
   display(bundle: MimeBundle, options: DisplayOptions = {}): void {
@@ -97,21 +115,14 @@ export class ThreadSession implements Session {
     const requestId = this.nextRequestId++;
     const { cellId } = context;
     this.output.post({ kind: 'input', requestId, cellId, prompt, isPassword });
-    const answer = this.waitFor(
-      (message) => message.kind === 'input' && message.requestId === requestId,
-    );
+    const answer = this.blockOn(requestId);
     return answer.kind === 'input' ? answer.value : null;
   }
 
-  /** A display id that no other display has. */
-  newDisplayId(): string {
-    return randomUUID();
-  }
-
-  private send(request: EngineRequest, isSync: boolean): number {
+  private send(request: EngineRequest): number {
     const cellId = this.liveContext()?.cellId ?? 0;
     const requestId = this.nextRequestId++;
-    this.output.post({ kind: 'engine', requestId, cellId, isSync, request: compact(request) });
+    this.output.post({ kind: 'engine', requestId, cellId, request: compact(request) });
     return requestId;
   }
 
@@ -125,14 +136,38 @@ export class ThreadSession implements Session {
   }
 
   /** Blocks this thread; Stop ends the wait through termination or an `interrupted` answer. */
-  private waitFor(isWanted: (message: SyncAnswer) => boolean): SyncAnswer {
+  private blockOn(requestId: number): HostAnswer {
+    const wait: BlockingWait = { requestId, answer: null };
+    this.blockingWait = wait;
+    while (!wait.answer) this.receive();
+    this.blockingWait = null;
+    return wait.answer;
+  }
+
+  /** Takes in one answer, blocking until there is one. */
+  private receive(): void {
     for (;;) {
-      const signal = Atomics.load(this.control, CONTROL.syncSignal);
-      const received = receiveMessageOnPort(this.syncPort) as { message: SyncAnswer } | undefined;
-      // Answers to waits that Stop has cut off may come first.
-      if (received && isWanted(received.message)) return received.message;
-      if (!received) Atomics.wait(this.control, CONTROL.syncSignal, signal);
+      const signal = Atomics.load(this.control, CONTROL.answerSignal);
+      const answer = this.poll();
+      if (answer) return this.accept(answer);
+      Atomics.wait(this.control, CONTROL.answerSignal, signal);
     }
+  }
+
+  private poll(): HostAnswer | null {
+    const received = receiveMessageOnPort(this.answerPort) as { message: HostAnswer } | undefined;
+    return received?.message ?? null;
+  }
+
+  /** Answers that nobody waits for any more (Stop has cut the wait off) are dropped. */
+  private accept(answer: HostAnswer): void {
+    if (this.blockingWait?.requestId === answer.requestId) this.blockingWait.answer = answer;
+    const ticket = this.openTickets.get(answer.requestId);
+    if (!ticket || answer.kind !== 'engine') return;
+    this.openTickets.delete(answer.requestId);
+    ticket.answer = answer.answer;
+    if (answer.answer.ok) ticket.resolve(answer.answer.reply);
+    else ticket.reject(fromWireError(answer.answer.error));
   }
 }
 

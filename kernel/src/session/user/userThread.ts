@@ -35,6 +35,7 @@ function start(data: UserThreadData): void {
   });
   Object.defineProperty(globalThis, RUNTIME_NAME, { value: runtime });
 
+  const nextTurn = setImmediate;
   silenceLoaderWarning();
   installStreams(output);
   scope.installTimers();
@@ -50,8 +51,11 @@ function start(data: UserThreadData): void {
 
   const handlers: { [K in ToUser['kind']]: (message: ToUser & { kind: K }) => void } = {
     run: ({ run }) => execute(run, scope, output),
-    stop: ({ stopId }) => output.post({ kind: 'stopped', stopId }),
-    engineReply: ({ requestId, answer }) => session.settle(requestId, answer),
+    stop: ({ stopId }) => {
+      session.acceptPending();
+      // One turn later the cell's `finally` blocks have run and its outcome is on the way.
+      nextTurn(() => output.post({ kind: 'stopped', stopId }));
+    },
   };
   data.port.on('message', (message: ToUser) => {
     scope.reset();

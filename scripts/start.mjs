@@ -1,6 +1,7 @@
 /** @file `npm start`: sets the checkout up, then serves JupyterLab with our kernel on this machine. */
 import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
+import { mkdirSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { parseArgs } from 'node:util';
 import { cleanEnv, stopTree } from './lib/exec.mjs';
@@ -100,6 +101,7 @@ function startServer({ port, token, values, positionals }) {
   ];
   // The token travels by environment: an argument would be readable by every user of the machine.
   const env = cleanEnv({ JUPYTER_TOKEN: token, JUPYTER_PREFER_ENV_PATH: '1' });
+  mkdirSync(fromRoot('notebooks'), { recursive: true });
   return spawn(venvProgram('jupyter-lab'), args, {
     cwd: fromRoot('notebooks'),
     env,

@@ -79,7 +79,7 @@ function formatVerdict({ metric, value, baseline, ratio, isHeld, atMost, atLeast
 }
 
 /** The machine a figure belongs to; without it a figure means nothing. */
-export function machine(): { cpu: string; cores: number; node: string } {
+function machine(): { cpu: string; cores: number; node: string } {
   return {
     cpu: cpus()[0]?.model.trim() ?? 'unknown',
     cores: availableParallelism(),

@@ -1,6 +1,8 @@
 /** @file Progress lines of set-up: one per step, with its time; a live clock when a person watches. */
 
 const TICK_MS = 1_000;
+/** A step that ends sooner prints one line, not two. */
+const ANNOUNCE_AFTER_MS = 500;
 const isLive = process.stdout.isTTY === true && process.env.CI === undefined;
 
 /** @param {number} ms */
@@ -33,8 +35,10 @@ function printLine(line) {
 export async function step(title, work) {
   const start = performance.now();
   active.set(title, start);
-  if (!isLive) printLine(`  … ${title}`);
-  else clock ??= setInterval(drawClock, TICK_MS).unref();
+  const announce = isLive
+    ? undefined
+    : setTimeout(() => printLine(`  … ${title}`), ANNOUNCE_AFTER_MS);
+  if (isLive) clock ??= setInterval(drawClock, TICK_MS).unref();
   let mark = '✗';
   let note;
   try {
@@ -43,6 +47,7 @@ export async function step(title, work) {
     note = typeof result === 'string' ? ` (${result})` : '';
     return result;
   } finally {
+    clearTimeout(announce);
     active.delete(title);
     printLine(`  ${mark} ${title}${note ?? ''}  ${formatSeconds(performance.now() - start)}`);
     if (active.size === 0) {

@@ -1,0 +1,125 @@
+/** @file What a user can do to the cluster in use; shared by the panel and the commands. Reports failures as notifications. */
+import { Notification } from '@jupyterlab/apputils';
+import type { TranslationBundle } from '@jupyterlab/translation';
+import { CommandError } from '../model/clusterModel.js';
+import { Store } from '../model/store.js';
+import type { IClusterRegistry, PanelSubject } from '../tokens.js';
+
+/** The join command on show; it holds a secret, so it is kept in memory only while it is shown. */
+export interface Invitation {
+  readonly command: string;
+  readonly expiresAtMs: number | null;
+  /** False when the browser refused its clipboard: the user copies by hand. */
+  readonly isCopied: boolean;
+}
+
+/** A stop that the engine has not confirmed by then is repeated as a kernel interrupt. */
+const STOP_PATIENCE_MS = 800;
+
+type ClusterSubject = Extract<PanelSubject, { kind: 'cluster' }>;
+
+async function copyText(text: string): Promise<boolean> {
+  try {
+    await navigator.clipboard.writeText(text);
+    return true;
+  } catch {
+    // Refused, or no clipboard outside a secure context: the field stays for copying by hand.
+    return false;
+  }
+}
+
+export class ClusterActions {
+  readonly invitation = new Store<Invitation | null>(null);
+  readonly isStopping = new Store(false);
+  private readonly registry: IClusterRegistry;
+  private readonly trans: TranslationBundle;
+
+  constructor(registry: IClusterRegistry, trans: TranslationBundle) {
+    this.registry = registry;
+    this.trans = trans;
+    registry.subjectChanged.connect(() => this.invitation.set(null));
+  }
+
+  /** Whether commands can be sent now. */
+  get isReady(): boolean {
+    const { subject } = this.registry;
+    return subject.kind === 'cluster' && subject.model.view().phase === 'live';
+  }
+
+  get hasRun(): boolean {
+    const { subject } = this.registry;
+    if (subject.kind !== 'cluster') return false;
+    const state = subject.model.view().replica?.state.job?.state;
+    return state === 'running' || state === 'paused';
+  }
+
+  async invite(): Promise<void> {
+    await this.attempt(this.trans.__('Invite'), async ({ model }) => {
+      const { command, expiresAtMs } = await model.command('invite', {});
+      const isCopied = await copyText(command);
+      this.invitation.set({ command, expiresAtMs, isCopied });
+    });
+  }
+
+  async copyInvitation(): Promise<void> {
+    const invitation = this.invitation.get();
+    if (invitation === null) return;
+    const isCopied = await copyText(invitation.command);
+    this.invitation.set({ ...invitation, isCopied });
+  }
+
+  closeInvitation(): void {
+    this.invitation.set(null);
+  }
+
+  /** Stops the run; a kernel that does not confirm in time is interrupted, which stops its cell. */
+  async stopRun(): Promise<void> {
+    if (this.isStopping.get()) return;
+    this.isStopping.set(true);
+    await this.attempt(this.trans.__('Stop'), async ({ model, session }) => {
+      const patience = window.setTimeout(() => {
+        void session.session?.kernel?.interrupt();
+      }, STOP_PATIENCE_MS);
+      try {
+        await model.command('stopRun', {});
+      } finally {
+        window.clearTimeout(patience);
+      }
+    });
+    this.isStopping.set(false);
+  }
+
+  async scale(workers: number): Promise<void> {
+    await this.attempt(this.trans.__('Set workers'), async ({ model }) => {
+      await model.command('scale', { workers });
+    });
+  }
+
+  async drain(workerId: string): Promise<void> {
+    await this.attempt(this.trans.__('Drain'), async ({ model }) => {
+      await model.command('drain', { workerId });
+    });
+  }
+
+  async resume(workerId: string): Promise<void> {
+    await this.attempt(this.trans.__('Resume'), async ({ model }) => {
+      await model.command('resume', { workerId });
+    });
+  }
+
+  private async attempt(
+    what: string,
+    run: (subject: ClusterSubject) => Promise<void>,
+  ): Promise<void> {
+    const { subject } = this.registry;
+    try {
+      if (subject.kind !== 'cluster') {
+        throw new CommandError('offline', this.trans.__('open a RavenLab notebook first'));
+      }
+      await run(subject);
+    } catch (error) {
+      const why = error instanceof Error ? error.message : String(error);
+      Notification.error(`${what}: ${why}`, { autoClose: 8000 });
+    }
+  }
+}

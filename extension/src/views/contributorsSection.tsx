@@ -1,0 +1,175 @@
+/** @file Who works: one row a worker in a sortable table. */
+import { runIcon } from '@jupyterlab/ui-components';
+import type { Contributor, PaymentsSummary } from '@ravenlab/protocol';
+import {
+  displayName,
+  formatAmount,
+  formatBytes,
+  formatCount,
+  formatGflops,
+  formatLatency,
+  formatRate,
+} from '@ravenlab/protocol';
+import { memo, useMemo, useState } from 'react';
+import { drainIcon } from '../icons.js';
+import type { SortKey, SortOrder } from '../model/contributorRows.js';
+import { nextOrder, sortContributors } from '../model/contributorRows.js';
+import { CONTRIBUTOR_LABELS } from '../model/wording.js';
+import { CommandIds } from '../tokens.js';
+import { useServices } from './context.js';
+import { Dot, IconButton, Section } from './parts.js';
+
+/** More rows than this cost a frame; the rest is one click away. */
+const ROWS_AT_FIRST = 200;
+
+function ColumnHead(props: {
+  readonly sortKey: SortKey;
+  readonly label: string;
+  readonly order: SortOrder;
+  readonly onSort: (key: SortKey) => void;
+}) {
+  const { sortKey, label, order, onSort } = props;
+  const isActive = order.key === sortKey;
+  const direction = order.isDescending ? 'descending' : 'ascending';
+  return (
+    <th scope="col" aria-sort={isActive ? direction : 'none'} data-key={sortKey}>
+      <button type="button" onClick={() => onSort(sortKey)}>
+        {label}
+        <span aria-hidden="true">{isActive ? (order.isDescending ? ' ↓' : ' ↑') : ''}</span>
+      </button>
+    </th>
+  );
+}
+
+function DrainButton(props: { readonly row: Contributor }) {
+  const { commands, trans } = useServices();
+  const { state, workerId } = props.row;
+  if (state === 'gone') return null;
+  const isDraining = state === 'draining';
+  const command = isDraining ? CommandIds.resume : CommandIds.drain;
+  return (
+    <IconButton
+      className="rvn-rowAction"
+      icon={isDraining ? runIcon : drainIcon}
+      title={
+        isDraining
+          ? trans.__('Give %1 work again', displayName(props.row))
+          : trans.__('Give %1 no more work', displayName(props.row))
+      }
+      onClick={() => void commands.execute(command, { workerId })}
+    />
+  );
+}
+
+const ContributorRow = memo(function ContributorRow(props: {
+  readonly row: Contributor;
+  readonly currency: string;
+  readonly decimals: number;
+}) {
+  const { trans } = useServices();
+  const { row } = props;
+  const label = CONTRIBUTOR_LABELS[row.state];
+  const place = row.local ? trans.__('this computer') : row.device;
+  const details = [
+    row.workerId,
+    row.device,
+    row.backend,
+    formatGflops(row.gflops),
+    formatBytes(row.memoryBytes),
+  ].join('\n');
+  return (
+    <tr data-worker={row.workerId} data-state={row.state}>
+      <th scope="row" title={details}>
+        <span className="rvn-who">
+          <Dot tone={label.tone} text={label.text(trans)} />
+          <b>{displayName(row)}</b>
+          <span className="rvn-state">{label.text(trans)}</span>
+          <DrainButton row={row} />
+        </span>
+        <span className="rvn-what">
+          {place} · {row.backend}
+        </span>
+      </th>
+      <td data-rvn="units">
+        {formatCount(row.unitsDone)}
+        {row.unitsFailed === 0 ? null : (
+          <span className="rvn-failed" title={trans.__('failed units')}>
+            {trans.__('%1 failed', formatCount(row.unitsFailed))}
+          </span>
+        )}
+      </td>
+      <td data-rvn="rate">{formatRate(row.samplesPerSecond)}</td>
+      <td data-rvn="latency">{formatLatency(row.latencyMs)}</td>
+      <td data-rvn="earned" title={`${row.earnedUnits} × 10^-${String(props.decimals)} ${props.currency}`}>
+        {formatAmount(row.earnedUnits, props.decimals)}
+      </td>
+    </tr>
+  );
+});
+
+function ContributorTable(props: {
+  readonly rows: readonly Contributor[];
+  readonly payments: PaymentsSummary;
+}) {
+  const { trans } = useServices();
+  const [order, setOrder] = useState<SortOrder>({ key: 'units', isDescending: true });
+  const [isWhole, setWhole] = useState(false);
+  const sorted = useMemo(() => sortContributors(props.rows, order), [props.rows, order]);
+  const shown = isWhole ? sorted : sorted.slice(0, ROWS_AT_FIRST);
+  const { currency, decimals } = props.payments;
+  const head = (sortKey: SortKey, label: string) => (
+    <ColumnHead
+      sortKey={sortKey}
+      label={label}
+      order={order}
+      onSort={(key) => setOrder(nextOrder(order, key))}
+    />
+  );
+  return (
+    <div className="rvn-tableFrame">
+      <table className="rvn-table rvn-contributors">
+        <caption className="rvn-sr">{trans.__('Contributors')}</caption>
+        <thead>
+          <tr>
+            {head('name', trans.__('Worker'))}
+            {head('units', trans.__('Units'))}
+            {head('rate', trans.__('Samples/s'))}
+            {head('latency', trans.__('Latency'))}
+            {head('earned', currency === '' ? trans.__('Earned') : currency)}
+          </tr>
+        </thead>
+        <tbody>
+          {shown.map((row) => (
+            <ContributorRow key={row.workerId} row={row} currency={currency} decimals={decimals} />
+          ))}
+        </tbody>
+      </table>
+      {shown.length < sorted.length ? (
+        <button type="button" className="rvn-button rvn-more" onClick={() => setWhole(true)}>
+          {trans.__('Show %1 more', sorted.length - shown.length)}
+        </button>
+      ) : null}
+    </div>
+  );
+}
+
+export function ContributorsSection(props: {
+  readonly rows: readonly Contributor[];
+  readonly workerCount: number;
+  readonly payments: PaymentsSummary;
+}) {
+  const { trans } = useServices();
+  return (
+    <Section title={trans.__('Contributors')} badge={formatCount(props.workerCount)}>
+      {props.rows.length === 0 ? (
+        <p className="rvn-hint">
+          {trans.__(
+            'No workers yet. The first tensor that is computed starts workers on this computer; Invite adds other machines.',
+          )}
+        </p>
+      ) : (
+        <ContributorTable rows={props.rows} payments={props.payments} />
+      )}
+    </Section>
+  );
+}

@@ -1,0 +1,2 @@
+/** @file Loads the styles with the extension. */
+import './panel.css';

@@ -28,15 +28,20 @@ function maximaOf(graph: ModelBuilder, x: Operand, window: Window): ValueName {
 
 /** dy goes to the first maximum of its window; windows that overlap add up. */
 const maxPool2dGrad: Emit<'maxPool2dGrad'> = (inputs, { graph, params, type }) => {
-  const x = operand(inputs, 0);
   const dy = operand(inputs, 1);
+  const maxima = maximaOf(graph, operand(inputs, 0), params);
+  const doOverlap = params.kernel.some((extent, axis) => extent > (params.stride[axis] ?? 1));
+  if (!doOverlap) {
+    const inputs = [dy.name, maxima, graph.int64s(type.shape)];
+    return graph.node('MaxUnpool', inputs, windowAttributes(params));
+  }
   const flat = [sizeOf(dy.type.shape)];
   const size: TensorType = { dtype: 'float32', shape: [sizeOf(type.shape)] };
   const scattered = graph.node(
     'ScatterElements',
     [
       graph.filled(size, 0),
-      graph.node('Reshape', [maximaOf(graph, x, params), graph.int64s(flat)]),
+      graph.node('Reshape', [maxima, graph.int64s(flat)]),
       reshaped(graph, dy, flat),
     ],
     { axis: 0, reduction: 'add' },

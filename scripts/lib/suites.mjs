@@ -45,8 +45,8 @@ function resultFile(name) {
 const bin = (path) => fromRoot('node_modules', path);
 
 /** A tool that is right or wrong as a whole: exit code 0 is one pass. */
-const tool = (path, args) => async (context) => {
-  const result = await run(process.execPath, [bin(path), ...args], {
+const tool = (program, args) => async (context) => {
+  const result = await run(process.execPath, [program, ...args], {
     log: context.name,
     timeoutMs: context.limitMs,
     // Type-aware lint of every project at once needs more than the default heap.
@@ -143,7 +143,6 @@ async function simulation(context) {
   };
 }
 
-const LAYERED = ['protocol', 'kernel', 'worker', 'extension', 'bench', 'test'];
 const ESLINT_ARGS = [
   '.',
   '--cache',
@@ -172,11 +171,11 @@ const browserEnv = async ({ mayInstall }) => ({
  * @type {Array<[string, Suite['kind'], number, Suite['run']]>}
  */
 const ROWS = [
-  ['format', 'static', 3, tool('prettier/bin/prettier.cjs', PRETTIER_ARGS)],
-  ['lint', 'static', 8, tool('eslint/bin/eslint.js', [...ESLINT_ARGS, '--max-warnings', '0'])],
-  ['types', 'static', 5, tool('typescript/bin/tsc', ['-b', ROOT])],
-  ['layers', 'static', 3, tool('dependency-cruiser/bin/dependency-cruise.mjs', LAYERED)],
-  ['unused', 'static', 3, tool('knip/bin/knip.js', ['--no-progress'])],
+  ['format', 'static', 3, tool(bin('prettier/bin/prettier.cjs'), PRETTIER_ARGS)],
+  ['lint', 'static', 8, tool(bin('eslint/bin/eslint.js'), [...ESLINT_ARGS, '--max-warnings', '0'])],
+  ['types', 'static', 5, tool(bin('typescript/bin/tsc'), ['-b', ROOT])],
+  ['layers', 'static', 3, tool(fromRoot('scripts/lint/layers.mjs'), [])],
+  ['unused', 'static', 3, tool(bin('knip/bin/knip.js'), ['--no-progress'])],
   ['unit', 'logic', 5, jestProject()],
   ['property', 'logic', 5, jestProject()],
   ['scenario', 'logic', 5, jestProject()],

@@ -10,6 +10,15 @@ export * from './ops/window.js';
 export * from './program.js';
 export * from './message.js';
 export * from './random.js';
+export type { Frames } from './codec.js';
+export {
+  decodeEngineMessage,
+  decodeWorkerMessage,
+  encodeEngineMessage,
+  encodeWorkerMessage,
+  messageBytes,
+} from './codec.js';
+export { copyChunks, joinChunks, totalBytes } from './frames.js';
 export { decodeProgram, encodeProgram } from './codecProgram.js';
 export type { Decoded } from './words.js';
 export type * from './engineApi.js';

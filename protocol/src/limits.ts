@@ -18,18 +18,18 @@ export const LIMITS = {
   /** Values of one `ints` parameter (a shape, a permutation, a padding). */
   paramInts: 16,
 
-  /** One raw frame: larger ones are mapped afresh by the allocator each time and stall the loop. Also a socket's maxMessageSize. */
+  /** One raw frame (wire contract): larger ones are mapped afresh by the allocator each time and stall the loop. Also a socket's maxMessageSize. */
   frameBytes: 1 * MIB,
-  /** Smaller pieces share a frame: copying 16 KiB is cheaper than another frame (2 – 4 µs). */
+  /** Shorter segments share a frame: copying 16 KiB is cheaper than another frame (2 – 4 µs). Wire contract. */
   packBelowBytes: 16 * KIB,
   /** Header words (int32) of one message, so that a header fits one frame. */
   headerWords: (1 * MIB) / 4,
-  /** Frames of one message; 2 × messageBytes / frameBytes, because packing leaves gaps. */
+  /** Frames of one message: the header, and twice messageBytes / frameBytes, because packing leaves gaps. */
   messageFrames: 513,
   /** All frames of one message: what a peer can make the other side hold before it decodes anything. */
   messageBytes: 256 * MIB,
   /** msgpack part of HELLO and the other rare control messages. */
-  controlBytes: 64 * KIB,
+  controlBytes: 256 * KIB,
   /** Nesting of a control message; ours need 4. */
   controlDepth: 8,
   /** Values of a control message, containers included; bounds what decoding can allocate. */
@@ -37,8 +37,13 @@ export const LIMITS = {
 
   /** Units of one RUN or DONE. */
   unitsPerMessage: 4_096,
-  /** Outputs sizes, chunks, references and ids listed by one message. */
+  /** Separate byte strings in the body of one message: each costs the receiver a view, however short it is. */
+  segmentsPerMessage: 65_536,
+  /** Entries of one BLOB or RESULT. */
   chunksPerMessage: 4_096,
+  /** Entries of each list of what HELLO declares as held; the rest is sent again. */
+  heldRefs: 1_024,
+  /** Ids in each list of NEED, DROP and CANCEL. */
   refsPerMessage: 4_096,
   /** Program indices of one connection; the worker's table is an array of this length at most. */
   programsPerConnection: 4_096,
@@ -74,6 +79,10 @@ export const LIMITS = {
   resultAheadBytes: 8 * MIB,
   /** Committed versions of the states that the engine keeps. */
   retainedVersions: 4,
+  /** Graph shapes whose plans the kernel remembers; the least recently used one goes first. */
+  planSkeletons: 256,
+  /** Plans kept for one graph shape: it is planned anew for each micro-shard size and each set of fixed scalars. */
+  plansPerSkeleton: 8,
 } as const;
 
 /** Bounds of the panel protocol (RFC 2), checked on both sides before anything is stored. */
@@ -199,8 +208,8 @@ export const ENGINE_LIMITS = {
   storyEvents: 64,
   /** An execution that finds no worker tells the user after this long; ms. */
   noWorkerNoticeMs: 2_000,
-  /** Shared memory of states, slots and sums: all that 32-bit WebAssembly addresses; 64 KiB pages. */
-  heapPages: 65_536,
+  /** Shared memory of states, slots and sums: all that 32-bit WebAssembly addresses but one page, so that no end wraps to 0; 64 KiB pages. */
+  heapPages: 65_535,
   /** Sums below this are added on the I/O loop: a hop to the reduce thread costs more; bytes. */
   inlineReduceBytes: 32 * KIB,
   /** Largest pause between an accepted unit and its row on disk; ms. */
@@ -225,4 +234,30 @@ export const ENGINE_LIMITS = {
   /** One message of the kernel's own socket: larger requests travel in parts. */
   kernelPartBytes: 16 * MIB,
   kernelParts: 4_096,
+} as const;
+
+/** Bounds of what a cell may leave pending, and of the files it reads. */
+export const API_LIMITS = {
+  /** Nodes that may wait below a tensor; beyond it the tensor is computed. */
+  pendingNodes: 2_000,
+  /** Elements of a result that a step computes on its own account, because it is likely to be read. */
+  sinkElements: 1_024,
+  /** Small results remembered until the next step. */
+  recentResults: 512,
+  /** Optimizer steps in flight. */
+  stepsInFlight: 2,
+  /** Constants up to this size travel inside an execution; larger ones are sent to the engine once. */
+  inlineBytes: 16 * KIB,
+  /** Programs whose origins (cell lines) are kept for error messages. */
+  programOrigins: 64,
+  /** A step that has needed this many different programs gets a warning about changing shapes. */
+  programsBeforeWarning: 50,
+  /** One data file, decompressed. */
+  fileBytes: 2_047 * MIB,
+  /** JSON header of a safetensors file. */
+  safetensorsHeaderBytes: 100 * MIB,
+  /** Elements of a tensor that is printed whole; of a larger one its edges are shown. */
+  printElements: 1_000,
+  /** Rows and columns shown at each end of an abridged axis. */
+  printEdge: 3,
 } as const;

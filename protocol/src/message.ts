@@ -103,7 +103,7 @@ export interface WelcomeMessage {
   readonly timeoutMs: number;
   /** Bytes that the engine keeps in flight to this worker at most. */
   readonly creditWindowBytes: number;
-  /** Largest piece of a tensor that either side sends in one message part; ≤ LIMITS.frameBytes. */
+  /** Largest piece in one BLOB or RESULT, 64 KiB … LIMITS.frameBytes: small on slow links, so that PING is not stuck behind. */
   readonly chunkBytes: number;
   /** Price for people: "12 units/GFLOP". */
   readonly price: string;
@@ -249,7 +249,10 @@ export type DoneUnit = { readonly lease: LeaseId; readonly computeUs: number } &
   | { readonly status: 'failed'; readonly error: WireError }
 );
 
-/** Results of units of one execution and one program. FLOPs are not in it: the engine counts them itself. */
+/**
+ * Results of units of one execution and one program. FLOPs are not in it: the engine counts them itself. At most
+ * LIMITS.segmentsPerMessage outputs in all, LIMITS.messageBytes together; the worker sends several DONE when there are more.
+ */
 export interface DoneMessage {
   readonly kind: 'done';
   readonly execution: ExecutionId;

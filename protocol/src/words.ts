@@ -28,7 +28,8 @@ export function wordsOf(bytes: Uint8Array, what: string): Int32Array {
       `${what}: ${String(bytes.byteLength)} bytes are not a whole number of 4-byte words`,
     );
   }
-  const aligned = bytes.byteOffset % 4 === 0 ? bytes : bytes.slice();
+  // Not slice(): that of a Node Buffer is a view of the same memory.
+  const aligned = bytes.byteOffset % 4 === 0 ? bytes : new Uint8Array(bytes);
   return new Int32Array(aligned.buffer, aligned.byteOffset, aligned.byteLength / 4);
 }
 
@@ -217,6 +218,7 @@ export class WordWriter {
 
   /** Overwrites a word written before, like a length that was not known then. */
   patch(at: number, value: number): void {
+    if (at >= this.#at) this.refuse(`word ${String(at)} is not written yet`);
     this.#words[at] = value;
   }
 

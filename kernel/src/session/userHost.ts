@@ -122,9 +122,10 @@ export class UserHost {
     });
   }
 
-  /** Gives the cell the line of text it waits for. */
-  answerInput(requestId: number, value: string): void {
-    if (this.openInput?.requestId !== requestId) return;
+  /** Gives the cell the line of text it waits for; ignored if it waits for none. */
+  answerInput(value: string): void {
+    if (!this.openInput) return;
+    const { requestId } = this.openInput;
     this.openInput = null;
     this.answer({ kind: 'input', requestId, value });
   }
@@ -139,6 +140,7 @@ export class UserHost {
   /** Ends the thread for good. */
   async dispose(): Promise<void> {
     this.isDisposed = true;
+    if (this.stopping) this.endStop(this.stopping);
     await this.thread.worker.terminate();
   }
 
@@ -193,7 +195,11 @@ export class UserHost {
     }
   }
 
-  private async forward({ requestId, cellId, request }: FromUser & { kind: 'engine' }): Promise<void> {
+  private async forward({
+    requestId,
+    cellId,
+    request,
+  }: FromUser & { kind: 'engine' }): Promise<void> {
     this.openRequests.set(requestId, cellId);
     let answer: EngineAnswer;
     try {
@@ -226,7 +232,11 @@ export class UserHost {
     const error = toWireError(null);
     for (const [requestId, cellId] of requests) {
       this.openRequests.delete(requestId);
-      const interrupted = { ...error, code: 'interrupted', message: 'the cell was stopped' } as const;
+      const interrupted = {
+        ...error,
+        code: 'interrupted',
+        message: 'the cell was stopped',
+      } as const;
       this.answer({ kind: 'engine', requestId, answer: { ok: false, error: interrupted } });
       this.options.gateway.cancelEpoch(cellId);
     }
@@ -274,7 +284,11 @@ export class UserHost {
   private onThreadExit(thread: LiveThread, death: Error | null, exitCode: number): void {
     if (this.isDisposed) return;
     // What the thread said before it died.
-    for (let last = receiveMessageOnPort(thread.port); last; last = receiveMessageOnPort(thread.port)) {
+    for (
+      let last = receiveMessageOnPort(thread.port);
+      last;
+      last = receiveMessageOnPort(thread.port)
+    ) {
       this.receive(last.message as FromUser);
     }
     thread.port.close();

@@ -10,7 +10,12 @@
 import { parse } from 'acorn';
 import type { AnyNode, ModuleDeclaration, Program, Statement, VariableDeclaration } from 'acorn';
 import { KERNEL_LIMITS } from '@ravenlab/protocol';
-import { exportFromStatement, importStatement, importedNames, RUNTIME_NAME } from './moduleSyntax.js';
+import {
+  exportFromStatement,
+  importStatement,
+  importedNames,
+  RUNTIME_NAME,
+} from './moduleSyntax.js';
 import { gapsBetween, originalColumn, PatchList, renderSpans } from './patches.js';
 import type { Patch, Position, Span } from './patches.js';
 import { stripTypes } from './stripTypes.js';
@@ -120,7 +125,9 @@ function parseScript(code: string, toOriginal: (position: Position) => Position)
     const position = loc ? { line: loc.line, column: loc.column + 1 } : { line: 1, column: 1 };
     const isDecorator = code[pos] === '@';
     return failure(
-      isDecorator ? 'decorators are not supported in cells; call the decorator as a function' : message,
+      isDecorator
+        ? 'decorators are not supported in cells; call the decorator as a function'
+        : message,
       toOriginal(position),
       !isDecorator && pos >= code.trimEnd().length,
     );
@@ -284,6 +291,10 @@ function isLoopTarget(node: VariableDeclaration, parent: AnyNode | null): boolea
   return isLoop && parent.left === node;
 }
 
-function failure(message: string, position: Position, isIncomplete: boolean): TransformResult & { ok: false } {
+function failure(
+  message: string,
+  position: Position,
+  isIncomplete: boolean,
+): TransformResult & { ok: false } {
   return { ok: false, error: { message, position, isIncomplete } };
 }

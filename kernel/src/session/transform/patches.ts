@@ -99,7 +99,8 @@ export function originalColumn(
   position: Position,
 ): number | null {
   const lineStart = offsetOfLine(source, position.line);
-  const lineEnd = source.indexOf('\n', lineStart) < 0 ? source.length : source.indexOf('\n', lineStart);
+  const lineEnd =
+    source.indexOf('\n', lineStart) < 0 ? source.length : source.indexOf('\n', lineStart);
   let generated = 0;
   let original = lineStart;
   const target = position.column - 1;

@@ -83,7 +83,8 @@ function evaluate(script: CellScript, filename: string): unknown {
     columnOffset: script.columnOffset,
     importModuleDynamically: vm.constants.USE_MAIN_CONTEXT_DEFAULT_LOADER,
   });
-  return compiled.runInThisContext();
+  // Node would put the throwing line on top of the stack; the traceback shows it in a better way.
+  return compiled.runInThisContext({ displayErrors: false });
 }
 
 /** Some globals of Node (`crypto`, `navigator`) are accessors that ignore assignment: a cell's name wins. */

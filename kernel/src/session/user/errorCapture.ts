@@ -34,7 +34,10 @@ function describe(error: Error): string {
 
 function captureValue(value: unknown): CapturedError {
   const kind = value === null ? 'null' : typeof value;
-  return plain('Thrown', `${inspect(value, { depth: 2 })} (${kind}; throw an Error to get a stack)`);
+  return plain(
+    'Thrown',
+    `${inspect(value, { depth: 2 })} (${kind}; throw an Error to get a stack)`,
+  );
 }
 
 function plain(name: string, message: string): CapturedError {

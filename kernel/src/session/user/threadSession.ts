@@ -71,7 +71,8 @@ export class ThreadSession implements Session {
 
   waitSync(reply: Promise<EngineReply>): EngineReply {
     const ticket = this.tickets.get(reply);
-    if (!ticket) throw new TypeError('waitSync takes a promise that request() of this session made');
+    if (!ticket)
+      throw new TypeError('waitSync takes a promise that request() of this session made');
     this.liveContext();
     while (!ticket.answer) this.receive();
     return unwrap(ticket.answer);

@@ -1,31 +1,9 @@
 /** @file Lint rules: strict types everywhere, purity bans in core folders, and size limits. */
 import tseslint from 'typescript-eslint';
-import { ravenlabRules } from './scripts/lint/rules.js';
+import { PURITY_BANS, ravenlabRules } from './scripts/lint/rules.mjs';
 
 const SOURCES = ['**/*.ts', '**/*.tsx'];
 const PURE = ['protocol/src/**/*.ts', 'kernel/src/core/**/*.ts', 'worker/src/core/**/*.ts'];
-
-/** What the compiler cannot forbid in a pure folder: these exist in every ECMAScript realm. */
-const PURITY_BANS = [
-  [':function[async=true]', 'core is synchronous: return an effect, and answer it with an event'],
-  ['AwaitExpression', 'core is synchronous: return an effect, and answer it with an event'],
-  [
-    'Identifier[name="Promise"]',
-    'core is synchronous: return an effect, and answer it with an event',
-  ],
-  ['ImportExpression', 'core is loaded whole; a dynamic import is I/O'],
-  ['Identifier[name="Date"]', 'time is an argument (`now`, integer ms), never read'],
-  ['MemberExpression[object.name="Math"][property.name="random"]', 'use the injected PRNG'],
-  [
-    'Identifier[name=/^(WeakRef|FinalizationRegistry)$/]',
-    'garbage collection is not deterministic',
-  ],
-  [
-    'CallExpression[callee.property.name=/^(localeCompare|toLocale\\w*)$/]',
-    'locale differs by machine',
-  ],
-  ['Identifier[name="Intl"]', 'locale differs by machine'],
-].map(([selector, message]) => ({ selector, message }));
 
 export default tseslint.config(
   {

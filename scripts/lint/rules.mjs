@@ -1,4 +1,4 @@
-/** @file Two lint rules of our own: every file says what it is, and work left for later has an issue. */
+/** @file Lint of our own: file headers, work left for later, and what a pure folder may not do. */
 
 /** The first comment of a file is its header: what the file is, and what it is not. */
 const fileHeader = {
@@ -44,3 +44,25 @@ const todoNeedsIssue = {
 export const ravenlabRules = {
   rules: { 'file-header': fileHeader, 'todo-needs-issue': todoNeedsIssue },
 };
+
+/** What the compiler cannot forbid in a pure folder: these exist in every ECMAScript realm. */
+export const PURITY_BANS = [
+  [':function[async=true]', 'core is synchronous: return an effect, and answer it with an event'],
+  ['AwaitExpression', 'core is synchronous: return an effect, and answer it with an event'],
+  [
+    'Identifier[name="Promise"]',
+    'core is synchronous: return an effect, and answer it with an event',
+  ],
+  ['ImportExpression', 'core is loaded whole; a dynamic import is I/O'],
+  ['Identifier[name="Date"]', 'time is an argument (`now`, integer ms), never read'],
+  ['MemberExpression[object.name="Math"][property.name="random"]', 'use the injected PRNG'],
+  [
+    'Identifier[name=/^(WeakRef|FinalizationRegistry)$/]',
+    'garbage collection is not deterministic',
+  ],
+  [
+    'CallExpression[callee.property.name=/^(localeCompare|toLocale\\w*)$/]',
+    'locale differs by machine',
+  ],
+  ['Identifier[name="Intl"]', 'locale differs by machine'],
+].map(([selector, message]) => ({ selector, message }));

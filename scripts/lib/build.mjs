@@ -56,8 +56,8 @@ export const PARTS = {
   },
   wasm: {
     title: 'WebAssembly (reduce and optimizer loops)',
-    inputs: [...SHARED_INPUTS, 'kernel/package.json', 'kernel/src/engine/wasm'],
-    outputs: ['kernel/dist/engine/wasm'],
+    inputs: [...SHARED_INPUTS, 'kernel/package.json', 'kernel/src/engine/wasm/assembly'],
+    outputs: ['kernel/dist/engine/wasm/kernels.wasm'],
     exists: () => hasScript('kernel', 'build:wasm'),
     build: () => npmRun('ravenlab', 'build:wasm', 'WebAssembly loops do not compile'),
   },

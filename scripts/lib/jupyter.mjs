@@ -16,6 +16,11 @@ import { cleanEnv } from './exec.mjs';
 import { Failure } from './failure.mjs';
 import { CACHE, VENV, fromRoot, venvProgram, venvShare } from './paths.mjs';
 
+/** What stands for a path of this machine in the committed template. */
+const ARGUMENTS = {
+  node: process.execPath,
+  '{{KERNEL_MAIN}}': fromRoot('kernel', 'dist', 'main.js'),
+};
 const TEMPLATE = fromRoot('kernel', 'kernelspec');
 
 /** Writes only when the content differs, so an unchanged file keeps its time. */
@@ -27,15 +32,11 @@ function writeIfChanged(file, text) {
 
 /**
  * The kernelspec of this checkout: the committed template with absolute paths filled in.
- * `node` becomes the Node that runs this script, and a `*.js` argument a path under kernel/.
+ * `node` becomes the Node that runs this script, so that a kernel does not depend on PATH.
  * @param {{ argv: string[], display_name: string }} template
  */
 export function fillKernelspec(template) {
-  const [first, ...rest] = template.argv;
-  const argv = [
-    first === 'node' ? process.execPath : first,
-    ...rest.map((part) => (part.endsWith('.js') ? fromRoot('kernel', part) : part)),
-  ];
+  const argv = template.argv.map((part) => ARGUMENTS[part] ?? part);
   return { ...template, argv };
 }
 

@@ -4,7 +4,7 @@ import { fillKernelspec } from '../../../scripts/lib/jupyter.mjs';
 
 describe('filling the kernelspec template', () => {
   const template = {
-    argv: ['node', '--flag', 'dist/main.js', '{connection_file}'],
+    argv: ['node', '--flag', '{{KERNEL_MAIN}}', '{connection_file}'],
     display_name: 'TypeScript (RavenLab)',
   };
 

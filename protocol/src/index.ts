@@ -22,4 +22,6 @@ export { copyChunks, joinChunks, totalBytes } from './frames.js';
 export { decodeProgram, encodeProgram } from './codecProgram.js';
 export type { Decoded } from './words.js';
 export type * from './engineApi.js';
+export type { Invite } from './invite.js';
+export { decodeInvite, encodeInvite, inviteEndpoint } from './invite.js';
 export * from './panel.js';

@@ -261,3 +261,37 @@ export const API_LIMITS = {
   /** Rows and columns shown at each end of an abridged axis. */
   printEdge: 3,
 } as const;
+
+/** Bounds of one worker process. Nothing here crosses a wire. */
+export const WORKER_LIMITS = {
+  /** Compiled programs kept; the least recently used one goes first. Each keeps a thread pool and its packed memory. */
+  executables: 32,
+  /** RUN messages held, waiting or queued; further ones are refused unit by unit. */
+  batches: 4_096,
+  /** Units held, waiting or queued. */
+  units: 65_536,
+  /** Default memory budget: this share of the machine's memory, percent. */
+  memoryPercent: 50,
+  /** Results are handed to the network after this long, or this many bytes; µs and bytes. */
+  flushUs: 2_000,
+  flushBytes: 4 * MIB,
+  /** A unit that runs longer than this is given up and the compute thread replaced; ms. Or ten leases, if that is more. */
+  unitWallMs: 120_000,
+  /** Compute threads that died in a row without a unit done; then the process ends and says why. */
+  computeRestarts: 3,
+  /** Messages that wait for the socket; beyond, the connection is given up and its leases are void. */
+  sendQueue: 65_536,
+  /** Pause before the next connection attempt: doubles from the first to the second; ms. */
+  reconnectMinMs: 100,
+  reconnectMaxMs: 5_000,
+  /** Longest wait for the answer to HELLO; ms. */
+  welcomeMs: 10_000,
+  /** Longest wait for units to finish after Ctrl-C; a second Ctrl-C does not wait; ms. */
+  drainMs: 30_000,
+  /** Speed measurement at start; ms. */
+  benchmarkMs: 150,
+  /** Redraws of the terminal view; per second. */
+  viewHz: 4,
+  /** Characters of an invite. */
+  inviteChars: 1_024,
+} as const;

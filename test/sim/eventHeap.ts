@@ -1,0 +1,65 @@
+/** @file Virtual time: callbacks in order of (time, order of scheduling). */
+
+interface Entry {
+  readonly atMs: number;
+  readonly seq: number;
+  readonly run: () => void;
+}
+
+function isBefore(a: Entry, b: Entry): boolean {
+  return a.atMs !== b.atMs ? a.atMs < b.atMs : a.seq < b.seq;
+}
+
+/** Binary heap; ties are broken by insertion, so a run is a function of its seed alone. */
+export class EventHeap {
+  private readonly heap: Entry[] = [];
+  private seq = 0;
+  nowMs = 0;
+
+  at(atMs: number, run: () => void): void {
+    const { heap } = this;
+    const entry = { atMs: Math.max(atMs, this.nowMs), seq: this.seq++, run };
+    let i = heap.push(entry) - 1;
+    while (i > 0) {
+      const parent = (i - 1) >> 1;
+      const above = heap[parent];
+      if (above === undefined || !isBefore(entry, above)) break;
+      heap[i] = above;
+      i = parent;
+    }
+    heap[i] = entry;
+  }
+
+  after(delayMs: number, run: () => void): void {
+    this.at(this.nowMs + delayMs, run);
+  }
+
+  /** Runs the earliest callback; false when there is none. */
+  runNext(): boolean {
+    const { heap } = this;
+    const first = heap[0];
+    const last = heap.pop();
+    if (first === undefined || last === undefined) return false;
+    if (heap.length > 0) this.siftDown(last);
+    this.nowMs = first.atMs;
+    first.run();
+    return true;
+  }
+
+  private siftDown(entry: Entry): void {
+    const { heap } = this;
+    let i = 0;
+    for (;;) {
+      let child = 2 * i + 1;
+      const left = heap[child];
+      if (left === undefined) break;
+      const right = heap[child + 1];
+      const least = right !== undefined && isBefore(right, left) ? right : left;
+      if (least === right) child++;
+      if (!isBefore(least, entry)) break;
+      heap[i] = least;
+      i = child;
+    }
+    heap[i] = entry;
+  }
+}

@@ -1,0 +1,57 @@
+/** @file What one simulated schedule is made of, drawn from its seed: crowd, work and the rates of every fault. */
+import { Prng } from './prng.js';
+
+/** Kinds of fault; a batch of schedules in which one of them never happens proves nothing and fails. */
+export const FAULTS = [
+  'crash',
+  'disconnect',
+  'halfOpen',
+  'pause',
+  'hang',
+  'slow',
+  'repeatDone',
+  'forgedDone',
+  'failUnit',
+  'loseCache',
+  'drain',
+  'lateJoin',
+  'cancel',
+] as const;
+export type Fault = (typeof FAULTS)[number];
+
+export interface SimPlan {
+  readonly seed: number;
+  readonly workers: number;
+  readonly executions: number;
+  readonly shards: number;
+  /** Per mille, by fault: of a worker's beat for faults of a worker, of a message or unit for the others. */
+  readonly rates: Readonly<Record<Fault, number>>;
+  /** Faults stop here; then everything must be finished within LIVENESS_MS. */
+  readonly healAtMs: number;
+  readonly latencyMs: number;
+  readonly jitterMs: number;
+  readonly bytesPerMs: number;
+  readonly unitMs: number;
+}
+
+/** Virtual time from the heal to the last commit at most: two stalls and a re-run of everything. */
+export const LIVENESS_MS = 120_000;
+
+/** Swarm testing: about half of the faults are off in a schedule, so that some runs have nothing but one kind. */
+export function drawPlan(seed: number): SimPlan {
+  const random = new Prng(seed, 1);
+  const rates: Record<string, number> = {};
+  for (const fault of FAULTS) rates[fault] = random.chance(500) ? random.between(1, 60) : 0;
+  return {
+    seed,
+    workers: random.between(1, 6),
+    executions: random.between(1, 4),
+    shards: random.between(1, 12),
+    rates: rates as Record<Fault, number>,
+    healAtMs: random.between(1_000, 12_000),
+    latencyMs: random.between(0, 40),
+    jitterMs: random.between(0, 30),
+    bytesPerMs: random.pick([100, 10_000, 1_000_000]),
+    unitMs: random.pick([1, 20, 400]),
+  };
+}

@@ -51,9 +51,11 @@ export class ShardTree<T> {
     return node.value;
   }
 
-  /** Partial sums still held, to free them when the execution ends early. */
-  values(): T[] {
-    return [...this.waiting.values()].map((node) => node.value);
+  /** Empties the tree: the partial sums, or the sum, for their owner to free. */
+  take(): T[] {
+    const values = [...this.waiting.values()].map((node) => node.value);
+    this.waiting.clear();
+    return values;
   }
 
   /** Takes leaf `index`; returns the merges that it makes possible, in the order to do them. */

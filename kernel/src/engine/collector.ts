@@ -1,0 +1,252 @@
+/**
+ * @file The results of one execution's units on their way to one result: sums in tree order in shared memory, pieces of
+ * concatenated outputs at their place, the first shard's value where all are equal. Knows neither workers nor leases' rights.
+ */
+import type { Chunks, LeaseId, ResultChunk, TensorData, TensorType } from '@ravenlab/protocol';
+import {
+  DTYPE_BYTES,
+  ENGINE_LIMITS,
+  RemoteProtocolError,
+  byteSizeOf,
+  copyChunks,
+  sizeOf,
+  totalBytes,
+} from '@ravenlab/protocol';
+import { ShardTree } from '../core/cluster/shardTree.js';
+import { invariant } from '../core/cluster/transition.js';
+import type { Block, SharedHeap } from './heap.js';
+import type { BoundPlan } from './planView.js';
+import type { Reducer, SumLayout } from './reducer.js';
+import { placeAlong, tensorFrom } from './tensorBytes.js';
+
+const ALIGN_BYTES = 16;
+const aligned = (bytes: number): number => Math.ceil(bytes / ALIGN_BYTES) * ALIGN_BYTES;
+
+/** One unit's outputs as they arrive in pieces. */
+interface Stage {
+  readonly sum: Block | null;
+  /** Whole bytes of outputs that are not summed, by output. */
+  readonly others: Map<number, Uint8Array>;
+  readonly received: number[];
+}
+
+export interface Reducers {
+  readonly inline: Reducer;
+  readonly thread: Reducer;
+}
+
+export class Collector {
+  private readonly bound: BoundPlan;
+  private readonly heap: SharedHeap;
+  private readonly reducer: Reducer;
+  readonly isInline: boolean;
+  private readonly layout: SumLayout;
+  /** Offset of each summed output in a block; -1 for others. */
+  private readonly offsets: readonly number[];
+  private readonly tree: ShardTree<Block> | null;
+  private readonly stages = new Map<LeaseId, Stage>();
+  /** Concatenated and first-shard outputs, whole. */
+  private readonly whole = new Map<number, Uint8Array>();
+  private mergesLeft = 0;
+  private isClosed = false;
+  private onSettled: (() => void) | null = null;
+
+  constructor(bound: BoundPlan, heap: SharedHeap, reducers: Reducers) {
+    this.bound = bound;
+    this.heap = heap;
+    const { layout, offsets } = layoutOf(bound);
+    this.layout = layout;
+    this.offsets = offsets;
+    this.isInline = layout.sizeBytes <= ENGINE_LIMITS.inlineReduceBytes;
+    this.reducer = this.isInline ? reducers.inline : reducers.thread;
+    this.tree = layout.sizeBytes > 0 ? new ShardTree(bound.plan.shards.length) : null;
+    bound.plan.outputs.forEach((output, index) => {
+      if (output.combine === 'concat')
+        this.whole.set(index, new Uint8Array(byteSizeOf(output.type)));
+    });
+  }
+
+  /** Bytes of each output of a shard's unit. */
+  expectedBytes(shard: number): number[] {
+    const program = this.bound.programs[this.bound.plan.shards[shard]?.program ?? -1];
+    return (program?.outputTypes ?? []).map(byteSizeOf);
+  }
+
+  /** Takes one piece of an output that is sent ahead of DONE. @throws RemoteProtocolError for a piece that cannot be. */
+  addPiece(shard: number, chunk: ResultChunk): void {
+    const expected = this.expectedBytes(shard)[chunk.output];
+    const { output, offsetBytes, totalBytes: total, bytes } = chunk;
+    const sizeBytes = totalBytes(bytes);
+    const stage = this.stageOf(chunk.lease, shard);
+    if (
+      expected !== total ||
+      offsetBytes !== stage.received[output] ||
+      offsetBytes + sizeBytes > total
+    ) {
+      throw new RemoteProtocolError(
+        `piece of output ${String(output)}: ${String(sizeBytes)} bytes at ${String(offsetBytes)} of ${String(total)}; ` +
+          `expected the piece at ${String(stage.received[output] ?? 0)} of ${String(expected)}`,
+      );
+    }
+    copyChunks(bytes, this.target(stage, output), offsetBytes);
+    stage.received[output] = offsetBytes + sizeBytes;
+  }
+
+  /** Whether every output of the lease has come in pieces. */
+  isStaged(lease: LeaseId, shard: number): boolean {
+    const stage = this.stages.get(lease);
+    return (
+      stage !== undefined &&
+      this.expectedBytes(shard).every((expected, output) => stage.received[output] === expected)
+    );
+  }
+
+  /** Forgets the pieces of a lease that is void. */
+  discard(lease: LeaseId): void {
+    const stage = this.stages.get(lease);
+    this.stages.delete(lease);
+    if (stage?.sum !== null && stage !== undefined) this.heap.free(stage.sum);
+  }
+
+  /** Takes a unit's result for good; sizes have been checked. */
+  accept(shard: number, lease: LeaseId, outputs: readonly Chunks[] | null): void {
+    const stage = this.stageOf(lease, shard);
+    this.stages.delete(lease);
+    outputs?.forEach((chunks, output) => {
+      copyChunks(chunks, this.target(stage, output), 0);
+    });
+    for (const [output, bytes] of stage.others) this.place(shard, output, bytes);
+    if (this.tree === null || stage.sum === null) return;
+    const merges = this.tree.insert(shard, stage.sum);
+    if (merges.length === 0) return;
+    this.mergesLeft++;
+    const pairs = merges.flatMap(({ target, source }) => [target.ptr, source.ptr]);
+    this.reducer.run({ kind: 'merge', pairs, layout: this.layout }, () => {
+      for (const { source } of merges) this.heap.free(source);
+      this.mergesLeft--;
+      this.settle();
+    });
+  }
+
+  /** Calls back when every sum is made; all units must be in. */
+  whenSummed(callback: () => void): void {
+    this.onSettled = callback;
+    this.settle();
+  }
+
+  /** Address of a summed output in the finished sum, or null for another kind. */
+  sumAddress(output: number): number | null {
+    const offset = this.offsets[output] ?? -1;
+    return offset < 0 || this.tree === null ? null : this.tree.root.ptr + offset;
+  }
+
+  /** Combined bytes of an output; a view that is valid until `close`. */
+  bytesOf(output: number): Uint8Array {
+    const planned = this.bound.plan.outputs[output];
+    invariant(planned !== undefined, `no output ${String(output)}`);
+    const offset = this.offsets[output] ?? -1;
+    if (offset >= 0 && this.tree !== null) {
+      const { ptr } = this.tree.root;
+      return this.heap.bytes({ ptr: ptr + offset, sizeBytes: byteSizeOf(planned.type) });
+    }
+    return this.whole.get(output) ?? new Uint8Array(byteSizeOf(planned.type));
+  }
+
+  /** Copies of the outputs that the plan delivers, null for the others. */
+  delivered(): (TensorData | null)[] {
+    return this.bound.plan.outputs.map((output, index) =>
+      output.deliver ? tensorFrom(output.type, this.bytesOf(index)) : null,
+    );
+  }
+
+  /** Gives all memory back, as soon as no merge that is under way uses it. */
+  close(): void {
+    this.isClosed = true;
+    this.onSettled = null;
+    this.settle();
+  }
+
+  private settle(): void {
+    if (this.mergesLeft > 0) return;
+    const callback = this.onSettled;
+    this.onSettled = null;
+    callback?.();
+    if (!this.isClosed) return;
+    for (const block of this.tree?.take() ?? []) this.heap.free(block);
+    for (const lease of [...this.stages.keys()]) this.discard(lease);
+  }
+
+  private stageOf(lease: LeaseId, shard: number): Stage {
+    let stage = this.stages.get(lease);
+    if (stage !== undefined) return stage;
+    const expected = this.expectedBytes(shard);
+    const others = new Map<number, Uint8Array>();
+    this.bound.plan.outputs.forEach((output, index) => {
+      const isUsed = output.combine === 'concat' || (output.combine === 'first' && shard === 0);
+      if (isUsed) others.set(index, new Uint8Array(expected[index] ?? 0));
+    });
+    const sum = this.layout.sizeBytes > 0 ? this.heap.allocate(this.layout.sizeBytes) : null;
+    if (sum !== null) this.clearGaps(sum);
+    stage = { sum, others, received: expected.map(() => 0) };
+    this.stages.set(lease, stage);
+    return stage;
+  }
+
+  /** Zeroes the padding between outputs, so that no stale bits pose as NaN in it. */
+  private clearGaps(sum: Block): void {
+    const bytes = this.heap.bytes(sum);
+    this.bound.plan.outputs.forEach((output, index) => {
+      const offset = this.offsets[index] ?? -1;
+      const sizeBytes = byteSizeOf(output.type);
+      if (offset >= 0) bytes.fill(0, offset + sizeBytes, offset + aligned(sizeBytes));
+    });
+  }
+
+  private target(stage: Stage, output: number): Uint8Array {
+    const offset = this.offsets[output] ?? -1;
+    const sizeBytes = byteSizeOf(this.bound.plan.outputs[output]?.type ?? NO_TYPE);
+    if (offset >= 0 && stage.sum !== null) {
+      return this.heap.bytes({ ptr: stage.sum.ptr + offset, sizeBytes });
+    }
+    // A later shard's copy of a value that the first shard gives: same size, nobody reads it.
+    return stage.others.get(output) ?? new Uint8Array(sizeBytes);
+  }
+
+  private place(shard: number, output: number, bytes: Uint8Array): void {
+    const planned = this.bound.plan.outputs[output];
+    const whole = this.whole.get(output);
+    if (planned?.combine === 'first') this.whole.set(output, bytes);
+    if (planned?.combine !== 'concat' || whole === undefined) return;
+    const { axis, type } = planned;
+    const extents = this.bound.plan.shards.map(
+      (each) => this.bound.programs[each.program]?.outputTypes[output]?.shape[axis] ?? 0,
+    );
+    const before = extents.slice(0, shard).reduce((sum, extent) => sum + extent, 0);
+    placeAlong(type, whole, axis, bytes, before, extents[shard] ?? 0);
+  }
+}
+
+const NO_TYPE: TensorType = { dtype: 'bool', shape: [0] };
+
+/** Summed outputs one after the other, float32 before int32, each at a multiple of 16 bytes. */
+function layoutOf(bound: BoundPlan): { layout: SumLayout; offsets: number[] } {
+  const offsets = bound.plan.outputs.map(() => -1);
+  let at = 0;
+  const lay = (dtype: 'float32' | 'int32') => {
+    bound.plan.outputs.forEach((output, index) => {
+      if (output.combine !== 'sum' || output.type.dtype !== dtype) return;
+      offsets[index] = at;
+      at += aligned(sizeOf(output.type.shape) * DTYPE_BYTES[dtype]);
+    });
+  };
+  lay('float32');
+  const intOffsetBytes = at;
+  lay('int32');
+  const layout: SumLayout = {
+    floatElements: intOffsetBytes / 4,
+    intOffsetBytes,
+    intElements: (at - intOffsetBytes) / 4,
+    sizeBytes: at,
+  };
+  return { layout, offsets };
+}

@@ -1,0 +1,151 @@
+/**
+ * @file Frames between the kernel and its own engine: a JSON header in which typed arrays are references to raw frames. Both
+ * ends are the same release on the same machine behind a private socket, so the header is not a wire contract.
+ */
+import type { EngineReply, EngineRequest, PanelState, WireError } from '@ravenlab/protocol';
+import { LIMITS, RemoteProtocolError } from '@ravenlab/protocol';
+import { framesOf } from './tensorBytes.js';
+
+/** Large data goes in row blocks, which the engine keeps as they are and sends on. */
+export type KernelRequest =
+  | Exclude<EngineRequest, { kind: 'createData' }>
+  | (Omit<Extract<EngineRequest, { kind: 'createData' }>, 'data'> & {
+      readonly blocks: readonly (readonly Uint8Array[])[];
+    });
+
+export type ToEngine =
+  | {
+      readonly kind: 'request';
+      readonly id: number;
+      readonly epoch: number;
+      readonly request: KernelRequest;
+    }
+  | { readonly kind: 'cancelEpoch'; readonly epoch: number }
+  | { readonly kind: 'close' };
+
+/** What the user should read: no worker for a while, a worker crashed. */
+export interface Notice {
+  readonly level: 'info' | 'warning' | 'error';
+  readonly text: string;
+}
+
+export type ToKernel =
+  | { readonly kind: 'reply'; readonly id: number; readonly reply: EngineReply }
+  | {
+      readonly kind: 'failed';
+      readonly id: number;
+      readonly error: WireError;
+      readonly meta: Readonly<Record<string, unknown>>;
+    }
+  | { readonly kind: 'panel'; readonly state: PanelState }
+  | { readonly kind: 'notice'; readonly notice: Notice };
+
+const ARRAYS = {
+  f32: Float32Array,
+  i32: Int32Array,
+  u8: Uint8Array,
+} as const;
+type ArrayName = keyof typeof ARRAYS;
+type WireArray = InstanceType<(typeof ARRAYS)[ArrayName]>;
+
+/** Reference to `count` frames from `first` on that hold an array. */
+interface ArrayRef {
+  readonly $: ArrayName;
+  readonly first: number;
+  readonly count: number;
+}
+/** Numbers that JSON cannot say. */
+interface NumberRef {
+  readonly $: 'n';
+  readonly text: string;
+}
+
+function nameOf(array: WireArray): ArrayName {
+  if (array instanceof Float32Array) return 'f32';
+  return array instanceof Int32Array ? 'i32' : 'u8';
+}
+
+/** Frames of a message; arrays above 128 bytes are sent without a copy and must not change until answered. */
+export function encodeKernelMessage(message: ToEngine | ToKernel): Uint8Array[] {
+  const frames: Uint8Array[] = [];
+  const header = JSON.stringify(pack(message, frames));
+  return [Buffer.from(header, 'utf8'), ...frames];
+}
+
+function pack(value: unknown, frames: Uint8Array[]): unknown {
+  if (typeof value === 'number') {
+    const isPlain = Number.isFinite(value) && !Object.is(value, -0);
+    return isPlain
+      ? value
+      : ({ $: 'n', text: Object.is(value, -0) ? '-0' : String(value) } satisfies NumberRef);
+  }
+  if (typeof value !== 'object' || value === null) return value;
+  if (ArrayBuffer.isView(value)) {
+    const array = value as WireArray;
+    const parts = framesOf(array);
+    const ref: ArrayRef = { $: nameOf(array), first: frames.length, count: parts.length };
+    frames.push(...parts);
+    return ref;
+  }
+  if (Array.isArray(value)) return value.map((item) => pack(item, frames));
+  const packed: Record<string, unknown> = {};
+  for (const [key, item] of Object.entries(value)) packed[key] = pack(item, frames);
+  return packed;
+}
+
+/**
+ * The message in these frames. Arrays of one frame are views of it.
+ * @throws RemoteProtocolError when the frames are not of this protocol.
+ */
+export function decodeKernelMessage(frames: readonly Uint8Array[]): ToEngine | ToKernel {
+  const [header, ...body] = frames;
+  try {
+    const text = Buffer.from(header ?? new Uint8Array(0)).toString('utf8');
+    return unpack(JSON.parse(text), body) as ToEngine | ToKernel;
+  } catch (error) {
+    if (error instanceof RemoteProtocolError) throw error;
+    throw new RemoteProtocolError(`kernel message is not readable: ${String(error)}`);
+  }
+}
+
+function unpack(value: unknown, frames: readonly Uint8Array[]): unknown {
+  if (typeof value !== 'object' || value === null) return value;
+  if (Array.isArray(value)) return value.map((item) => unpack(item, frames));
+  const ref = value as Partial<ArrayRef> & Partial<NumberRef>;
+  const tag: string | undefined = ref.$;
+  if (tag === 'n') return Number(ref.text);
+  if (tag !== undefined && Object.hasOwn(ARRAYS, tag)) return arrayOf(ref as ArrayRef, frames);
+  const entries = Object.entries(value).map(([key, item]) => [key, unpack(item, frames)] as const);
+  return Object.fromEntries(entries);
+}
+
+function arrayOf(ref: ArrayRef, frames: readonly Uint8Array[]): WireArray {
+  const parts = frames.slice(ref.first, ref.first + ref.count);
+  if (parts.length !== ref.count) throw new RemoteProtocolError('kernel message lacks frames');
+  const bytes = joined(parts);
+  const ctor = ARRAYS[ref.$];
+  if (bytes.byteLength % ctor.BYTES_PER_ELEMENT !== 0) {
+    throw new RemoteProtocolError(`${String(bytes.byteLength)} bytes are no ${ref.$} array`);
+  }
+  return new ctor(
+    bytes.buffer as ArrayBuffer,
+    bytes.byteOffset,
+    bytes.byteLength / ctor.BYTES_PER_ELEMENT,
+  );
+}
+
+/** One aligned array of the parts; a view when there is one aligned part. */
+function joined(parts: readonly Uint8Array[]): Uint8Array {
+  const [only] = parts;
+  if (parts.length === 1 && only !== undefined && only.byteOffset % 8 === 0) return only;
+  const whole = new Uint8Array(parts.reduce((sum, part) => sum + part.byteLength, 0));
+  let at = 0;
+  for (const part of parts) {
+    whole.set(part, at);
+    at += part.byteLength;
+  }
+  return whole;
+}
+
+/** Largest frame of a kernel socket: the header of a plan with every input and output there can be. */
+export const KERNEL_FRAME_BYTES = 64 * LIMITS.frameBytes;

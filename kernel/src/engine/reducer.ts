@@ -1,0 +1,132 @@
+/**
+ * @file Sums and updates over shared memory: small ones at once on the caller's thread, large ones on the reduce thread,
+ * never on the I/O loop. Both run the same loops, so the bits do not depend on where.
+ */
+import { Worker } from 'node:worker_threads';
+import { RavenError } from '@ravenlab/protocol';
+import type { UpdateBatch } from './updates.js';
+import { applyUpdates } from './updates.js';
+import type { Kernels } from './wasm/kernels.js';
+import type { SharedMemory } from './wasm/memory.js';
+import { KERNELS_FILE, loadKernels } from './wasm/kernels.js';
+
+/** How the sums of one execution lie in a block: float32 first, int32 after. */
+export interface SumLayout {
+  readonly floatElements: number;
+  /** Bytes from the start of the block, a multiple of 16. */
+  readonly intOffsetBytes: number;
+  readonly intElements: number;
+  readonly sizeBytes: number;
+}
+
+export type ReduceCommand =
+  | {
+      readonly id: number;
+      readonly kind: 'merge';
+      /** Addresses: target, source, target, source, … */
+      readonly pairs: readonly number[];
+      readonly layout: SumLayout;
+    }
+  | { readonly id: number; readonly kind: 'update'; readonly batch: UpdateBatch }
+  /** Answers when everything before it is done. */
+  | { readonly id: number; readonly kind: 'fence' };
+
+export interface ReduceReply {
+  readonly id: number;
+  /** Output that is not finite, or -1. */
+  readonly result: number;
+}
+
+export interface ReduceThreadData {
+  readonly memory: SharedMemory;
+  readonly kernelsFile: string;
+}
+
+/** Carries out one command; -1, or for an update the output that is not finite. */
+export function runCommand(kernels: Kernels, memory: SharedMemory, command: ReduceCommand): number {
+  switch (command.kind) {
+    case 'merge': {
+      const { pairs, layout } = command;
+      for (let i = 0; i + 1 < pairs.length; i += 2) {
+        const target = pairs[i] ?? 0;
+        const source = pairs[i + 1] ?? 0;
+        kernels.addF32(target, source, layout.floatElements);
+        const ints = layout.intOffsetBytes;
+        kernels.addI32(target + ints, source + ints, layout.intElements);
+      }
+      return -1;
+    }
+    case 'update':
+      return applyUpdates(kernels, memory, command.batch);
+    case 'fence':
+      return -1;
+  }
+}
+
+type CommandBody = ReduceCommand extends infer C
+  ? C extends unknown
+    ? Omit<C, 'id'>
+    : never
+  : never;
+export type ReduceBody = CommandBody;
+
+/** Does commands in order and tells when each is done. */
+export interface Reducer {
+  run(body: ReduceBody, onDone: (result: number) => void): void;
+}
+
+/** On the caller's thread, at once. */
+export class InlineReducer implements Reducer {
+  private readonly kernels: Kernels;
+  private readonly memory: SharedMemory;
+
+  constructor(memory: SharedMemory, kernelsFile: string = KERNELS_FILE) {
+    this.memory = memory;
+    this.kernels = loadKernels(memory, kernelsFile);
+  }
+
+  run(body: ReduceBody, onDone: (result: number) => void): void {
+    onDone(runCommand(this.kernels, this.memory, { ...body, id: 0 } as ReduceCommand));
+  }
+}
+
+/** On its own thread, one for the engine. */
+export class ThreadReducer implements Reducer {
+  private readonly worker: Worker;
+  private readonly waiting = new Map<number, (result: number) => void>();
+  private nextId = 1;
+
+  /** @param onCrash the thread ended by itself: sums in flight are lost, the engine has to stop. */
+  constructor(
+    memory: SharedMemory,
+    onCrash: (error: Error) => void,
+    kernelsFile: string = KERNELS_FILE,
+  ) {
+    const workerData: ReduceThreadData = { memory, kernelsFile };
+    this.worker = new Worker(new URL('./reduceThread.js', import.meta.url), { workerData });
+    this.worker.on('message', (reply: ReduceReply) => {
+      const onDone = this.waiting.get(reply.id);
+      this.waiting.delete(reply.id);
+      onDone?.(reply.result);
+    });
+    this.worker.on('error', (error) => {
+      const cause = error instanceof Error ? error : new Error(String(error));
+      onCrash(
+        new RavenError('internal', `the reduce thread crashed: ${cause.message}`, {
+          fault: 'local',
+          cause,
+        }),
+      );
+    });
+  }
+
+  run(body: ReduceBody, onDone: (result: number) => void): void {
+    const id = this.nextId++;
+    this.waiting.set(id, onDone);
+    this.worker.postMessage({ ...body, id });
+  }
+
+  async close(): Promise<void> {
+    await this.worker.terminate();
+  }
+}

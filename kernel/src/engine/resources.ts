@@ -1,0 +1,43 @@
+/** @file Everything immutable that a worker may be sent, under one number each: programs, states at a revision, row blocks. */
+import type { BlockRef, ProgramHash, StateRef } from '@ravenlab/protocol';
+import type { Resource, ResourceId } from '../core/cluster/state.js';
+
+export type ResourceBody =
+  | { readonly kind: 'program'; readonly hash: ProgramHash; readonly bytes: Uint8Array }
+  | {
+      readonly kind: 'state';
+      readonly ref: StateRef;
+      /** Must stay as they are until `pin`'s release is called. */
+      readonly bytes: () => Uint8Array;
+      /** Keeps the bytes alive while a socket may still read them; returns the release. */
+      readonly pin: () => () => void;
+    }
+  | { readonly kind: 'block'; readonly ref: BlockRef; readonly chunks: readonly Uint8Array[] };
+
+interface Entry {
+  readonly resource: Resource;
+  readonly body: ResourceBody;
+}
+
+export class Resources {
+  private readonly entries = new Map<ResourceId, Entry>();
+  private nextId = 1;
+
+  add(body: ResourceBody, sizeBytes: number): Resource {
+    const resource: Resource = { id: this.nextId++ as ResourceId, sizeBytes };
+    this.entries.set(resource.id, { resource, body });
+    return resource;
+  }
+
+  get(id: ResourceId): ResourceBody | undefined {
+    return this.entries.get(id)?.body;
+  }
+
+  remove(id: ResourceId): void {
+    this.entries.delete(id);
+  }
+
+  get count(): number {
+    return this.entries.size;
+  }
+}

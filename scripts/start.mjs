@@ -30,11 +30,20 @@ const OPTIONS = {
 };
 
 function readArguments() {
+  let read;
   try {
-    return parseArgs({ options: OPTIONS, allowPositionals: true });
+    read = parseArgs({ options: OPTIONS, allowPositionals: true });
   } catch (error) {
     throw new Failure(error.message, { todo: `use\n${USAGE}` });
   }
+  const { port } = read.values;
+  if (
+    port !== undefined &&
+    !(/^\d{1,5}$/.test(port) && Number(port) >= 1 && Number(port) <= 65_535)
+  ) {
+    throw new Failure(`--port must be a number from 1 to 65535, not ${port}`);
+  }
+  return read;
 }
 
 /** Whether nothing listens on the port of the loopback address. */
@@ -49,9 +58,6 @@ const isFree = (port) =>
 async function choosePort(asked) {
   if (asked !== undefined) {
     const port = Number(asked);
-    if (!Number.isInteger(port) || port < 1 || port > 65_535) {
-      throw new Failure(`--port must be a number from 1 to 65535, not ${asked}`);
-    }
     if (await isFree(port)) return port;
     throw new Failure(`port ${port} of ${HOST} is in use`, {
       todo: 'end the program that uses it, or leave --port out to take a free one',

@@ -162,7 +162,7 @@ export const KERNEL_LIMITS = {
   /** Type diagnostics printed for one cell. */
   diagnostics: 20,
   /** How long `idle` waits for the type check of a cell that has already run. */
-  diagnosticsWaitMs: 250,
+  diagnosticsWaitMs: 60,
   /** Longest wait for one answer of the type thread before the reply goes out empty. */
   typeAnswerMs: 10_000,
   /** Questions that may wait for the type thread. */

@@ -36,7 +36,8 @@ function findChromium() {
 export async function ensureChromium({ mayInstall }) {
   const found = findChromium();
   if (found !== undefined) return found;
-  await ensureSystemPackages(['chromium'], {
+  // Without a font every label of a page is empty boxes, and screenshots would show them.
+  await ensureSystemPackages(['chromium', 'fonts-dejavu-core'], {
     mayInstall,
     why: 'browser tests need Chromium, and none was found',
   });

@@ -1,6 +1,9 @@
 /** @file Lint of our own: file headers, work left for later, and what a pure folder may not do. */
 
-/** The first comment of a file is its header: what the file is, and what it is not. */
+/**
+ * The first comment of a file is its header: what the file is, and what it is not.
+ * @type {import('eslint').Rule.RuleModule}
+ */
 const fileHeader = {
   meta: {
     type: 'suggestion',
@@ -21,7 +24,10 @@ const fileHeader = {
 
 const UNOWNED_TODO = /\b(TODO|FIXME|XXX|HACK)\b(?!\s*\(#\d+\))/;
 
-/** Work left for later is an issue; the comment only points at it. */
+/**
+ * Work left for later is an issue; the comment only points at it.
+ * @type {import('eslint').Rule.RuleModule}
+ */
 const todoNeedsIssue = {
   meta: {
     type: 'problem',

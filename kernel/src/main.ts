@@ -15,7 +15,7 @@ import { startKernel } from './jupyter/kernel.js';
 import type { Kernel } from './jupyter/kernel.js';
 import { NO_ENGINE } from './session/engineGateway.js';
 import type { EngineGateway } from './session/engineGateway.js';
-import type { TypeService } from './session/types/typeService.js';
+import { TypeHost } from './session/types/typeHost.js';
 
 const MIB = 2 ** 20;
 const DIST_DIR = fileURLToPath(new URL('.', import.meta.url));
@@ -39,12 +39,13 @@ async function main(): Promise<void> {
 async function run(connectionPath: string): Promise<void> {
   const connection = readConnectionFile(connectionPath);
   const gateway: EngineGateway = NO_ENGINE;
-  const types: TypeService = {
-    complete: async () => null,
-    inspect: async () => null,
-    addCell: async () => [],
-    reset: () => undefined,
-  };
+  const apiPath = join(DIST_DIR, 'api', 'index.js');
+  const types = new TypeHost({
+    notebookDir: process.cwd(),
+    apiTypesPath: join(DIST_DIR, 'api', 'index.d.ts'),
+    heapMib: heapMib(),
+    onWarning: warn,
+  });
   let kernel: Kernel | null = null;
   let isEnding = false;
   const end = async ({ restart }: { restart: boolean }): Promise<void> => {
@@ -52,14 +53,14 @@ async function run(connectionPath: string): Promise<void> {
     isEnding = true;
     // Live timers of cells, or an engine that does not answer, must not keep the process.
     setTimeout(() => process.exit(0), KERNEL_LIMITS.shutdownFlushMs).unref();
-    await Promise.allSettled([gateway.close({ restart }), kernel?.close()]);
+    await Promise.allSettled([gateway.close({ restart }), kernel?.close(), types.dispose()]);
     process.exit(0);
   };
   kernel = await startKernel({
     connection,
     version: packageVersion(),
     notebookDir: process.cwd(),
-    apiPath: join(DIST_DIR, 'api', 'index.js'),
+    apiPath,
     internalDir: DIST_DIR,
     historyPath: historyPath(),
     isInteractive: process.env['RAVENLAB_INTERACTIVE'] !== '0',

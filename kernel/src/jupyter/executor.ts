@@ -223,6 +223,7 @@ export class Executor {
       const text = `${diagnosticLines(diagnostics, filename).join('\n')}\n`;
       this.options.router.stream(cellId, 'stderr', text, 0);
     });
+    if (!this.options.types.isReady) return;
     let timer: NodeJS.Timeout | undefined;
     const patience = new Promise<void>((resolve) => {
       timer = setTimeout(resolve, KERNEL_LIMITS.diagnosticsWaitMs);

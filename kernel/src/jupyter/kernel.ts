@@ -93,7 +93,11 @@ export async function startKernel(options: KernelOptions): Promise<Kernel> {
     heapMib: options.heapMib,
     gateway: options.gateway,
     interrupter,
-    events: { onOutput: server.onOutput, onInput: server.onInput },
+    events: {
+      onOutput: server.onOutput,
+      onInput: server.onInput,
+      onVariablesLost: () => options.types.reset(),
+    },
   });
   const router = new OutputRouter<CellId, IncomingMessage>({
     clock: CLOCK,

@@ -37,6 +37,8 @@ export interface UserHostEvents {
   /** One piece of output; call {@link UserHost.releaseOutput} once it has left the process. */
   onOutput(cellId: CellId | null, item: OutputItem, sizeBytes: number): void;
   onInput(request: InputRequest): void;
+  /** The thread was replaced: all variables are gone. */
+  onVariablesLost(): void;
 }
 
 /** How a {@link UserHost} is set up; paths are absolute. */
@@ -301,6 +303,7 @@ export class UserHost {
     this.openRequests.clear();
     this.openInput = null;
     this.thread = this.startThread();
+    this.options.events.onVariablesLost();
     const error = deathError(death, { exitCode, hasGivenUp, heapMib: this.options.heapMib });
     if (this.cell) this.settle({ status: 'error', error });
     else this.options.events.onOutput(null, { kind: 'lateError', error }, 0);

@@ -47,4 +47,8 @@ export interface TypeService {
   ): Promise<readonly TypeDiagnostic[]>;
   /** The variables were lost: forget all cells. */
   reset(): void;
+  /** Answers come in milliseconds; false while the compiler is still being loaded. */
+  readonly isReady: boolean;
+  /** Ends the service for good. */
+  dispose(): Promise<void>;
 }

@@ -2,6 +2,7 @@
 import type { ISessionContext, IWidgetTracker } from '@jupyterlab/apputils';
 import type { Kernel } from '@jupyterlab/services';
 import type { TranslationBundle } from '@jupyterlab/translation';
+import type { ISignal } from '@lumino/signaling';
 import { Signal } from '@lumino/signaling';
 import type { Widget } from '@lumino/widgets';
 import type { IClusterRegistry, PanelSubject } from '../tokens.js';
@@ -10,7 +11,8 @@ import { KernelCluster, isOurKernel } from './kernelCluster.js';
 type SessionWidget = Widget & { readonly sessionContext: ISessionContext };
 
 export class ClusterRegistry implements IClusterRegistry {
-  readonly subjectChanged: Signal<IClusterRegistry, PanelSubject> = new Signal(this);
+  readonly subjectChanged: ISignal<IClusterRegistry, PanelSubject>;
+  private readonly changed: Signal<IClusterRegistry, PanelSubject>;
   private readonly trans: TranslationBundle;
   private readonly clusters = new Map<string, KernelCluster>();
   private current: PanelSubject = { kind: 'none' };
@@ -20,6 +22,8 @@ export class ClusterRegistry implements IClusterRegistry {
 
   constructor(trans: TranslationBundle) {
     this.trans = trans;
+    this.changed = new Signal<IClusterRegistry, PanelSubject>(this);
+    this.subjectChanged = this.changed;
   }
 
   get subject(): PanelSubject {
@@ -49,7 +53,7 @@ export class ClusterRegistry implements IClusterRegistry {
     if (session === this.session) return;
     this.release();
     this.session = session;
-    session.kernelChanged.connect(this.refresh, this);
+    session.kernelChanged.connect(this.refresh);
     widget.disposed.connect(() => {
       if (this.session !== session) return;
       this.release();
@@ -59,11 +63,11 @@ export class ClusterRegistry implements IClusterRegistry {
   }
 
   private release(): void {
-    this.session?.kernelChanged.disconnect(this.refresh, this);
+    this.session?.kernelChanged.disconnect(this.refresh);
     this.session = null;
   }
 
-  private refresh(): void {
+  private readonly refresh = (): void => {
     const { session } = this;
     if (session === null) return;
     const kernel = session.session?.kernel ?? null;
@@ -78,7 +82,7 @@ export class ClusterRegistry implements IClusterRegistry {
     }
     this.setSubject({ kind: 'starting', session });
     void this.identify(session, kernel);
-  }
+  };
 
   private async identify(
     session: ISessionContext,
@@ -114,7 +118,7 @@ export class ClusterRegistry implements IClusterRegistry {
   private setSubject(subject: PanelSubject): void {
     this.current = subject;
     this.pace();
-    this.subjectChanged.emit(subject);
+    this.changed.emit(subject);
   }
 
   private pace(): void {

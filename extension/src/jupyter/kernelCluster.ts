@@ -66,20 +66,20 @@ export class KernelCluster {
       after: scheduleOnce,
       newId: () => UUID.uuid4(),
     });
-    kernel.statusChanged.connect(this.onStatus, this);
-    kernel.connectionStatusChanged.connect(this.onConnection, this);
+    kernel.statusChanged.connect(this.onStatus);
+    kernel.connectionStatusChanged.connect(this.onConnection);
     if (kernel.connectionStatus === 'connected') this.model.connect();
     else this.model.setOffline(trans.__('Waiting for the kernel to start'));
   }
 
   dispose(): void {
-    this.kernel.statusChanged.disconnect(this.onStatus, this);
-    this.kernel.connectionStatusChanged.disconnect(this.onConnection, this);
+    this.kernel.statusChanged.disconnect(this.onStatus);
+    this.kernel.connectionStatusChanged.disconnect(this.onConnection);
     this.model.dispose();
   }
 
   /** A restart drops every comm without telling them, so they are opened anew. */
-  private onStatus(_kernel: Kernel.IKernelConnection, status: Kernel.Status): void {
+  private readonly onStatus = (_kernel: Kernel.IKernelConnection, status: Kernel.Status): void => {
     if (status === 'restarting' || status === 'autorestarting') {
       this.model.setOffline(this.trans.__('The kernel is restarting'));
     } else if (status === 'dead' || status === 'terminating') {
@@ -87,12 +87,15 @@ export class KernelCluster {
     } else if (status === 'idle' || status === 'busy') {
       this.recover();
     }
-  }
+  };
 
-  private onConnection(_kernel: Kernel.IKernelConnection, status: Kernel.ConnectionStatus): void {
+  private readonly onConnection = (
+    _kernel: Kernel.IKernelConnection,
+    status: Kernel.ConnectionStatus,
+  ): void => {
     if (status === 'connected') this.recover();
     else this.model.suspend(this.trans.__('The connection to the kernel is down'));
-  }
+  };
 
   private recover(): void {
     const { kernel, model } = this;

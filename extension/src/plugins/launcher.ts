@@ -56,11 +56,13 @@ export const launcherPlugin: JupyterFrontEndPlugin<void> = {
           properties: { cwd: { type: 'string' }, isLauncher: { type: 'boolean' } },
         },
       },
-      execute: async (args) => {
+      execute: async (args): Promise<unknown> => {
         const path = await findQuickstart(app);
-        return path === null
-          ? commands.execute(CommandIds.newNotebook, { cwd: args['cwd'] ?? '' })
-          : commands.execute('docmanager:open', { path });
+        const opened: unknown =
+          path === null
+            ? await commands.execute(CommandIds.newNotebook, { cwd: args['cwd'] ?? '' })
+            : await commands.execute('docmanager:open', { path });
+        return opened;
       },
     });
     launcher?.add({

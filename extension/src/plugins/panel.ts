@@ -27,6 +27,12 @@ const WORKER_ARGS = {
 
 const NO_ARGS = { args: { type: 'object', properties: {} } } as const;
 
+function workerIdIn(args: Readonly<Record<string, unknown>>): string {
+  const { workerId } = args;
+  if (typeof workerId === 'string') return workerId;
+  throw new Error(`expected the argument workerId, a string, got ${typeof workerId}`);
+}
+
 async function askWorkers(services: PanelServices): Promise<number | null> {
   const { subject } = services.registry;
   const { trans } = services;
@@ -82,13 +88,13 @@ function addCommands(app: JupyterFrontEnd, services: PanelServices): void {
     label: trans.__('Give a Worker no more Work'),
     describedBy: WORKER_ARGS,
     isEnabled: () => actions.isReady,
-    execute: (args) => actions.drain(String(args['workerId'])),
+    execute: (args) => actions.drain(workerIdIn(args)),
   });
   commands.addCommand(CommandIds.resume, {
     label: trans.__('Give a Worker Work again'),
     describedBy: WORKER_ARGS,
     isEnabled: () => actions.isReady,
-    execute: (args) => actions.resume(String(args['workerId'])),
+    execute: (args) => actions.resume(workerIdIn(args)),
   });
 }
 
@@ -177,6 +183,7 @@ export const panelPlugin: JupyterFrontEndPlugin<void> = {
       void app.restored
         .then(() => followSettings(app, settingRegistry, services))
         .catch((error: unknown) => {
+          // eslint-disable-next-line no-console -- JupyterLab has no other log for a plugin's start
           console.error('RavenLab: the settings could not be read, defaults apply:', error);
         });
     }

@@ -1,6 +1,6 @@
 /** @file The panel: picks what to show for the subject in use. Lays out, computes nothing. */
 import type { PanelState } from '@ravenlab/protocol';
-import { formatAmount, formatCount, formatRate } from '@ravenlab/protocol';
+import { formatAmount, formatCount, formatRate, fractionDigitsFor } from '@ravenlab/protocol';
 import { useEffect, useState } from 'react';
 import { inviteIcon, ravenIcon } from '../icons.js';
 import type { ClusterModel, ModelView } from '../model/clusterModel.js';
@@ -44,7 +44,11 @@ function Header(props: { readonly state: PanelState; readonly canAct: boolean })
         <Metric label={trans.__('Units done')} value={formatCount(cluster.unitsDone)} />
         <Metric
           label={trans.__('Metered')}
-          value={formatAmount(payments.totalMetered, payments.decimals, 3)}
+          value={formatAmount(
+            payments.totalMetered,
+            payments.decimals,
+            fractionDigitsFor(payments.totalMetered, payments.decimals),
+          )}
           unit={payments.currency}
         />
       </dl>

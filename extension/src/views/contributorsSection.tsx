@@ -9,6 +9,7 @@ import {
   formatGflops,
   formatLatency,
   formatRate,
+  fractionDigitsFor,
 } from '@ravenlab/protocol';
 import { memo, useMemo, useState } from 'react';
 import { drainIcon } from '../icons.js';
@@ -34,8 +35,8 @@ function ColumnHead(props: {
   return (
     <th scope="col" aria-sort={isActive ? direction : 'none'} data-key={sortKey}>
       <button type="button" onClick={() => onSort(sortKey)}>
+        <span aria-hidden="true">{isActive ? (order.isDescending ? '↓ ' : '↑ ') : ''}</span>
         {label}
-        <span aria-hidden="true">{isActive ? (order.isDescending ? ' ↓' : ' ↑') : ''}</span>
       </button>
     </th>
   );
@@ -65,11 +66,13 @@ const ContributorRow = memo(function ContributorRow(props: {
   readonly row: Contributor;
   readonly currency: string;
   readonly decimals: number;
+  readonly fractionDigits: number;
 }) {
   const { trans } = useServices();
   const { row } = props;
   const label = CONTRIBUTOR_LABELS[row.state];
   const place = row.local ? trans.__('this computer') : row.device;
+  const isWell = row.state === 'busy' || row.state === 'idle';
   const details = [
     row.workerId,
     row.device,
@@ -83,11 +86,10 @@ const ContributorRow = memo(function ContributorRow(props: {
         <span className="rvn-who">
           <Dot tone={label.tone} text={label.text(trans)} />
           <b>{displayName(row)}</b>
-          <span className="rvn-state">{label.text(trans)}</span>
           <DrainButton row={row} />
         </span>
         <span className="rvn-what">
-          {place} · {row.backend}
+          {isWell ? place : label.text(trans)} · {row.backend}
         </span>
       </th>
       <td data-rvn="units">
@@ -100,8 +102,11 @@ const ContributorRow = memo(function ContributorRow(props: {
       </td>
       <td data-rvn="rate">{formatRate(row.samplesPerSecond)}</td>
       <td data-rvn="latency">{formatLatency(row.latencyMs)}</td>
-      <td data-rvn="earned" title={`${row.earnedUnits} × 10^-${String(props.decimals)} ${props.currency}`}>
-        {formatAmount(row.earnedUnits, props.decimals)}
+      <td
+        data-rvn="earned"
+        title={`${row.earnedUnits} × 10^-${String(props.decimals)} ${props.currency}`}
+      >
+        {formatAmount(row.earnedUnits, props.decimals, props.fractionDigits)}
       </td>
     </tr>
   );
@@ -116,7 +121,8 @@ function ContributorTable(props: {
   const [isWhole, setWhole] = useState(false);
   const sorted = useMemo(() => sortContributors(props.rows, order), [props.rows, order]);
   const shown = isWhole ? sorted : sorted.slice(0, ROWS_AT_FIRST);
-  const { currency, decimals } = props.payments;
+  const { currency, decimals, totalMetered } = props.payments;
+  const fractionDigits = fractionDigitsFor(totalMetered, decimals);
   const head = (sortKey: SortKey, label: string) => (
     <ColumnHead
       sortKey={sortKey}
@@ -140,7 +146,13 @@ function ContributorTable(props: {
         </thead>
         <tbody>
           {shown.map((row) => (
-            <ContributorRow key={row.workerId} row={row} currency={currency} decimals={decimals} />
+            <ContributorRow
+              key={row.workerId}
+              row={row}
+              currency={currency}
+              decimals={decimals}
+              fractionDigits={fractionDigits}
+            />
           ))}
         </tbody>
       </table>

@@ -116,7 +116,8 @@ export function StaleBanner(props: { readonly phase: Phase; readonly reason: str
   const { trans } = useServices();
   return (
     <p className="rvn-banner" data-tone={props.phase === 'refused' ? 'bad' : 'warn'} role="status">
-      <b>{PHASE_TITLES[props.phase](trans)}</b> {props.reason ?? trans.__('Last known values below.')}
+      <b>{PHASE_TITLES[props.phase](trans)}</b>{' '}
+      {props.reason ?? trans.__('Last known values below.')}
     </p>
   );
 }

@@ -50,7 +50,9 @@ export function InvitationBox() {
         onFocus={(event) => event.currentTarget.select()}
       />
       <p>
-        {trans.__('Run it on the machine that joins. Whoever has it can join, so share it with care.')}{' '}
+        {trans.__(
+          'Run it on the machine that joins. Whoever has it can join, so share it with care.',
+        )}{' '}
         {expiry}
       </p>
     </div>

@@ -1,8 +1,9 @@
 /** @file The loss curve of a run as SVG: raw values faint, smoothed ones strong, a reading under the pointer. */
-import type { LossSeries } from '@ravenlab/protocol';
+import type { LossPoint, LossSeries } from '@ravenlab/protocol';
 import { formatCount, formatLoss } from '@ravenlab/protocol';
 import type { PointerEvent } from 'react';
-import { useEffect, useMemo, useRef, useState } from 'react';
+import { useEffect, useMemo, useState } from 'react';
+import type { Box, CurveScale } from '../model/curve.js';
 import { areaOf, nearestIndex, pathOf, scaleOf, smooth } from '../model/curve.js';
 import { useServices, useStore } from './context.js';
 
@@ -22,48 +23,80 @@ function useWidth(): readonly [(element: HTMLElement | null) => void, number] {
   return [setElement, width];
 }
 
+interface Drawing {
+  readonly box: Box;
+  readonly scale: CurveScale;
+  readonly smoothed: readonly LossPoint[];
+  readonly raw: string;
+  readonly line: string;
+  readonly area: string;
+}
+
+function draw(points: readonly LossPoint[], width: number, smoothing: number): Drawing | null {
+  const box = { width: Math.max(1, width), height: HEIGHT - 2 * INSET };
+  const scale = scaleOf(points, box);
+  if (scale === null) return null;
+  const smoothed = smooth(points, smoothing);
+  return {
+    box,
+    scale,
+    smoothed,
+    raw: pathOf(points, scale),
+    line: pathOf(smoothed, scale),
+    area: areaOf(smoothed, scale, box),
+  };
+}
+
+function Marker(props: {
+  readonly drawing: Drawing;
+  readonly index: number;
+  readonly isRead: boolean;
+}) {
+  const { box, scale, smoothed } = props.drawing;
+  const point = smoothed[props.index];
+  if (point === undefined) return null;
+  const x = scale.x(point[0]);
+  return (
+    <g>
+      {props.isRead ? <line className="rvn-cursor" x1={x} x2={x} y1={0} y2={box.height} /> : null}
+      <circle className="rvn-curveDot" cx={x} cy={scale.y(point[1])} r={2.75} />
+    </g>
+  );
+}
+
+function Grid(props: { readonly box: Box }) {
+  const { width, height } = props.box;
+  return [0, 0.5, 1].map((part) => (
+    <line key={part} className="rvn-grid" x1={0} x2={width} y1={height * part} y2={height * part} />
+  ));
+}
+
 export function LossCurve(props: { readonly series: LossSeries }) {
   const { trans, settings } = useServices();
   const { lossSmoothing } = useStore(settings);
   const [frameRef, width] = useWidth();
   const [pointerX, setPointerX] = useState<number | null>(null);
-  const svgRef = useRef<SVGSVGElement>(null);
   const { points, stride } = props.series;
-  const drawn = useMemo(() => {
-    const box = { width: Math.max(1, width), height: HEIGHT - 2 * INSET };
-    const scale = scaleOf(points, box);
-    if (scale === null) return null;
-    const smoothed = smooth(points, lossSmoothing);
-    return {
-      box,
-      scale,
-      smoothed,
-      raw: pathOf(points, scale),
-      line: pathOf(smoothed, scale),
-      area: areaOf(smoothed, scale, box),
-    };
-  }, [points, width, lossSmoothing]);
-  if (drawn === null) {
+  const drawing = useMemo(() => draw(points, width, lossSmoothing), [points, width, lossSmoothing]);
+  if (drawing === null) {
     return <div className="rvn-curve rvn-curveEmpty">{trans.__('No loss reported yet')}</div>;
   }
-  const { box, scale, smoothed, raw, line, area } = drawn;
-  const index = pointerX === null ? points.length - 1 : nearestIndex(points, scale, pointerX);
-  const mark = smoothed[index];
+  const { box, scale } = drawing;
+  const last = points.length - 1;
+  const index = pointerX === null ? last : nearestIndex(points, scale, pointerX);
   const reading = points[index];
-  const track = (event: PointerEvent) => {
-    const left = svgRef.current?.getBoundingClientRect().left ?? 0;
-    setPointerX(event.clientX - left);
+  const track = (event: PointerEvent<SVGSVGElement>) => {
+    setPointerX(event.clientX - event.currentTarget.getBoundingClientRect().left);
   };
   const label = trans.__(
     'Loss from %1 to %2 over %3 steps',
     formatLoss(points[0]?.[1] ?? null),
-    formatLoss(points[points.length - 1]?.[1] ?? null),
+    formatLoss(points[last]?.[1] ?? null),
     formatCount(scale.maxStep + stride),
   );
   return (
     <figure className="rvn-curve" ref={frameRef}>
       <svg
-        ref={svgRef}
         role="img"
         aria-label={label}
         width="100%"
@@ -72,42 +105,18 @@ export function LossCurve(props: { readonly series: LossSeries }) {
         onPointerMove={track}
         onPointerLeave={() => setPointerX(null)}
       >
-        {[0, 0.5, 1].map((part) => (
-          <line
-            key={part}
-            className="rvn-grid"
-            x1={0}
-            x2={box.width}
-            y1={box.height * part}
-            y2={box.height * part}
-          />
-        ))}
-        <path className="rvn-curveArea" d={area} />
-        <path className="rvn-curveRaw" d={raw} />
-        <path className="rvn-curveLine" d={line} />
-        {mark === undefined ? null : (
-          <g>
-            {pointerX === null ? null : (
-              <line
-                className="rvn-cursor"
-                x1={scale.x(mark[0])}
-                x2={scale.x(mark[0])}
-                y1={0}
-                y2={box.height}
-              />
-            )}
-            <circle className="rvn-curveDot" cx={scale.x(mark[0])} cy={scale.y(mark[1])} r={2.75} />
-          </g>
-        )}
+        <Grid box={box} />
+        <path className="rvn-curveArea" d={drawing.area} />
+        <path className="rvn-curveRaw" d={drawing.raw} />
+        <path className="rvn-curveLine" d={drawing.line} />
+        <Marker drawing={drawing} index={index} isRead={pointerX !== null} />
       </svg>
       <span className="rvn-axis rvn-axisTop">{formatLoss(scale.maxLoss)}</span>
       <span className="rvn-axis rvn-axisBottom">{formatLoss(scale.minLoss)}</span>
       <figcaption>
         <span>{trans.__('step %1', formatCount(scale.minStep))}</span>
         {pointerX === null || reading === undefined ? null : (
-          <b>
-            {trans.__('step %1 · loss %2', formatCount(reading[0]), formatLoss(reading[1]))}
-          </b>
+          <b>{trans.__('step %1 · loss %2', formatCount(reading[0]), formatLoss(reading[1]))}</b>
         )}
         <span>{formatCount(scale.maxStep)}</span>
       </figcaption>

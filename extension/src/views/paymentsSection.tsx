@@ -1,6 +1,6 @@
 /** @file What the ledger has metered, in total and for each contributor. */
 import type { PaymentsSummary, Settlement } from '@ravenlab/protocol';
-import { displayName, formatAmount, formatCount } from '@ravenlab/protocol';
+import { displayName, formatAmount, formatCount, fractionDigitsFor } from '@ravenlab/protocol';
 import type { Translate } from '../model/wording.js';
 import { sharesOf } from '../model/contributorRows.js';
 import { useServices } from './context.js';
@@ -16,6 +16,7 @@ const MAX_ROWS = 100;
 function PayeeTable(props: { readonly payments: PaymentsSummary }) {
   const { trans } = useServices();
   const { payees, totalMetered, decimals, currency } = props.payments;
+  const fractionDigits = fractionDigitsFor(totalMetered, decimals);
   return (
     <table className="rvn-table rvn-payees">
       <caption className="rvn-sr">{trans.__('Metered for each contributor')}</caption>
@@ -38,7 +39,7 @@ function PayeeTable(props: { readonly payments: PaymentsSummary }) {
                 <span style={{ width: `${(share * 100).toFixed(1)}%` }} />
                 <small>{`${(share * 100).toFixed(0)} %`}</small>
               </td>
-              <td data-rvn="amount">{formatAmount(payee.amount, decimals)}</td>
+              <td data-rvn="amount">{formatAmount(payee.amount, decimals, fractionDigits)}</td>
             </tr>
           ))}
       </tbody>
@@ -49,6 +50,8 @@ function PayeeTable(props: { readonly payments: PaymentsSummary }) {
 export function PaymentsSection(props: { readonly payments: PaymentsSummary }) {
   const { trans } = useServices();
   const { payments } = props;
+  const { totalMetered, decimals } = payments;
+  const total = formatAmount(totalMetered, decimals, fractionDigitsFor(totalMetered, decimals));
   const badge = (
     <span className="rvn-pill" data-tone="quiet">
       {SETTLEMENT_TEXT[payments.settlement](trans)}
@@ -57,7 +60,7 @@ export function PaymentsSection(props: { readonly payments: PaymentsSummary }) {
   return (
     <Section title={trans.__('Payments')} actions={badge}>
       <div className="rvn-total">
-        <output data-rvn="total">{formatAmount(payments.totalMetered, payments.decimals)}</output>
+        <output data-rvn="total">{total}</output>
         <span>{payments.currency}</span>
         <small>{payments.unitPriceText}</small>
       </div>

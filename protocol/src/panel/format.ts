@@ -92,6 +92,19 @@ export function formatAmount(baseUnits: string, decimals: number, maxFraction = 
   return shown === 0 ? whole : `${whole}.${fraction}`;
 }
 
+const FRACTION_STEPS = [2, 4, 6, 9, 12, 18];
+
+/**
+ * Fraction digits at which `baseUnits` shows three significant digits, from a few fixed steps, so that a growing
+ * amount rarely changes its form and a column of amounts can share it.
+ */
+export function fractionDigitsFor(baseUnits: string, decimals: number): number {
+  if (baseUnits === '0') return Math.min(decimals, 4);
+  const needed = decimals - baseUnits.length + 3;
+  const step = FRACTION_STEPS.find((digitCount) => digitCount >= needed) ?? decimals;
+  return Math.min(decimals, step);
+}
+
 /** Sum of decimal base-unit strings. */
 export function sumAmounts(amounts: readonly string[]): string {
   let total = 0n;

@@ -11,6 +11,7 @@ import {
   formatLatency,
   formatLoss,
   formatRate,
+  fractionDigitsFor,
   fractionOf,
   sumAmounts,
 } from '@ravenlab/protocol';
@@ -43,6 +44,18 @@ test('a shown amount is never more than the amount', () => {
       },
     ),
   );
+});
+
+test.each([
+  ['0', 18, 4],
+  ['12340000000000000000', 18, 2],
+  ['12340000000000000', 18, 4],
+  ['12345678901', 18, 12],
+  ['7', 18, 18],
+  ['150', 2, 2],
+  ['5', 0, 0],
+])('%s base units with %i decimals need %i digits', (amount, decimals, expected) => {
+  expect(fractionDigitsFor(amount, decimals)).toBe(expected);
 });
 
 test('amounts add and compare as numbers, not as text', () => {

@@ -1,0 +1,132 @@
+/** @file JupyterLab as a user sees it, through Chromium: notebooks, themes, the cluster panel, and what went wrong on the page. */
+import { existsSync } from 'node:fs';
+import type { Browser, ConsoleMessage, Page } from 'playwright-core';
+import { chromium } from 'playwright-core';
+import type { Lab } from './lab.js';
+
+const FLAGS = [
+  '--no-sandbox',
+  '--disable-gpu',
+  '--disable-quic',
+  '--no-first-run',
+  '--disable-background-networking',
+  '--disable-component-update',
+  '--disable-sync',
+];
+const PLACES = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'];
+
+/** Files of ours on the page; errors of JupyterLab itself are not ours to count. */
+const OUR_SOURCE = 'extensions/@ravenlab/';
+
+function chromiumPath(): string {
+  const chosen = process.env['RAVENLAB_CHROMIUM'] ?? PLACES.find((path) => existsSync(path));
+  if (chosen === undefined) {
+    throw new Error('no Chromium found; install it or set RAVENLAB_CHROMIUM to its path');
+  }
+  return chosen;
+}
+
+export async function startBrowser(): Promise<Browser> {
+  return chromium.launch({ executablePath: chromiumPath(), headless: true, args: FLAGS });
+}
+
+/** One row of the contributors table, as text. */
+export interface PanelRow {
+  readonly workerId: string;
+  readonly state: string;
+  readonly units: string;
+  readonly earned: string;
+}
+
+function isOurs(message: ConsoleMessage): boolean {
+  return message.location().url.includes(OUR_SOURCE) || /ravenlab/i.test(message.text());
+}
+
+/** A page with JupyterLab open. */
+export class LabPage {
+  readonly page: Page;
+  /** Errors and warnings that our files wrote or caused. */
+  readonly problems: string[] = [];
+
+  private constructor(page: Page) {
+    this.page = page;
+    page.on('console', (message) => {
+      if (message.type() !== 'error' && message.type() !== 'warning') return;
+      if (isOurs(message)) this.problems.push(`${message.type()}: ${message.text()}`);
+    });
+    page.on('pageerror', (error) => {
+      if (error.stack?.includes(OUR_SOURCE) === true)
+        this.problems.push(`exception: ${error.message}`);
+    });
+  }
+
+  static async open(browser: Browser, lab: Lab): Promise<LabPage> {
+    const context = await browser.newContext({
+      viewport: { width: 1440, height: 900 },
+      deviceScaleFactor: 1,
+      permissions: ['clipboard-read', 'clipboard-write'],
+    });
+    const page = await context.newPage();
+    const labPage = new LabPage(page);
+    await page.goto(lab.url);
+    await labPage.waitForLab();
+    return labPage;
+  }
+
+  async waitForLab(): Promise<void> {
+    await this.page.waitForSelector('#jupyterlab-splash', { state: 'detached', timeout: 60_000 });
+    await this.page.waitForSelector('.jp-Launcher, .jp-NotebookPanel', { timeout: 60_000 });
+  }
+
+  /** Runs a JupyterLab command by the palette, which is how a user reaches any of them. */
+  async command(label: string): Promise<void> {
+    await this.page.keyboard.press('Control+Shift+C');
+    const input = this.page.locator('.lm-CommandPalette-input');
+    await input.waitFor();
+    await input.fill(label);
+    await this.page.locator('.lm-CommandPalette-item', { hasText: label }).first().click();
+  }
+
+  async openNotebook(name: string): Promise<void> {
+    const { page } = this;
+    await page.locator('.jp-DirListing-item', { hasText: name }).first().dblclick();
+    await page.locator(`.jp-NotebookPanel:not(.lm-mod-hidden)`).waitFor();
+    await page.locator('.jp-NotebookPanel:not(.lm-mod-hidden) .jp-Cell').first().waitFor();
+  }
+
+  async setTheme(name: string): Promise<void> {
+    await this.page.getByText('Settings', { exact: true }).first().click();
+    await this.page.getByText('Theme', { exact: true }).hover();
+    await this.page.getByText(name, { exact: true }).click();
+    await this.page.waitForSelector(`body[data-jp-theme-name="${name}"]`, { state: 'attached' });
+  }
+
+  get panel() {
+    return this.page.locator('#ravenlab-panel');
+  }
+
+  /** Text of the marked value of the panel: `epoch`, `step`, `loss`, `total`. */
+  async value(name: string): Promise<string> {
+    return (await this.panel.locator(`[data-rvn="${name}"]`).first().textContent()) ?? '';
+  }
+
+  async rows(): Promise<readonly PanelRow[]> {
+    return this.panel.locator('.rvn-contributors tbody tr').evaluateAll((rows) =>
+      rows.map((row) => {
+        const text = (key: string) => row.querySelector(`[data-rvn="${key}"]`)?.textContent ?? '';
+        return {
+          workerId: row.getAttribute('data-worker') ?? '',
+          state: row.getAttribute('data-state') ?? '',
+          units: text('units'),
+          earned: text('earned'),
+        };
+      }),
+    );
+  }
+
+  async screenshot(path: string): Promise<void> {
+    // The pointer would leave a hover mark somewhere.
+    await this.page.mouse.move(0, 0);
+    await this.page.screenshot({ path });
+  }
+}

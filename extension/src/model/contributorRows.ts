@@ -2,8 +2,7 @@
 import type { Contributor, Payee } from '@ravenlab/protocol';
 import { compareAmounts, displayName } from '@ravenlab/protocol';
 
-export const SORT_KEYS = ['name', 'units', 'rate', 'latency', 'earned'] as const;
-export type SortKey = (typeof SORT_KEYS)[number];
+export type SortKey = 'name' | 'units' | 'rate' | 'latency' | 'earned';
 
 export interface SortOrder {
   readonly key: SortKey;

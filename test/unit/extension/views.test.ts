@@ -1,0 +1,137 @@
+/** @file What the panel computes for its views: row order, shares, curve geometry, sentences. */
+import fc from 'fast-check';
+import { EMPTY_PANEL_STATE } from '@ravenlab/protocol';
+import type { SortKey } from '../../../extension/src/model/contributorRows.js';
+import {
+  nextOrder,
+  sharesOf,
+  sortContributors,
+} from '../../../extension/src/model/contributorRows.js';
+import {
+  areaOf,
+  nearestIndex,
+  pathOf,
+  scaleOf,
+  smooth,
+} from '../../../extension/src/model/curve.js';
+import type { Translate } from '../../../extension/src/model/wording.js';
+import { spokenSummary, statusText } from '../../../extension/src/model/wording.js';
+import { BUSY_STATE, contributorOf, jobOf, payeeOf } from '../panel/lib.js';
+
+const ENGLISH: Translate = {
+  __: (text, ...values) =>
+    text.replace(/%(\d)/g, (_match, index: string) => String(values[Number(index) - 1])),
+  _n: (singular, plural, count) => (count === 1 ? singular : plural).replace('%1', String(count)),
+};
+
+describe('rows', () => {
+  const rows = [
+    contributorOf('a', { unitsDone: 5, latencyMs: null, earnedUnits: '9' }),
+    contributorOf('b', { unitsDone: 7, latencyMs: 3, earnedUnits: '100' }),
+    contributorOf('c', { unitsDone: 9, latencyMs: 1, earnedUnits: '20', state: 'gone' }),
+    contributorOf('d', { unitsDone: 7, latencyMs: 2, earnedUnits: '20' }),
+  ];
+  const ids = (key: SortKey, isDescending: boolean) =>
+    sortContributors(rows, { key, isDescending }).map((row) => row.workerId);
+
+  test('sort by number, with ties by id and those who left at the end', () => {
+    expect(ids('units', true)).toEqual(['b', 'd', 'a', 'c']);
+    expect(ids('units', false)).toEqual(['a', 'b', 'd', 'c']);
+    expect(ids('earned', true)).toEqual(['b', 'd', 'a', 'c']);
+  });
+
+  test('put an unknown latency last in both directions', () => {
+    expect(ids('latency', false)).toEqual(['d', 'b', 'a', 'c']);
+    expect(ids('latency', true)).toEqual(['b', 'd', 'a', 'c']);
+  });
+
+  test('turn on a second click, and start a column at its useful end', () => {
+    expect(nextOrder({ key: 'units', isDescending: true }, 'units').isDescending).toBe(false);
+    expect(nextOrder({ key: 'units', isDescending: true }, 'earned').isDescending).toBe(true);
+    expect(nextOrder({ key: 'units', isDescending: true }, 'latency').isDescending).toBe(false);
+  });
+});
+
+test('shares follow the amounts, beyond what a double can count, and never divide by zero', () => {
+  const third = (10n ** 40n / 3n).toString();
+  const shares = sharesOf([payeeOf('a', third), payeeOf('b', '0')], (10n ** 40n).toString());
+  expect(shares.map(({ payee, share }) => [payee.workerId, share])).toEqual([
+    ['a', 0.333333],
+    ['b', 0],
+  ]);
+  expect(sharesOf([payeeOf('a', '0')], '0')[0]?.share).toBe(0);
+});
+
+describe('the curve', () => {
+  const box = { width: 200, height: 100 };
+  const points = [
+    [0, 4],
+    [10, 2],
+    [20, 0],
+  ] as const;
+
+  test('fills its box from corner to corner', () => {
+    const scale = scaleOf(points, box)!;
+    expect(pathOf(points, scale)).toBe('M0.0 0.0L100.0 50.0L200.0 100.0');
+    expect(areaOf(points, scale, box)).toBe(
+      'M0.0 0.0L100.0 50.0L200.0 100.0L200.0 100.0L0.0 100.0Z',
+    );
+  });
+
+  test('has no shape without points and a finite one with a single or a constant value', () => {
+    expect(scaleOf([], box)).toBeNull();
+    for (const flat of [
+      [[3, 0]],
+      [
+        [0, 5],
+        [1, 5],
+      ],
+    ] as const) {
+      expect(pathOf(flat, scaleOf(flat, box)!)).not.toMatch(/NaN|Infinity/);
+    }
+  });
+
+  test('smoothing stays within the values, keeps the first, and weight 0 changes nothing', () => {
+    fc.assert(
+      fc.property(
+        fc.array(fc.double({ min: -50, max: 50, noNaN: true }), { minLength: 1, maxLength: 50 }),
+        fc.double({ min: 0, max: 0.99, noNaN: true }),
+        (losses, weight) => {
+          const raw = losses.map((loss, step) => [step, loss] as const);
+          const means = smooth(raw, weight).map(([, loss]) => loss);
+          expect(means[0]).toBeCloseTo(losses[0]!, 8);
+          for (const mean of means) {
+            expect(mean).toBeGreaterThanOrEqual(Math.min(...losses) - 1e-9);
+            expect(mean).toBeLessThanOrEqual(Math.max(...losses) + 1e-9);
+          }
+          smooth(raw, 0).forEach(([, mean], step) => expect(mean).toBeCloseTo(losses[step]!, 12));
+        },
+      ),
+    );
+  });
+
+  test('reads the point nearest to the pointer', () => {
+    const scale = scaleOf(points, box)!;
+    expect([-5, 0, 49, 51, 149, 151, 999].map((x) => nearestIndex(points, scale, x))).toEqual([
+      0, 0, 0, 1, 1, 2, 2,
+    ]);
+    expect(nearestIndex([], scale, 5)).toBe(-1);
+  });
+});
+
+describe('sentences', () => {
+  test('the status bar names workers, and the rate only while there is one', () => {
+    expect(statusText(BUSY_STATE, ENGLISH)).toBe('2 workers · 1.63k samples/s');
+    const idle = { ...BUSY_STATE.cluster, workerCount: 1, samplesPerSecond: 0 };
+    expect(statusText({ ...BUSY_STATE, cluster: idle }, ENGLISH)).toBe('1 worker');
+  });
+
+  test('the spoken summary says how far, how good and how long', () => {
+    expect(spokenSummary(BUSY_STATE, ENGLISH)).toBe(
+      '2 workers. Running: epoch 2 of 5, step 120, loss 0.4120, 42 s left.',
+    );
+    expect(spokenSummary(EMPTY_PANEL_STATE, ENGLISH)).toBe('0 workers, no job');
+    const done = { ...BUSY_STATE, job: jobOf({ state: 'done', epoch: null }) };
+    expect(spokenSummary(done, ENGLISH)).toBe('2 workers. Done: step 120, loss 0.4120.');
+  });
+});

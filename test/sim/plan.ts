@@ -37,21 +37,27 @@ export interface SimPlan {
 /** Virtual time from the heal to the last commit at most: two stalls and a re-run of everything. */
 export const LIVENESS_MS = 120_000;
 
+/** Drawn once a unit or an execution, not once a beat: they need a higher rate to be seen. */
+const RARE: ReadonlySet<Fault> = new Set(['hang', 'failUnit', 'cancel', 'drain']);
+
 /** Swarm testing: about half of the faults are off in a schedule, so that some runs have nothing but one kind. */
 export function drawPlan(seed: number): SimPlan {
   const random = new Prng(seed, 1);
   const rates: Record<string, number> = {};
-  for (const fault of FAULTS) rates[fault] = random.chance(500) ? random.between(1, 60) : 0;
+  for (const fault of FAULTS) {
+    const rate = random.chance(500) ? random.between(1, 60) : 0;
+    rates[fault] = RARE.has(fault) ? rate * 8 : rate;
+  }
   return {
     seed,
     workers: random.between(1, 6),
     executions: random.between(1, 4),
     shards: random.between(1, 12),
     rates: rates as Record<Fault, number>,
-    healAtMs: random.between(1_000, 12_000),
+    healAtMs: random.chance(800) ? random.between(1_000, 12_000) : random.between(20_000, 60_000),
     latencyMs: random.between(0, 40),
     jitterMs: random.between(0, 30),
     bytesPerMs: random.pick([100, 10_000, 1_000_000]),
-    unitMs: random.pick([1, 20, 400]),
+    unitMs: random.pick([1, 20, 400, 1_500]),
   };
 }

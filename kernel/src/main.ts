@@ -8,11 +8,12 @@ import { readFileSync } from 'node:fs';
 import { homedir, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { KERNEL_LIMITS } from '@ravenlab/protocol';
+import { KERNEL_LIMITS, PANEL_TARGET } from '@ravenlab/protocol';
 import { readConnectionFile } from './jupyter/connection.js';
 import type { TypePolicy } from './jupyter/executor.js';
 import { startKernel } from './jupyter/kernel.js';
 import type { Kernel } from './jupyter/kernel.js';
+import { NO_CLUSTER, PanelHub, SYSTEM_PANEL_CLOCK } from './jupyter/panelComm.js';
 import { NO_ENGINE } from './session/engineGateway.js';
 import type { EngineGateway } from './session/engineGateway.js';
 import { TypeHost } from './session/types/typeHost.js';
@@ -71,7 +72,9 @@ async function run(connectionPath: string): Promise<void> {
     onShutdown: (options) => void end(options),
     onWarning: warn,
   });
-  process.on('SIGINT', () => void kernel?.interrupt());
+  const panel = new PanelHub({ source: NO_CLUSTER, clock: SYSTEM_PANEL_CLOCK, onError: warn });
+  kernel.comms.registerTarget(PANEL_TARGET, panel);
+  process.on('SIGINT', () => void kernel.interrupt());
   process.on('SIGTERM', () => void end({ restart: false }));
   process.on('SIGHUP', () => void end({ restart: false }));
   watchParent(() => void end({ restart: false }));

@@ -11,6 +11,7 @@ import type {
 } from '@ravenlab/protocol';
 import {
   ClusterError,
+  EMPTY_PANEL_STATE,
   PANEL_LIMITS as LIMITS,
   PANEL_PROTO,
   compareAmounts,
@@ -304,6 +305,16 @@ export class PanelHub implements CommTarget {
     if (this.leased === 0) this.rest();
   }
 }
+
+/** What a kernel without a cluster shows: nothing runs, and commands say so. */
+export const NO_CLUSTER: PanelSource = {
+  state: () => EMPTY_PANEL_STATE,
+  onChange: () => () => undefined,
+  command: (op) =>
+    Promise.reject(
+      new ClusterError(`${op}: this kernel runs without a cluster: unset RAVENLAB_ENGINE=off`),
+    ),
+};
 
 /** The clock of the real kernel; its timers do not hold the process open. */
 export const SYSTEM_PANEL_CLOCK: PanelClock = {

@@ -63,7 +63,7 @@ export const CANARIES: readonly Canary[] = [
     effects: (effects, event) => (event.kind === 'need' ? without('provide')(effects) : effects),
   },
   {
-    name: 'evicted resources are thought to be held',
+    name: 'a part of a RUN gets lost on the way',
     effects: (effects) =>
       effects.flatMap((effect): ClusterEffect[] =>
         effect.kind === 'run' && effect.leases.length > 1

@@ -34,8 +34,10 @@ export interface SimPlan {
   readonly unitMs: number;
 }
 
-/** Virtual time from the heal to the last commit at most: two stalls and a re-run of everything. */
-export const LIVENESS_MS = 120_000;
+/** Virtual time from the heal to the last commit at most: a hang, the stalls that follow, twice all work on one worker. */
+export function livenessMs(plan: SimPlan): number {
+  return 120_000 + 2 * plan.executions * plan.shards * plan.unitMs;
+}
 
 /** Drawn once a unit or an execution, not once a beat: they need a higher rate to be seen. */
 const RARE: ReadonlySet<Fault> = new Set(['hang', 'failUnit', 'cancel', 'drain']);

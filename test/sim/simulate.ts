@@ -8,7 +8,7 @@ import { InvariantError } from '../../kernel/src/core/cluster/transition.js';
 import type { Canary } from './canaries.js';
 import { SimContext } from './context.js';
 import type { Fault, SimPlan } from './plan.js';
-import { LIVENESS_MS, drawPlan } from './plan.js';
+import { drawPlan, livenessMs } from './plan.js';
 import { SimEngine, SimViolation } from './simEngine.js';
 import { SimWorker } from './simWorker.js';
 
@@ -85,10 +85,13 @@ function drive(context: SimContext, engine: SimEngine): void {
     context.isHealed = true;
     for (const worker of workers) worker.heal();
   });
+  const endMs = plan.healAtMs + livenessMs(plan);
   while (!engine.isFinished) {
     if (!heap.runNext()) throw new SimViolation('liveness: nothing is left to happen');
-    if (heap.nowMs > plan.healAtMs + LIVENESS_MS) {
-      throw new SimViolation(`liveness: not finished ${String(LIVENESS_MS)} ms after the heal`);
+    if (heap.nowMs > endMs) {
+      throw new SimViolation(
+        `liveness: not finished at ${String(endMs)} ms, healed at ${String(plan.healAtMs)} ms`,
+      );
     }
     if (engine.events > EVENTS_MAX) throw new SimViolation('liveness: endless events');
   }

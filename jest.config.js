@@ -50,6 +50,8 @@ const project = (name, extra = {}) => ({
 export default {
   projects: [
     ...LOGIC.map((name) => project(name)),
-    ...PROCESSES.map((name) => project(name, { testTimeout: 120_000 })),
+    ...PROCESSES.map((name) =>
+      project(name, { setupFilesAfterEnv: ['<rootDir>/test/processSetup.ts'] }),
+    ),
   ],
 };

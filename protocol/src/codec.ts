@@ -20,6 +20,7 @@ import {
   writeRun,
   writeStateRef,
 } from './codecWork.js';
+import { RemoteProtocolError } from './errors.js';
 import { BodyReader, BodyWriter, joinChunks, totalBytes } from './frames.js';
 import type { DataId, ExecutionId, LeaseId } from './ids.js';
 import { LIMITS } from './limits.js';
@@ -265,8 +266,10 @@ function decode(frames: Frames, codecs: ReadonlyMap<number, Codec<WireMessage>>)
   if (input.int('magic') !== MAGIC) input.refuse('does not start with RVNL');
   const version = input.int('version');
   if (version !== WIRE_VERSION) {
-    input.refuse(
-      `wire version ${String(version)}, this side speaks ${String(WIRE_VERSION)}; use equal releases of RavenLab`,
+    // The meta lets the receiver answer BYE `version` instead of BYE `protocol`.
+    throw new RemoteProtocolError(
+      `${WHAT}: wire version ${String(version)}, this side speaks ${String(WIRE_VERSION)}; use equal releases of RavenLab`,
+      { wireVersion: version },
     );
   }
   const code = input.int('kind');

@@ -112,8 +112,7 @@ export class SimWorker {
       this.beat(life);
     });
     if (heap.nowMs < this.frozenUntilMs) return;
-    this.suffer();
-    if (!this.isAlive) return;
+    if (!this.suffer()) return;
     if (this.link !== null && heap.nowMs - this.lastHeardMs > LIMITS.heartbeatTimeoutMs) {
       this.disconnect();
     }
@@ -124,8 +123,8 @@ export class SimWorker {
     }
   }
 
-  /** Faults that strike between two beats. */
-  private suffer(): void {
+  /** Faults that strike between two beats; false when one of them killed it. */
+  private suffer(): boolean {
     const { heap, faults } = this.context;
     const strikes: readonly [Fault, () => void][] = [
       [
@@ -180,6 +179,7 @@ export class SimWorker {
       ],
     ];
     for (const [fault, strike] of strikes) if (this.context.strikes(fault)) strike();
+    return this.isAlive;
   }
 
   private crash(): void {

@@ -214,7 +214,7 @@ export const ENGINE_LIMITS = {
   inlineReduceBytes: 32 * KIB,
   /** Largest pause between an accepted unit and its row on disk; ms. */
   journalMs: 100,
-  /** Rows that wait for the journal's thread; beyond, the engine stops granting leases. */
+  /** Rows that wait for the journal's disk; beyond, the engine stops rather than forget what it owes. */
   journalRows: 262_144,
   /** Panel pushes to the kernel; per second. */
   panelHz: 4,

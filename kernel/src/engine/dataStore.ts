@@ -1,5 +1,5 @@
 /** @file Data tensors: immutable, in row blocks of at most 1 MiB that travel to a worker once. Not for weights. */
-import type { DataId, TensorType } from '@ravenlab/protocol';
+import type { BlockRef, DataId, TensorType } from '@ravenlab/protocol';
 import { ClusterError, LIMITS, formatShape } from '@ravenlab/protocol';
 import type { Resource, ResourceId } from '../core/cluster/state.js';
 import type { Resources } from './resources.js';
@@ -75,6 +75,11 @@ export class DataStore {
       );
     }
     return tensor;
+  }
+
+  /** The resource that a worker names, if it is still there. */
+  find(ref: BlockRef): Resource | undefined {
+    return this.tensors.get(ref.dataId)?.blocks[ref.block];
   }
 
   /** Blocks that hold these rows, each once. @throws ClusterError for a row that the tensor has not. */

@@ -34,7 +34,7 @@ export interface KnownProgram {
 
 /** Where an input's values come from, with the revisions and tensors that its ids meant when the execution began. */
 type BoundInput =
-  | { readonly kind: 'state'; readonly revision: Revision; readonly version: number }
+  | { readonly kind: 'state'; readonly revision: Revision }
   | { readonly kind: 'data'; readonly tensor: DataTensor }
   | {
       readonly kind: 'rows';
@@ -64,8 +64,6 @@ export interface PlanStores {
   readonly states: StateStore;
   readonly data: DataStore;
   readonly program: (hash: ProgramHash) => KnownProgram;
-  /** Wire number of a revision. */
-  readonly revisionNumber: (revision: Revision) => number;
 }
 
 function refuse(message: string): never {
@@ -119,7 +117,7 @@ function bindInput(
   switch (input.kind) {
     case 'state': {
       const revision = stores.states.resolve(input.stateId, input.version);
-      return { kind: 'state', revision, version: stores.revisionNumber(revision) };
+      return { kind: 'state', revision };
     }
     case 'data':
       return { kind: 'data', tensor: stores.data.get(input.dataId) };
@@ -301,8 +299,8 @@ export function runInputs(bound: BoundPlan, shards: readonly number[]): RunInput
   return bound.inputs.map((input): RunInput => {
     switch (input.kind) {
       case 'state': {
-        const { stateId } = input.revision;
-        return { kind: 'state', stateId, version: input.version as Revision['version'] };
+        const { stateId, wireVersion } = input.revision;
+        return { kind: 'state', stateId, version: wireVersion };
       }
       case 'data': {
         const { dataId, rows, blockRows } = input.tensor;

@@ -5,7 +5,14 @@
  * Versions count the commits of the whole engine. A state that a commit leaves alone keeps its block, so `W@v` of a state
  * is its newest revision that is not younger than v. On the wire a revision has its own number, unique for the state.
  */
-import type { Shape, StateId, StateVersion, TensorType, UpdateRule } from '@ravenlab/protocol';
+import type {
+  Shape,
+  StateId,
+  StateRef,
+  StateVersion,
+  TensorType,
+  UpdateRule,
+} from '@ravenlab/protocol';
 import {
   ClusterError,
   DTYPE_BYTES,
@@ -22,6 +29,8 @@ import { slotCount } from './updates.js';
 export interface Revision {
   readonly stateId: StateId;
   readonly type: TensorType;
+  /** Its number on the wire, unique for the state. */
+  readonly wireVersion: StateVersion;
   /** Commit that made it; a fresh state answers for all earlier versions too. */
   readonly version: StateVersion;
   readonly resource: Resource;
@@ -143,6 +152,12 @@ export class StateStore {
     return this.resolve(stateId, this.version);
   }
 
+  /** The resource that a worker names by its wire version, if it is still there. */
+  find(ref: StateRef): Resource | undefined {
+    const revisions = this.records.get(ref.stateId)?.revisions ?? [];
+    return revisions.find((revision) => revision.wireVersion === ref.version)?.resource;
+  }
+
   /** A block for the next revision, with the slots that its rule needs. */
   draft(stateId: StateId, rule: UpdateRule, optimizerId: number): Draft {
     const record = this.recordOf(stateId);
@@ -235,6 +250,7 @@ export class StateStore {
     const revision: Revision = {
       stateId,
       type: record.type,
+      wireVersion: ref.version,
       version: this.version,
       resource: this.resources.add(
         {

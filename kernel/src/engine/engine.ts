@@ -1,0 +1,347 @@
+/** @file The engine: all its parts put together. The process around it is main.ts. */
+import { createHash, randomBytes } from 'node:crypto';
+import { rmSync } from 'node:fs';
+import { join } from 'node:path';
+import type {
+  EngineId,
+  EngineReply,
+  ExecutionPlan,
+  HelloMessage,
+  RavenError,
+  WorkerId,
+} from '@ravenlab/protocol';
+import { ENGINE_LIMITS } from '@ravenlab/protocol';
+import type { ResourceId } from '../core/cluster/state.js';
+import { createCluster } from '../core/cluster/state.js';
+import type { ClusterState } from '../core/cluster/state.js';
+import type { Price } from '../core/ledger/price.js';
+import { amountOf, priceText } from '../core/ledger/price.js';
+import { ClusterLoop } from './clusterLoop.js';
+import type { Performers } from './clusterLoop.js';
+import type { Collector } from './collector.js';
+import { Commands } from './commands.js';
+import { DataStore } from './dataStore.js';
+import { engineFolder, socketFolder } from './engineId.js';
+import { SharedHeap } from './heap.js';
+import { KernelPort } from './kernelPort.js';
+import type { ToEngine } from './kernelWire.js';
+import { LedgerStore } from './ledgerStore.js';
+import { LocalWorkers } from './localWorkers.js';
+import { PanelView } from './panelView.js';
+import { runInputs } from './planView.js';
+import { InlineReducer, ThreadReducer } from './reducer.js';
+import { RemoteAccess } from './remoteAccess.js';
+import { Resources } from './resources.js';
+import { Runner } from './runner.js';
+import { StateStore } from './states.js';
+import type { Peer } from './transport.js';
+import { RouterPort } from './transport.js';
+import { WorkerHub } from './workerHub.js';
+
+/** Until a price is agreed on: test coins. 0.001 per TFLOP. */
+export const DEFAULT_PRICE: Price = {
+  currency: 'RVN',
+  decimals: 18,
+  baseUnitsPerGflop: 10n ** 12n,
+};
+
+export interface EngineOptions {
+  readonly engineId: EngineId;
+  readonly localWorkers: number;
+  /** Program and leading arguments that start a local worker. */
+  readonly workerCommand: readonly string[];
+  /** Address that invites name. */
+  readonly host: string;
+  readonly log: (text: string) => void;
+  /** The engine cannot go on. */
+  readonly onFatal: (error: unknown) => void;
+}
+
+/** Integer ms that never go back. */
+const monotonicMs = (): number => Math.trunc(performance.now());
+
+export class Engine {
+  private readonly options: EngineOptions;
+  private readonly folder: string;
+  private readonly sockets = socketFolder();
+  private readonly heap = new SharedHeap();
+  private readonly resources = new Resources();
+  private readonly states: StateStore;
+  private readonly data: DataStore;
+  private readonly thread: ThreadReducer;
+  private readonly workerToken = randomBytes(18).toString('base64url');
+  private readonly kernel: KernelPort;
+  private ledger!: LedgerStore;
+  private cluster!: ClusterState;
+  private loop!: ClusterLoop;
+  private hub!: WorkerHub;
+  private runner!: Runner;
+  private panel!: PanelView;
+  private commands!: Commands;
+  private localPort!: RouterPort;
+  private remote!: RemoteAccess;
+  private locals!: LocalWorkers;
+  private retired: ResourceId[] = [];
+  private panelTimer: NodeJS.Timeout | null = null;
+  private panelText = '';
+  private closing = false;
+
+  constructor(options: EngineOptions) {
+    this.options = options;
+    this.folder = engineFolder(options.engineId);
+    const onRetired = (ids: readonly ResourceId[]) => {
+      this.retire(ids);
+    };
+    this.states = new StateStore(this.heap, this.resources, onRetired);
+    this.data = new DataStore(this.resources, onRetired);
+    this.thread = new ThreadReducer(this.heap.memory, options.onFatal);
+    this.kernel = new KernelPort({
+      onMessage: (message) => {
+        this.fromKernel(message);
+      },
+      onError: (error) => {
+        options.log(`kernel socket: ${String(error)}`);
+      },
+    });
+  }
+
+  /** Opens everything. @returns the endpoint for the kernel. */
+  async start(): Promise<string> {
+    const { log, onFatal, engineId } = this.options;
+    this.ledger = new LedgerStore({
+      file: join(this.folder, 'ledger.sqlite'),
+      nowMs: Date.now,
+      onTrouble: (message) => {
+        this.alert('error', `The ledger could not be written, trying again: ${message}`);
+      },
+      onFatal,
+    });
+    const totals = await this.ledger.totals();
+    this.cluster = createCluster(totals.lastUnit + 1);
+    for (const { worker, posted, units } of totals.accounts) {
+      this.cluster.ledger.restore(worker as WorkerId, BigInt(posted), units);
+    }
+    this.assemble(engineId, log);
+    const endpoint = (name: string) => `ipc://${join(this.sockets, name)}`;
+    this.localPort = new RouterPort({ origin: 'local', curve: null }, this.hub);
+    await this.localPort.listen(endpoint('workers.sock'));
+    this.remote = new RemoteAccess(this.hub, this.options.host);
+    this.locals = this.makeLocals(endpoint('workers.sock'));
+    this.commands = new Commands({
+      cluster: this.cluster,
+      feed: (event) => {
+        this.loop.feed(event);
+      },
+      runner: this.runner,
+      hub: this.hub,
+      panel: this.panel,
+      locals: this.locals,
+      remote: this.remote,
+      resources: this.resources,
+      heap: this.heap,
+    });
+    await this.kernel.listen(endpoint('kernel.sock'));
+    this.locals.scale(this.options.localWorkers);
+    this.panelTimer = setInterval(() => {
+      this.pushPanel();
+    }, 1000 / ENGINE_LIMITS.panelHz);
+    return endpoint('kernel.sock');
+  }
+
+  /** Ends workers and threads, writes what is owed. Safe to call twice. */
+  async close(): Promise<void> {
+    if (this.closing) return;
+    this.closing = true;
+    if (this.panelTimer !== null) clearInterval(this.panelTimer);
+    this.loop.stop();
+    this.hub.shutdown();
+    this.locals.close();
+    await this.ledger.close();
+    await this.thread.close();
+    this.localPort.close();
+    this.remote.close();
+    this.kernel.close();
+    rmSync(this.sockets, { recursive: true, force: true });
+  }
+
+  private assemble(engineId: EngineId, log: (text: string) => void): void {
+    const { cluster, resources, heap, states, data } = this;
+    const feed = (event: Parameters<ClusterLoop['feed']>[0]) => {
+      this.loop.feed(event);
+    };
+    this.panel = new PanelView({ engineId, cluster, price: DEFAULT_PRICE, wallMs: Date.now });
+    this.runner = new Runner({
+      ...{ heap, resources, states, data, cluster, feed },
+      reducers: { inline: new InlineReducer(heap.memory), thread: this.thread },
+      sha256: (bytes) => createHash('sha256').update(bytes).digest('hex'),
+      amountOf: (flops) => amountOf(DEFAULT_PRICE, flops),
+      onCommitted: (plan, collector) => {
+        this.onCommitted(plan, collector);
+      },
+      onFailed: (plan, error) => {
+        this.onFailed(plan, error);
+      },
+    });
+    this.hub = new WorkerHub({
+      ...{ engineId, resources, cluster, log },
+      price: priceText(DEFAULT_PRICE),
+      now: monotonicMs,
+      feed: (event, done) => {
+        this.loop.feed(event, done ?? null);
+      },
+      collectorOf: (execution) => this.runner.collectorOf(execution),
+      admits: (hello, peer) => this.admits(hello, peer),
+      findResource: (ref) => (ref.kind === 'state' ? states.find(ref) : data.find(ref)),
+      onJoined: (session) => {
+        this.panel.joined(session);
+      },
+      onLeft: (session) => {
+        this.panel.left(session.worker);
+      },
+    });
+    this.loop = new ClusterLoop({
+      state: cluster,
+      now: monotonicMs,
+      performers: this.performers(),
+      onFatal: this.options.onFatal,
+    });
+  }
+
+  private performers(): Performers {
+    const { hub, runner } = this;
+    return {
+      provide: ({ worker, resources }) => hub.session(worker)?.provide(resources),
+      run: ({ worker, execution, program, leases, leaseMs }) => {
+        const bound = runner.boundOf(execution);
+        const resource = bound?.programs[program]?.resource.id;
+        if (bound === null || resource === undefined) return;
+        const inputs = runInputs(
+          bound,
+          leases.map(({ shard }) => shard),
+        );
+        hub.session(worker)?.run({ execution, program: resource, leaseMs, inputs, leases });
+      },
+      drop: ({ worker, resources }) => hub.session(worker)?.drop(resources),
+      revoke: ({ worker, leases }) => {
+        hub.session(worker)?.send({ kind: 'cancel', executions: [], leases });
+      },
+      revokeExecution: ({ worker, execution }) => {
+        hub.session(worker)?.send({ kind: 'cancel', executions: [execution], leases: [] });
+      },
+      accept: ({ execution, shard, index }, done) => {
+        runner.accept(execution, shard, index, done);
+      },
+      meter: ({ entry }) => {
+        this.ledger.append(entry);
+      },
+      complete: ({ execution, workers }) => {
+        runner.complete(execution, workers);
+      },
+      committed: ({ execution }) => {
+        runner.committed(execution);
+      },
+      failed: ({ execution, failure }) => {
+        runner.failed(execution, failure);
+      },
+      expel: ({ worker, reason }) => {
+        hub.expel(worker, reason);
+      },
+      ping: ({ worker }) => hub.session(worker)?.ping(monotonicMs()),
+      drained: ({ worker }) => {
+        this.options.log(`worker ${worker.slice(0, 8)} is drained`);
+      },
+      starved: () => {
+        const text =
+          this.locals.count === 0
+            ? 'No worker is connected: the cell waits. Call cluster.scale(2), or invite a machine from the panel.'
+            : 'No worker is connected yet: the cell waits for the local workers to start.';
+        this.alert('warning', text);
+        this.kernel.notice({ level: 'warning', text });
+      },
+    };
+  }
+
+  private makeLocals(endpoint: string): LocalWorkers {
+    return new LocalWorkers({
+      command: this.options.workerCommand,
+      endpoint,
+      token: this.workerToken,
+      log: this.options.log,
+      onCrash: (text) => {
+        this.alert('warning', text);
+      },
+    });
+  }
+
+  /** The socket folder's rights admit local workers; a token that they show must be theirs. */
+  private admits(hello: HelloMessage, peer: Peer): boolean {
+    return peer.origin === 'local' || this.remote.admits(hello.token);
+  }
+
+  private fromKernel(message: ToEngine): void {
+    switch (message.kind) {
+      case 'cancelEpoch':
+        this.runner.cancelEpoch(message.epoch);
+        return;
+      case 'close':
+        this.options.onFatal(null);
+        return;
+      case 'request': {
+        const { id, epoch, request } = message;
+        const resolve = (reply: EngineReply) => {
+          this.kernel.reply(id, reply);
+        };
+        const reject = (error: unknown) => {
+          this.kernel.fail(id, error);
+        };
+        if (request.kind === 'command') {
+          const done = this.commands.run(request.op, request.args);
+          done.then((value) => {
+            resolve({ kind: 'result', value });
+          }, reject);
+        } else {
+          this.runner.submit({ epoch, request, resolve, reject });
+        }
+      }
+    }
+  }
+
+  private onCommitted(plan: ExecutionPlan, collector: Collector): void {
+    if (plan.step === null) return;
+    const { lossOutput } = plan.step;
+    const output = plan.outputs[lossOutput];
+    const isScalar = output?.type.dtype === 'float32' && output.type.shape.length === 0;
+    const bytes = isScalar ? collector.bytesOf(lossOutput) : null;
+    const loss =
+      bytes === null ? null : new DataView(bytes.buffer, bytes.byteOffset, 4).getFloat32(0, true);
+    this.panel.stepped(plan, loss);
+  }
+
+  private onFailed(plan: ExecutionPlan, error: RavenError): void {
+    if (plan.step !== null) this.panel.ended(plan.step.runId, 'failed', error.message);
+  }
+
+  /** Gathers what is retired in one turn of the loop: one DROP a worker, not one a weight. */
+  private retire(ids: readonly ResourceId[]): void {
+    const isFirst = this.retired.length === 0;
+    this.retired.push(...ids);
+    if (!isFirst) return;
+    queueMicrotask(() => {
+      const resources = this.retired;
+      this.retired = [];
+      this.loop.feed({ kind: 'retired', resources });
+    });
+  }
+
+  private alert(level: 'info' | 'warning' | 'error', text: string): void {
+    this.panel.alert(level, text);
+  }
+
+  private pushPanel(): void {
+    const state = this.panel.snapshot();
+    const text = JSON.stringify(state);
+    if (text === this.panelText) return;
+    this.panelText = text;
+    this.kernel.panel(state);
+  }
+}

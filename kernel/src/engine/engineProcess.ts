@@ -1,0 +1,119 @@
+/** @file The engine's process from outside: spawn, wait until it listens, talk, notice its end. */
+import { spawn } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import * as zmq from 'zeromq';
+import { ClusterError, ENGINE_LIMITS } from '@ravenlab/protocol';
+import type { ToEngine, ToKernel } from './kernelWire.js';
+import { KERNEL_FRAME_BYTES, decodeKernelMessage, encodeKernelMessage } from './kernelWire.js';
+
+export interface StartOptions {
+  readonly entry?: string;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly onMessage: (message: ToKernel) => void;
+  /** Called once, when the process is gone. */
+  readonly onExit: (reason: string) => void;
+}
+
+export interface EngineProcess {
+  readonly pid: number;
+  send(message: ToEngine): void;
+  /** Asks it to end, insists after ENGINE_LIMITS.exitMs; resolves when it is gone. */
+  close(): Promise<void>;
+}
+
+const ENTRY = fileURLToPath(new URL('./main.js', import.meta.url));
+const LAST_WORDS = 4_000;
+
+/**
+ * Starts an engine and connects to it.
+ * Rejects with ClusterError and the engine's last words when it does not get ready.
+ */
+export async function startEngine(options: StartOptions): Promise<EngineProcess> {
+  const child = spawn(process.execPath, [options.entry ?? ENTRY], {
+    stdio: ['pipe', 'pipe', 'pipe'],
+    env: options.env as NodeJS.ProcessEnv,
+  });
+  let lastWords = '';
+  child.stderr.on('data', (text: Buffer) => {
+    lastWords = (lastWords + text.toString('utf8')).slice(-LAST_WORDS);
+  });
+  child.stdin.on('error', () => {
+    // It is gone; 'exit' tells.
+  });
+  const endpoint = await readEndpoint(child, () => lastWords);
+  const socket = new zmq.Dealer({
+    linger: 0,
+    sendTimeout: 0,
+    sendHighWaterMark: 0,
+    receiveHighWaterMark: 0,
+    maxMessageSize: KERNEL_FRAME_BYTES,
+  });
+  socket.connect(endpoint);
+  const exited = new Promise<void>((resolve) => {
+    child.once('exit', (code, signal) => {
+      socket.close();
+      const how = signal === null ? `exit code ${String(code)}` : `signal ${signal}`;
+      const words = lastWords.trim();
+      options.onExit(words === '' ? how : `${how}: ${words.slice(-800)}`);
+      resolve();
+    });
+  });
+  void receive(socket, options.onMessage);
+  return {
+    pid: child.pid ?? -1,
+    send: (message) => {
+      if (socket.closed) return;
+      socket.send(encodeKernelMessage(message)).catch(() => {
+        // Its end is told by 'exit', which fails whatever waits.
+      });
+    },
+    close: async () => {
+      const timer = setTimeout(() => child.kill('SIGKILL'), ENGINE_LIMITS.exitMs);
+      child.stdin.end();
+      await exited;
+      clearTimeout(timer);
+    },
+  };
+}
+
+async function receive(socket: zmq.Dealer, onMessage: (message: ToKernel) => void): Promise<void> {
+  while (!socket.closed) {
+    let frames: Uint8Array[];
+    try {
+      frames = await socket.receive();
+    } catch {
+      return;
+    }
+    onMessage(decodeKernelMessage(frames) as ToKernel);
+  }
+}
+
+/** The first line that it prints. */
+function readEndpoint(child: ChildProcess, lastWords: () => string): Promise<string> {
+  return new Promise((resolve, reject) => {
+    let text = '';
+    const timer = setTimeout(() => {
+      child.kill('SIGKILL');
+      refuse(`it was not ready after ${String(ENGINE_LIMITS.engineStartMs)} ms`);
+    }, ENGINE_LIMITS.engineStartMs);
+    const refuse = (why: string) => {
+      clearTimeout(timer);
+      reject(new ClusterError(`the engine could not be started: ${why}\n${lastWords().trim()}`));
+    };
+    child.once('error', (error) => {
+      refuse(error.message);
+    });
+    child.once('close', (code) => {
+      refuse(`it ended with code ${String(code)}`);
+    });
+    child.stdout?.on('data', (chunk: Buffer) => {
+      text += chunk.toString('utf8');
+      const end = text.indexOf('\n');
+      if (end < 0) return;
+      clearTimeout(timer);
+      const { endpoint } = JSON.parse(text.slice(0, end)) as { readonly endpoint: string };
+      resolve(endpoint);
+    });
+  });
+}

@@ -1,0 +1,462 @@
+/**
+ * @file The kernel's requests in order: programs, states and data at once, executions when the versions they name exist.
+ * An execution's result becomes a version or nothing at all.
+ */
+import type {
+  DoneMessage,
+  EngineReply,
+  ExecutionId,
+  ExecutionPlan,
+  ProgramHash,
+  StateUpdate,
+  StateVersion,
+} from '@ravenlab/protocol';
+import {
+  ClusterError,
+  ENGINE_LIMITS,
+  NumericError,
+  RavenError,
+  byteSizeOf,
+  decodeProgram,
+  programCost,
+  sizeOf,
+} from '@ravenlab/protocol';
+import type { ClusterEvent } from '../core/cluster/events.js';
+import type { ClusterState, Failure } from '../core/cluster/state.js';
+import { Collector } from './collector.js';
+import type { Reducers } from './collector.js';
+import type { DataStore } from './dataStore.js';
+import type { Block, SharedHeap } from './heap.js';
+import type { KernelRequest } from './kernelWire.js';
+import type { BoundPlan, KnownProgram } from './planView.js';
+import { bindPlan, outputTypesOf } from './planView.js';
+import type { Resources } from './resources.js';
+import type { Draft, StateStore } from './states.js';
+import { bytesOf, tensorFrom } from './tensorBytes.js';
+import type { ClipJob, UpdateJob } from './updates.js';
+
+/** Commands never wait in this queue. */
+export type QueuedRequest = Exclude<KernelRequest, { kind: 'command' }>;
+
+export interface Ticket {
+  readonly epoch: number;
+  readonly request: QueuedRequest;
+  readonly resolve: (reply: EngineReply) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+interface ActiveExecution {
+  readonly id: ExecutionId;
+  readonly ticket: Ticket;
+  readonly bound: BoundPlan;
+  readonly collector: Collector;
+  readonly releases: readonly (() => void)[];
+  workers: number;
+  /** Version that its commit made; null for an evaluation. */
+  version: StateVersion | null;
+}
+
+export interface RunnerOptions {
+  readonly heap: SharedHeap;
+  readonly resources: Resources;
+  readonly states: StateStore;
+  readonly data: DataStore;
+  readonly reducers: Reducers;
+  readonly cluster: ClusterState;
+  readonly feed: (event: ClusterEvent) => void;
+  readonly sha256: (bytes: Uint8Array) => string;
+  readonly amountOf: (flops: number) => bigint;
+  readonly onCommitted: (plan: ExecutionPlan, collector: Collector) => void;
+  readonly onFailed: (plan: ExecutionPlan, error: RavenError) => void;
+}
+
+type Handlers = {
+  readonly [K in QueuedRequest['kind']]: (
+    request: Extract<QueuedRequest, { kind: K }>,
+    ticket: Ticket,
+  ) => EngineReply | null;
+};
+
+export class Runner {
+  private readonly options: RunnerOptions;
+  private readonly queue: Ticket[] = [];
+  private readonly active = new Map<number, ActiveExecution>();
+  private readonly programs = new Map<ProgramHash, KnownProgram>();
+  /** The execution that will make the next version. */
+  private updating: ExecutionId | null = null;
+  private nextExecution = 1;
+
+  constructor(options: RunnerOptions) {
+    this.options = options;
+  }
+
+  get activeCount(): number {
+    return this.active.size;
+  }
+
+  collectorOf(execution: number): Collector | null {
+    return this.active.get(execution)?.collector ?? null;
+  }
+
+  boundOf(execution: number): BoundPlan | null {
+    return this.active.get(execution)?.bound ?? null;
+  }
+
+  submit(ticket: Ticket): void {
+    if (this.queue.length >= ENGINE_LIMITS.queuedRequests) {
+      ticket.reject(
+        new RavenError(
+          'limit',
+          `${String(this.queue.length)} requests wait for the engine; await some of them first`,
+        ),
+      );
+      return;
+    }
+    this.queue.push(ticket);
+    this.pump();
+  }
+
+  /** Stop: what this cell asked for and is not committed never happens. */
+  cancelEpoch(epoch: number): void {
+    this.cancelWhere((ticket) => ticket.epoch === epoch, 'stopped');
+  }
+
+  /** Ends executions of a run. @returns how many there were. */
+  cancelRun(runId: string): number {
+    return this.cancelWhere(({ request }) => {
+      return request.kind === 'execute' && request.plan.step?.runId === runId;
+    }, 'stopped from the panel');
+  }
+
+  accept(execution: number, shard: number, index: number, done: DoneMessage | null): void {
+    const run = this.active.get(execution);
+    const unit = done?.units[index];
+    if (run === undefined || unit?.status !== 'ok') return;
+    run.collector.accept(shard, unit.lease, unit.outputs);
+  }
+
+  /** All units are in. */
+  complete(execution: number, workers: number): void {
+    const run = this.active.get(execution);
+    if (run === undefined) return;
+    run.workers = workers;
+    run.collector.whenSummed(() => {
+      this.finish(run);
+    });
+  }
+
+  committed(execution: number): void {
+    const run = this.active.get(execution);
+    if (run === undefined) return;
+    const { bound, collector, ticket, workers } = run;
+    this.options.onCommitted(bound.plan, collector);
+    const reply: EngineReply = {
+      kind: 'executed',
+      outputs: collector.delivered(),
+      version: run.version ?? this.options.states.version,
+      units: bound.plan.shards.length,
+      workers,
+    };
+    this.end(run);
+    ticket.resolve(reply);
+    this.pump();
+  }
+
+  failed(execution: number, failure: Failure): void {
+    const run = this.active.get(execution);
+    if (run === undefined) return;
+    this.end(run);
+    const error = errorOf(failure, run.bound.plan);
+    this.options.onFailed(run.bound.plan, error);
+    run.ticket.reject(error);
+    this.pump();
+  }
+
+  private cancelWhere(matches: (ticket: Ticket) => boolean, why: string): number {
+    const error = new RavenError('interrupted', `${why}; weights are those of the last whole step`);
+    let count = 0;
+    for (let i = this.queue.length - 1; i >= 0; i--) {
+      const ticket = this.queue[i];
+      if (ticket === undefined || !matches(ticket)) continue;
+      this.queue.splice(i, 1);
+      ticket.reject(error);
+      count++;
+    }
+    for (const run of [...this.active.values()]) {
+      const isRunning = this.options.cluster.executions.get(run.id)?.status === 'running';
+      if (!isRunning || !matches(run.ticket)) continue;
+      this.options.feed({ kind: 'cancelled', execution: run.id });
+      this.end(run);
+      run.ticket.reject(error);
+      count++;
+    }
+    this.pump();
+    return count;
+  }
+
+  /** Starts whatever can start, in order. */
+  private pump(): void {
+    for (let ticket = this.queue[0]; ticket !== undefined; ticket = this.queue[0]) {
+      if (!this.canStart(ticket.request)) return;
+      this.queue.shift();
+      try {
+        const handle = this.handlers[ticket.request.kind] as (
+          request: QueuedRequest,
+          ticket: Ticket,
+        ) => EngineReply | null;
+        const reply = handle(ticket.request, ticket);
+        if (reply !== null) ticket.resolve(reply);
+      } catch (error) {
+        ticket.reject(error);
+      }
+    }
+  }
+
+  /** Head of the queue only: a request that has to wait holds up those behind it, which keeps their order. */
+  private canStart(request: QueuedRequest): boolean {
+    const isUpdating = this.updating !== null;
+    switch (request.kind) {
+      case 'execute':
+        if (this.active.size >= ENGINE_LIMITS.executions) return false;
+        if (request.plan.updates.length > 0) return !isUpdating;
+        return !isUpdating || namedVersion(request.plan) <= this.options.states.version;
+      case 'readStates':
+        return !isUpdating || request.version <= this.options.states.version;
+      case 'createState':
+      case 'dropStates':
+      case 'readSlots':
+      case 'writeSlots':
+        return !isUpdating;
+      case 'createData':
+      case 'dropData':
+        return !this.usesData(request);
+      case 'defineProgram':
+        return true;
+    }
+  }
+
+  private usesData(request: Extract<QueuedRequest, { kind: 'createData' | 'dropData' }>): boolean {
+    const ids: readonly number[] = request.kind === 'dropData' ? request.dataIds : [request.dataId];
+    for (const { bound } of this.active.values()) {
+      const uses = bound.inputs.some(
+        (input) => 'tensor' in input && ids.includes(input.tensor.dataId),
+      );
+      if (uses) return true;
+    }
+    return false;
+  }
+
+  private readonly handlers: Handlers = {
+    defineProgram: ({ hash, bytes }) => {
+      this.define(hash, bytes);
+      return { kind: 'ok' };
+    },
+    createState: ({ stateId, type, data }) => {
+      this.options.states.create(stateId, type, bytesOf(data));
+      return { kind: 'ok' };
+    },
+    readStates: ({ stateIds, version }) => {
+      const { states } = this.options;
+      this.checkVersion(version);
+      const values = stateIds.map((stateId) => {
+        const revision = states.resolve(stateId, version);
+        return tensorFrom(revision.type, states.bytesOf(revision));
+      });
+      return { kind: 'states', values, version };
+    },
+    dropStates: ({ stateIds }) => {
+      this.options.states.drop(stateIds);
+      return { kind: 'ok' };
+    },
+    createData: ({ dataId, type, blocks }) => {
+      this.options.data.create(dataId, type, blocks);
+      return { kind: 'ok' };
+    },
+    dropData: ({ dataIds }) => {
+      this.options.data.drop(dataIds);
+      return { kind: 'ok' };
+    },
+    readSlots: ({ optimizerId, stateIds }) => {
+      const { states } = this.options;
+      const values = stateIds.map((stateId) => states.readSlots(stateId, optimizerId));
+      return { kind: 'slots', values };
+    },
+    writeSlots: ({ optimizerId, stateId, slots }) => {
+      this.options.states.writeSlots(stateId, optimizerId, slots);
+      return { kind: 'ok' };
+    },
+    execute: ({ plan }, ticket) => {
+      this.start(plan, ticket);
+      return null;
+    },
+  };
+
+  private define(hash: ProgramHash, bytes: Uint8Array): void {
+    if (this.programs.has(hash)) return;
+    const actual = this.options.sha256(bytes);
+    if (actual !== hash) {
+      throw new RavenError('program', `program says it is ${hash}, its bytes are ${actual}`);
+    }
+    const decoded = decodeProgram(bytes);
+    if (!decoded.ok) throw decoded.error;
+    const own = Uint8Array.from(bytes);
+    const program = decoded.value;
+    const { flops } = programCost(program);
+    this.programs.set(hash, {
+      hash,
+      program,
+      resource: this.options.resources.add({ kind: 'program', hash, bytes: own }, own.byteLength),
+      flops,
+      amount: this.options.amountOf(flops),
+      outputTypes: outputTypesOf(program),
+    });
+  }
+
+  private start(plan: ExecutionPlan, ticket: Ticket): void {
+    this.checkVersion(namedVersion(plan));
+    const { states, data, heap, reducers } = this.options;
+    const id = this.nextExecution++ as ExecutionId;
+    const bound = bindPlan(id, plan, {
+      states,
+      data,
+      program: (hash) => this.programOf(hash),
+    });
+    const releases = bound.revisions.map((revision) => states.pin(revision));
+    const collector = new Collector(bound, heap, reducers);
+    this.active.set(id, { id, ticket, bound, collector, releases, workers: 0, version: null });
+    if (plan.updates.length > 0) this.updating = id;
+    this.options.feed({ kind: 'submitted', spec: bound.spec });
+  }
+
+  private checkVersion(version: number): void {
+    const { version: committed } = this.options.states;
+    if (version <= committed) return;
+    throw new ClusterError(
+      `weights version ${String(version)} does not exist: the step that should have made it failed or was stopped; the last one is ${String(committed)}`,
+    );
+  }
+
+  private programOf(hash: ProgramHash): KnownProgram {
+    const known = this.programs.get(hash);
+    if (known === undefined) {
+      throw new ClusterError(
+        `program ${hash.slice(0, 12)} is unknown to the engine; define it first`,
+      );
+    }
+    return known;
+  }
+
+  /** Sums are made: update the states, or just answer. */
+  private finish(run: ActiveExecution): void {
+    const { plan } = run.bound;
+    if (plan.updates.length === 0) {
+      this.options.feed({ kind: 'reduced', execution: run.id, failure: null });
+      return;
+    }
+    const drafts: Draft[] = [];
+    const scratch: Block[] = [];
+    try {
+      const updates = plan.updates.map((update) => this.updateJob(run, update, drafts, scratch));
+      const clips: ClipJob[] = plan.clips.map(({ kind, max }) => ({ kind, max }));
+      const { inline, thread } = this.options.reducers;
+      const bytes = updates.reduce((sum, job) => sum + job.sizeBytes, 0);
+      const reducer = bytes <= ENGINE_LIMITS.inlineReduceBytes ? inline : thread;
+      reducer.run({ kind: 'update', batch: { clips, updates } }, (output) => {
+        this.commit(run, drafts, scratch, output);
+      });
+    } catch (error) {
+      this.rollBack(drafts, scratch);
+      if (!(error instanceof RavenError)) throw error;
+      const { code, message } = error;
+      this.reject(run, { code, message, shard: -1, output: -1 });
+    }
+  }
+
+  private updateJob(
+    run: ActiveExecution,
+    update: StateUpdate,
+    drafts: Draft[],
+    scratch: Block[],
+  ): UpdateJob {
+    const { heap, states } = this.options;
+    const { plan } = run.bound;
+    const { stateId, rule, optimizerId, output } = update;
+    const type = states.typeOf(stateId);
+    const draft = states.draft(stateId, rule, optimizerId);
+    drafts.push(draft);
+    let value = run.collector.sumAddress(output);
+    if (value === null) {
+      const copy = heap.allocate(byteSizeOf(type));
+      scratch.push(copy);
+      heap.bytes(copy).set(run.collector.bytesOf(output));
+      value = copy.ptr;
+    }
+    return {
+      rule,
+      stepsDone: draft.slots?.stepsDone ?? 0,
+      dst: draft.block.ptr,
+      state: states.latest(stateId).block.ptr,
+      value,
+      slots: draft.slots?.blocks.map((block) => block.ptr) ?? [],
+      elements: sizeOf(type.shape),
+      isFloat: type.dtype === 'float32',
+      sizeBytes: byteSizeOf(type),
+      clip: plan.clips.findIndex((clip) => clip.optimizerId === optimizerId),
+      output,
+    };
+  }
+
+  private commit(
+    run: ActiveExecution,
+    drafts: readonly Draft[],
+    scratch: readonly Block[],
+    notFinite: number,
+  ): void {
+    if (notFinite >= 0) {
+      this.rollBack(drafts, scratch);
+      const message = `output ${String(notFinite)} is NaN or infinite when summed over all micro-shards`;
+      this.reject(run, { code: 'numeric', message, shard: -1, output: notFinite });
+      return;
+    }
+    this.rollBack([], scratch);
+    run.version = this.options.states.commit(drafts);
+    this.options.feed({ kind: 'reduced', execution: run.id, failure: null });
+  }
+
+  private reject(run: ActiveExecution, failure: Failure): void {
+    this.options.feed({ kind: 'reduced', execution: run.id, failure });
+  }
+
+  private rollBack(drafts: readonly Draft[], scratch: readonly Block[]): void {
+    this.options.states.discard(drafts);
+    for (const block of scratch) this.options.heap.free(block);
+  }
+
+  private end(run: ActiveExecution): void {
+    this.active.delete(run.id);
+    if (this.updating === run.id) this.updating = null;
+    run.collector.close();
+    for (const release of run.releases) release();
+  }
+}
+
+/** Newest version that a plan reads. */
+function namedVersion(plan: ExecutionPlan): number {
+  let version = 0;
+  for (const input of plan.inputs) {
+    if (input.kind === 'state') version = Math.max(version, input.version);
+  }
+  return version;
+}
+
+function errorOf(failure: Failure, plan: ExecutionPlan): RavenError {
+  const { code, message, shard, output } = failure;
+  const where = plan.step === null ? '' : `step ${String(plan.step.step)}: `;
+  if (code === 'numeric') {
+    const meta = { shard, output, step: plan.step?.step ?? null };
+    const advice =
+      'weights are unchanged; lower the learning rate, clip gradients, or look for log(0) and x/0';
+    return new NumericError(`${where}${message}; ${advice}`, meta);
+  }
+  return new RavenError(code, `${where}${message}`, { fault: 'remote', meta: { shard } });
+}

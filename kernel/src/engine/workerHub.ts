@@ -1,0 +1,344 @@
+/**
+ * @file All workers' connections: who is who, what they say as events for the scheduler, and what the scheduler says to
+ * them. Hostile input ends here: a message that breaks the protocol costs its sender the connection and nobody else.
+ */
+import type {
+  DoneMessage,
+  DoneUnit,
+  EngineId,
+  HelloMessage,
+  ResultMessage,
+  WorkerId,
+  WorkerToEngine,
+} from '@ravenlab/protocol';
+import {
+  ENGINE_LIMITS,
+  LIMITS,
+  RemoteProtocolError,
+  decodeWorkerMessage,
+  encodeEngineMessage,
+  totalBytes,
+} from '@ravenlab/protocol';
+import type { ClusterEvent, UnitResult } from '../core/cluster/events.js';
+import type { ClusterState, Resource } from '../core/cluster/state.js';
+import type { Collector } from './collector.js';
+import type { Resources } from './resources.js';
+import type { NeedRef } from './session.js';
+import { WorkerSession } from './session.js';
+import type { Peer, PortHandlers } from './transport.js';
+
+export interface HubOptions {
+  readonly engineId: EngineId;
+  readonly price: string;
+  readonly now: () => number;
+  readonly resources: Resources;
+  readonly cluster: ClusterState;
+  readonly feed: (event: ClusterEvent, done?: DoneMessage) => void;
+  /** Null when the execution has ended. */
+  readonly collectorOf: (execution: number) => Collector | null;
+  /** Whether the secret in a HELLO admits its sender. */
+  readonly admits: (hello: HelloMessage, peer: Peer) => boolean;
+  readonly findResource: (ref: NeedRef) => Resource | undefined;
+  readonly onJoined: (session: WorkerSession) => void;
+  readonly onLeft: (session: WorkerSession, reason: string) => void;
+  readonly log: (text: string) => void;
+}
+
+type Kind = WorkerToEngine['kind'];
+type MessageOf<K extends Kind> = Extract<WorkerToEngine, { kind: K }>;
+type Readers = {
+  readonly [K in Exclude<Kind, 'hello'>]: (session: WorkerSession, message: MessageOf<K>) => void;
+};
+
+export class WorkerHub implements PortHandlers {
+  private readonly options: HubOptions;
+  /** Connected and not introduced. */
+  private readonly strangers = new Map<string, NodeJS.Timeout>();
+  /** Told to go; whatever they still send is thrown away unread. */
+  private readonly banned = new Set<string>();
+  private readonly byPeer = new Map<string, WorkerSession>();
+  private readonly byWorker = new Map<WorkerId, WorkerSession>();
+  badMessages = 0;
+
+  constructor(options: HubOptions) {
+    this.options = options;
+  }
+
+  session(worker: WorkerId): WorkerSession | undefined {
+    return this.byWorker.get(worker);
+  }
+
+  sessions(): IterableIterator<WorkerSession> {
+    return this.byWorker.values();
+  }
+
+  onOpen(peer: Peer): void {
+    if (this.strangers.size >= ENGINE_LIMITS.strangers) {
+      this.refuse(peer, 'refused', 'too many connections wait for admission; try again later');
+      return;
+    }
+    const timer = setTimeout(() => {
+      this.refuse(peer, 'protocol', `no HELLO within ${String(LIMITS.helloTimeoutMs)} ms`);
+    }, LIMITS.helloTimeoutMs);
+    this.strangers.set(peer.key, timer);
+  }
+
+  onMessage(peer: Peer, frames: Uint8Array[]): void {
+    if (this.banned.has(peer.key)) return;
+    const decoded = decodeWorkerMessage(frames);
+    try {
+      if (!decoded.ok) throw decoded.error;
+      this.take(peer, decoded.value);
+    } catch (error) {
+      if (!(error instanceof RemoteProtocolError)) throw error;
+      this.badMessages++;
+      this.options.log(`${peer.key} broke the protocol: ${error.message}`);
+      this.refuse(peer, 'protocol', error.message);
+    }
+  }
+
+  onClose(peer: Peer): void {
+    this.forgetStranger(peer);
+    this.banned.delete(peer.key);
+    this.lose(peer, 'disconnected');
+  }
+
+  onError(error: Error): void {
+    this.options.log(`worker socket failed: ${error.message}`);
+  }
+
+  /** Ends a member's connection; the scheduler has already forgotten it. */
+  expel(worker: WorkerId, reason: string): void {
+    const session = this.byWorker.get(worker);
+    if (session === undefined) return;
+    this.say(session.peer, 'leave', reason);
+    this.detach(session, reason);
+  }
+
+  /** Tells everyone that the engine ends. */
+  shutdown(): void {
+    for (const session of this.byWorker.values())
+      this.say(session.peer, 'shutdown', 'the engine ends');
+    for (const timer of this.strangers.values()) clearTimeout(timer);
+  }
+
+  private take(peer: Peer, message: WorkerToEngine): void {
+    if (message.kind === 'hello') {
+      this.welcome(peer, message);
+      return;
+    }
+    const session = this.byPeer.get(peer.key);
+    if (session === undefined) {
+      throw new RemoteProtocolError(`${message.kind} before HELLO`, { kind: message.kind });
+    }
+    const read = this.readers[message.kind] as (
+      session: WorkerSession,
+      message: WorkerToEngine,
+    ) => void;
+    read(session, message);
+  }
+
+  private readonly readers: Readers = {
+    need: (session, message) => {
+      const find = (ref: NeedRef) => this.options.findResource(ref)?.id;
+      const resources = session.resourcesOf(message, find);
+      this.options.feed({ kind: 'need', worker: session.worker, resources });
+    },
+    result: (session, message) => {
+      this.takePieces(session, message);
+    },
+    done: (session, message) => {
+      const { worker } = session;
+      const results = message.units.map((unit, index) => {
+        this.checkResult(session, message, unit, index);
+        return resultOf(unit);
+      });
+      this.options.feed({ kind: 'done', worker, results }, message);
+    },
+    credit: (session, message) => {
+      session.credit(message.consumedBytes);
+      const { worker, inFlightBytes } = session;
+      this.options.feed({ kind: 'credit', worker, inFlightBytes });
+    },
+    pong: (session, message) => {
+      const roundTripMs = Math.max(0, this.options.now() - message.sentMs);
+      const latencyUs = Math.min(roundTripMs, LIMITS.heartbeatTimeoutMs) * 1000;
+      this.options.feed({ kind: 'heard', worker: session.worker, latencyUs });
+    },
+    error: (session, message) => {
+      this.options.log(`worker ${session.worker.slice(0, 8)}: ${message.error.message}`);
+      this.options.feed({ kind: 'heard', worker: session.worker, latencyUs: null });
+    },
+    bye: (session, message) => {
+      const { worker } = session;
+      if (message.reason === 'drain') this.options.feed({ kind: 'drain', worker });
+      else this.lose(session.peer, 'left');
+    },
+  };
+
+  private welcome(peer: Peer, hello: HelloMessage): void {
+    this.forgetStranger(peer);
+    if (!this.options.admits(hello, peer)) {
+      this.refuse(peer, 'refused', 'this invite is not valid any more; ask for a new one');
+      return;
+    }
+    const known = this.byWorker.get(hello.workerId);
+    if (known !== undefined && known.hello.incarnation > hello.incarnation) {
+      this.refuse(peer, 'replaced', 'a newer process of this worker has joined');
+      return;
+    }
+    if (known === undefined && this.byWorker.size >= ENGINE_LIMITS.members) {
+      this.refuse(
+        peer,
+        'refused',
+        `this cluster is full: ${String(ENGINE_LIMITS.members)} workers`,
+      );
+      return;
+    }
+    if (known !== undefined) {
+      if (known.peer.key !== peer.key)
+        this.refuse(known.peer, 'replaced', 'this worker joined again');
+      this.detach(known, 'replaced');
+    }
+    const session = new WorkerSession(peer, hello, this.options.resources);
+    this.byPeer.set(peer.key, session);
+    this.byWorker.set(hello.workerId, session);
+    session.send({
+      kind: 'welcome',
+      engineId: this.options.engineId,
+      workerId: hello.workerId,
+      shortId: shortIdOf(hello.workerId),
+      heartbeatMs: LIMITS.heartbeatMs,
+      timeoutMs: LIMITS.heartbeatTimeoutMs,
+      creditWindowBytes: LIMITS.creditWindowBytes,
+      chunkBytes: LIMITS.frameBytes,
+      price: this.options.price,
+    });
+    const held = this.adopt(session);
+    this.options.onJoined(session);
+    this.options.feed({
+      kind: 'joined',
+      worker: hello.workerId,
+      incarnation: hello.incarnation,
+      gflops: hello.capabilities.gflops,
+      memoryBytes: hello.capabilities.memoryBytes,
+      windowBytes: LIMITS.creditWindowBytes,
+      held,
+    });
+  }
+
+  /** What a reconnecting worker still holds of ours; the rest it is told to drop. */
+  private adopt(session: WorkerSession): Resource[] {
+    const { held } = session.hello;
+    if (held === null) return [];
+    const isOurs = held.engineId === this.options.engineId;
+    const adopted: Resource[] = [];
+    const states = held.states.filter((ref) => {
+      const resource = isOurs ? this.options.findResource({ kind: 'state', ...ref }) : undefined;
+      if (resource !== undefined) adopted.push(resource);
+      return resource === undefined;
+    });
+    const blocks = held.blocks.filter((ref) => {
+      const resource = isOurs ? this.options.findResource({ kind: 'block', ...ref }) : undefined;
+      if (resource !== undefined) adopted.push(resource);
+      return resource === undefined;
+    });
+    if (states.length + blocks.length > 0) {
+      session.send({ kind: 'drop', programs: [], states, data: [], blocks });
+    }
+    return adopted;
+  }
+
+  private takePieces(session: WorkerSession, message: ResultMessage): void {
+    for (const chunk of message.chunks) {
+      const lease = this.options.cluster.leases.get(chunk.lease);
+      if (lease?.worker !== session.worker) continue;
+      this.options.collectorOf(lease.execution.id)?.addPiece(lease.unit.shard, chunk);
+    }
+    this.options.feed({ kind: 'heard', worker: session.worker, latencyUs: null });
+  }
+
+  /** A result that will count must be of the size that its program makes. */
+  private checkResult(
+    session: WorkerSession,
+    message: DoneMessage,
+    unit: DoneUnit,
+    index: number,
+  ): void {
+    const lease = this.options.cluster.leases.get(unit.lease);
+    if (unit.status !== 'ok' || lease?.worker !== session.worker) return;
+    const repeats = message.units.slice(0, index).some((other) => other.lease === unit.lease);
+    if (repeats) throw new RemoteProtocolError(`lease ${String(unit.lease)} is answered twice`);
+    const collector = this.options.collectorOf(lease.execution.id);
+    if (collector === null) return;
+    const { shard } = lease.unit;
+    const { outputs } = unit;
+    const expected = collector.expectedBytes(shard);
+    const fits =
+      outputs === null
+        ? collector.isStaged(unit.lease, shard)
+        : outputs.length === expected.length &&
+          outputs.every((chunks, output) => totalBytes(chunks) === expected[output]);
+    if (!fits) {
+      throw new RemoteProtocolError(
+        `result of lease ${String(unit.lease)} has other sizes than its program's outputs (${expected.join(', ')} bytes)`,
+      );
+    }
+  }
+
+  private refuse(peer: Peer, reason: 'refused' | 'protocol' | 'replaced', message: string): void {
+    this.forgetStranger(peer);
+    this.say(peer, reason, message);
+    this.banned.add(peer.key);
+    this.lose(peer, message);
+  }
+
+  private say(
+    peer: Peer,
+    reason: 'refused' | 'protocol' | 'replaced' | 'leave' | 'shutdown',
+    message: string,
+  ): void {
+    peer.send(
+      encodeEngineMessage({ kind: 'bye', reason, message: message.slice(0, LIMITS.errorChars) }),
+    );
+  }
+
+  private lose(peer: Peer, reason: string): void {
+    const session = this.byPeer.get(peer.key);
+    if (session === undefined) return;
+    this.detach(session, reason);
+    this.options.feed({ kind: 'left', worker: session.worker, reason });
+  }
+
+  private detach(session: WorkerSession, reason: string): void {
+    this.byPeer.delete(session.peer.key);
+    if (this.byWorker.get(session.worker) === session) this.byWorker.delete(session.worker);
+    const member = this.options.cluster.members.get(session.worker);
+    for (const lease of member?.leases.values() ?? []) {
+      this.options.collectorOf(lease.execution.id)?.discard(lease.id);
+    }
+    session.close();
+    this.options.onLeft(session, reason);
+  }
+
+  private forgetStranger(peer: Peer): void {
+    const timer = this.strangers.get(peer.key);
+    if (timer !== undefined) clearTimeout(timer);
+    this.strangers.delete(peer.key);
+  }
+}
+
+/** What the panel and the worker's owner call a worker. */
+export function shortIdOf(worker: WorkerId): string {
+  return worker.slice(0, 6);
+}
+
+function resultOf(unit: DoneUnit): UnitResult {
+  return {
+    lease: unit.lease,
+    status: unit.status,
+    computeUs: unit.computeUs,
+    output: unit.status === 'nonFinite' ? unit.output : -1,
+    error: unit.status === 'failed' ? unit.error : null,
+  };
+}

@@ -37,7 +37,9 @@ export interface Session {
 }
 
 const SESSION_KEY = Symbol.for('ravenlab.session');
-type SessionHolder = { [SESSION_KEY]?: Session };
+interface SessionHolder {
+  [SESSION_KEY]?: Session;
+}
 
 /** Installs the session that every later call of the API uses. */
 export function installSession(session: Session): void {

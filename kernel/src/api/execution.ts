@@ -1,0 +1,59 @@
+/** @file From graph nodes to one execution of the engine: planned, programs defined, versions named. It runs nothing. */
+import type { ExecutionPlan } from '@ravenlab/protocol';
+import type { GraphNode } from '../core/graph/node.js';
+import type { Plan } from '../core/plan/plan.js';
+import { plan as planGraph } from '../core/plan/plan.js';
+import type { Runtime } from './runtime.js';
+
+export interface Execution {
+  /** Without updates, clips and step: a pure evaluation until the caller adds them. */
+  readonly plan: ExecutionPlan;
+  readonly source: Plan;
+  /** Output of the execution for each root, in order. */
+  readonly outputOf: readonly number[];
+  /** Rows of the batch. */
+  readonly samples: number;
+  /** Why the batch is not cut into micro-shards, for the user. */
+  readonly note: string | undefined;
+  /** Whether a program had to be sent. */
+  readonly isNew: boolean;
+}
+
+/** @param delivered how many of the first roots are returned in the reply; all by default */
+export function planExecution(
+  runtime: Runtime,
+  roots: readonly GraphNode[],
+  delivered = roots.length,
+): Execution {
+  runtime.collectGarbage();
+  const source = planGraph(roots, { microShard: runtime.microShardRows }, runtime.planMemory);
+  const { hashes, isNew } = runtime.programs.define(
+    source.programs,
+    source.sources,
+    (bytes) => runtime.session.sha256(bytes),
+    (request) => {
+      runtime.post(request);
+    },
+  );
+  const wanted = new Set(source.outputIndex.slice(0, delivered));
+  return {
+    plan: {
+      programs: hashes,
+      inputs: source.inputs.map((input) =>
+        input.kind === 'state'
+          ? { ...input, version: runtime.readableVersion(input.stateId, input.version) }
+          : input,
+      ),
+      outputs: source.outputs.map((output, index) => ({ ...output, deliver: wanted.has(index) })),
+      shards: source.shards,
+      updates: [],
+      clips: [],
+      step: null,
+    },
+    source,
+    outputOf: source.outputIndex,
+    samples: source.shards.reduce((rows, shard) => rows + shard.size, 0),
+    note: source.note?.text,
+    isNew,
+  };
+}

@@ -1,0 +1,8 @@
+/** @file What a cell imports from 'ravenlab'. */
+export type { DType, Shape } from '@ravenlab/protocol';
+export * from './functions.js';
+export { noGrad } from './gradMode.js';
+export * as nn from './nn/nn.js';
+export * as optim from './optim/optim.js';
+export { Parameter } from './parameter.js';
+export { Tensor } from './tensor.js';

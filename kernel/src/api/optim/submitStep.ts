@@ -1,0 +1,153 @@
+/** @file Turns the gradients of one optimizer into one execution: losses, metrics, updates, clipping, run information. */
+import type {
+  GradientClip,
+  RunId,
+  StateUpdate,
+  StepInfo,
+  TensorData,
+  UpdateRule,
+} from '@ravenlab/protocol';
+import { API_LIMITS } from '@ravenlab/protocol';
+import type { GraphNode } from '../../core/graph/node.js';
+import { postOrder } from '../../core/graph/node.js';
+import { deferredBelow, substituteKnown } from '../evaluate.js';
+import type { Execution } from '../execution.js';
+import { planExecution } from '../execution.js';
+import { explainNonFinite } from '../nonFinite.js';
+import type { Parameter } from '../parameter.js';
+import type { Runtime, StateRecord } from '../runtime.js';
+import type { PendingStep } from '../stepQueue.js';
+import { clipOf } from './clip.js';
+
+export interface GradientUpdate {
+  readonly parameter: Parameter;
+  readonly gradient: GraphNode;
+  readonly rule: UpdateRule;
+}
+
+export interface StepSpec {
+  readonly optimizerId: number;
+  readonly runName: string;
+  /** Steps of this optimizer before this one. */
+  readonly stepIndex: number;
+  readonly updates: readonly GradientUpdate[];
+}
+
+/** A state that this step writes, and the node whose value goes in. */
+interface Write {
+  readonly record: StateRecord;
+  readonly node: GraphNode;
+  readonly rule: UpdateRule;
+  readonly optimizerId: number;
+}
+
+/** Sends the step; values of its losses and metrics arrive with its reply. */
+export function submitStep(runtime: Runtime, spec: StepSpec): PendingStep {
+  runtime.steps.throwUnreported();
+  const losses = runtime.takeRoots();
+  const gradients = spec.updates.map(({ gradient }) => gradient);
+  const members = new Set(postOrder([...losses, ...gradients]));
+  const writes = [...gradientWrites(spec), ...runtime.buffers.take(members)];
+  const writeNodes = writes.map(({ node }) => node);
+  const sinks = runtime.recent.sinksOf(new Set(postOrder([...members, ...writeNodes])), (node) =>
+    runtime.isSettled(node),
+  );
+  runtime.recent.clear();
+  for (const deferred of deferredBelow(runtime, [...losses, ...writeNodes])) deferred.wait();
+  const { execution, wanted } = planStep(runtime, { losses, writeNodes, sinks });
+  warnOfChurn(runtime, execution);
+  const request = {
+    ...execution.plan,
+    updates: writes.map((write, index): StateUpdate => ({
+      stateId: write.record.stateId,
+      output: execution.outputOf[wanted.length + index] ?? -1,
+      rule: write.rule,
+      optimizerId: write.optimizerId,
+    })),
+    clips: clipsOf(spec),
+    step: stepInfo(runtime, spec, execution, losses.length > 0),
+  };
+  const step = runtime.steps.submit(
+    { kind: 'execute', plan: request },
+    {
+      committed(outputs) {
+        wanted.forEach((node, index) => {
+          const values = outputs[execution.outputOf[index] ?? -1];
+          if (values) runtime.remember(node, values);
+        });
+      },
+      diagnose: (error) => explainNonFinite(runtime, execution, error, spec.stepIndex),
+    },
+  );
+  const deferred = { wait: () => step.wait(), ready: () => step.ready() };
+  for (const node of wanted) {
+    runtime.defer(node, { ...deferred, value: (): TensorData | null => null });
+  }
+  for (const { record } of writes) record.recordUpdate(runtime.version);
+  return step;
+}
+
+function gradientWrites(spec: StepSpec): Write[] {
+  return spec.updates.map(({ parameter, gradient, rule }) => ({
+    record: parameter.record,
+    node: gradient,
+    rule,
+    optimizerId: spec.optimizerId,
+  }));
+}
+
+interface StepNodes {
+  readonly losses: readonly GraphNode[];
+  readonly writeNodes: readonly GraphNode[];
+  readonly sinks: readonly GraphNode[];
+}
+
+/** `wanted` are delivered, in order; the written values follow them among the outputs and stay in the engine. */
+function planStep(
+  runtime: Runtime,
+  { losses, writeNodes, sinks }: StepNodes,
+): { execution: Execution; wanted: readonly GraphNode[] } {
+  const attempt = (
+    wanted: readonly GraphNode[],
+  ): { execution: Execution; wanted: readonly GraphNode[] } => {
+    const roots = substituteKnown(runtime, [...wanted, ...writeNodes]);
+    return { execution: planExecution(runtime, roots, wanted.length), wanted };
+  };
+  const whole = attempt([...losses, ...sinks]);
+  if (whole.execution.note === undefined) return whole;
+  // A metric like exp(loss) must not cost the step its parallelism; it is computed when it is read.
+  const bare = sinks.length === 0 ? whole : attempt(losses);
+  if (bare.execution.note !== undefined) runtime.warnOnce(bare.execution.note);
+  return bare;
+}
+
+function clipsOf(spec: StepSpec): GradientClip[] {
+  const clip = clipOf(spec.updates.map(({ parameter }) => parameter));
+  return clip === null ? [] : [{ optimizerId: spec.optimizerId, ...clip }];
+}
+
+function stepInfo(
+  runtime: Runtime,
+  spec: StepSpec,
+  execution: Execution,
+  hasLoss: boolean,
+): StepInfo {
+  const { epoch, epochs, stepsPerEpoch } = runtime.progress;
+  return {
+    runId: spec.runName as RunId,
+    step: spec.stepIndex,
+    steps: epochs === null || stepsPerEpoch === null ? null : epochs * stepsPerEpoch,
+    epoch,
+    epochs,
+    samples: execution.samples,
+    lossOutput: hasLoss ? (execution.outputOf[0] ?? -1) : -1,
+  };
+}
+
+function warnOfChurn(runtime: Runtime, execution: Execution): void {
+  if (runtime.programs.size < API_LIMITS.programsBeforeWarning || !execution.isNew) return;
+  runtime.warnOnce(
+    `ravenlab: the graph has had ${String(API_LIMITS.programsBeforeWarning)} different shapes so far; each new one is compiled on ` +
+      'every worker. If that is slow, sort or pad inputs to a few lengths and mask the rest.',
+  );
+}

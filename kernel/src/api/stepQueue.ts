@@ -1,0 +1,191 @@
+/** @file Optimizer steps in flight: their order, the weights version they make, and where their errors surface. */
+import type { EngineReply, EngineRequest, StateVersion, TensorData } from '@ravenlab/protocol';
+import { API_LIMITS, RavenError } from '@ravenlab/protocol';
+import type { Session } from './session.js';
+
+/** Finds out why a step failed: one more request, and what its answer means. */
+export interface Diagnosis {
+  readonly request: EngineRequest;
+  explain(reply: EngineReply): RavenError;
+}
+
+export interface StepCallbacks {
+  /** The step is committed; outputs in plan order. */
+  committed(outputs: readonly (TensorData | null)[]): void;
+  /** How to explain `error`, null if it speaks for itself. */
+  diagnose(error: RavenError): Diagnosis | null;
+}
+
+/**
+ * One optimizer step on its way. Awaiting it waits for the commit; leaving it alone is fine too: values of its tensors
+ * wait for it, and its error surfaces at the next call that touches the cluster.
+ */
+export class PendingStep implements PromiseLike<void> {
+  readonly reply: Promise<EngineReply>;
+  readonly callbacks: StepCallbacks;
+  private readonly queue: StepQueue;
+  private readonly finished: Promise<void>;
+  private resolve: () => void = () => undefined;
+  private reject: (error: RavenError) => void = () => undefined;
+  private outcome: 'inFlight' | 'committed' | RavenError = 'inFlight';
+
+  constructor(queue: StepQueue, reply: Promise<EngineReply>, callbacks: StepCallbacks) {
+    this.queue = queue;
+    this.reply = reply;
+    this.callbacks = callbacks;
+    this.finished = new Promise((resolve, reject) => {
+      this.resolve = resolve;
+      this.reject = reject;
+    });
+    // Nobody needs to await a step: the queue keeps its error for the next call.
+    this.finished.catch(() => undefined);
+  }
+
+  get isInFlight(): boolean {
+    return this.outcome === 'inFlight';
+  }
+
+  then<R = void, E = never>(
+    onCommitted?: (() => R | PromiseLike<R>) | null,
+    onFailed?: ((error: unknown) => E | PromiseLike<E>) | null,
+  ): PromiseLike<R | E> {
+    if (onFailed) this.queue.observe(this);
+    return this.finished.then(onCommitted, onFailed);
+  }
+
+  /** Blocks until the step is committed. @throws the RavenError that stopped it. */
+  wait(): void {
+    this.queue.waitFor(this);
+    if (this.outcome instanceof RavenError) {
+      this.queue.reported(this.outcome);
+      throw this.outcome;
+    }
+  }
+
+  /** Settles when the step is committed; rejects with the RavenError that stopped it. */
+  async ready(): Promise<void> {
+    this.queue.observe(this);
+    await this.finished;
+  }
+
+  settle(outcome: 'committed' | RavenError): void {
+    if (this.outcome !== 'inFlight') return;
+    this.outcome = outcome;
+    if (outcome === 'committed') this.resolve();
+    else this.reject(outcome);
+  }
+}
+
+export class StepQueue {
+  /** Version after the steps in flight. */
+  version = 0 as StateVersion;
+  private committed = 0 as StateVersion;
+  private readonly session: Session;
+  private readonly onRollBack: (committed: StateVersion) => void;
+  private inFlight: PendingStep[] = [];
+  private readonly observed = new WeakSet<PendingStep>();
+  private unreported: RavenError | null = null;
+
+  constructor(session: Session, onRollBack: (committed: StateVersion) => void) {
+    this.session = session;
+    this.onRollBack = onRollBack;
+  }
+
+  /** Sends a step; blocks while `API_LIMITS.stepsInFlight` others are on their way. */
+  submit(request: EngineRequest, callbacks: StepCallbacks): PendingStep {
+    const oldest = this.inFlight[0];
+    if (oldest !== undefined && this.inFlight.length >= API_LIMITS.stepsInFlight) oldest.wait();
+    const step = new PendingStep(this, this.session.request(request), callbacks);
+    this.version = (this.version + 1) as StateVersion;
+    this.inFlight.push(step);
+    step.reply.then(
+      (reply) => {
+        this.commit(step, reply);
+      },
+      (error: unknown) => {
+        void this.fail(step, error);
+      },
+    );
+    return step;
+  }
+
+  /** Blocks until `step` and all before it have settled. */
+  waitFor(step: PendingStep): void {
+    while (step.isInFlight) {
+      const head = this.inFlight[0] ?? step;
+      try {
+        this.commit(head, this.session.waitSync(head.reply));
+      } catch (error) {
+        const failure = asRavenError(error);
+        const diagnosis = head.callbacks.diagnose(failure);
+        this.abandon(diagnosis === null ? failure : this.explainSync(diagnosis, failure));
+      }
+    }
+  }
+
+  /** Someone waits for this step: its error is theirs. */
+  observe(step: PendingStep): void {
+    this.observed.add(step);
+  }
+
+  reported(error: RavenError): void {
+    if (this.unreported === error) this.unreported = null;
+  }
+
+  /** @throws the error of an earlier step that nobody awaited, once. */
+  throwUnreported(): void {
+    const error = this.unreported;
+    this.unreported = null;
+    if (error !== null) throw error;
+  }
+
+  private commit(step: PendingStep, reply: EngineReply): void {
+    if (!step.isInFlight) return;
+    if (reply.kind !== 'executed') {
+      throw new RavenError('internal', `the engine answered a step with '${reply.kind}'`);
+    }
+    this.inFlight = this.inFlight.filter((other) => other !== step);
+    this.committed = reply.version;
+    step.callbacks.committed(reply.outputs);
+    step.settle('committed');
+  }
+
+  private async fail(step: PendingStep, cause: unknown): Promise<void> {
+    if (!step.isInFlight || this.inFlight[0] !== step) return;
+    let failure = asRavenError(cause);
+    const diagnosis = step.callbacks.diagnose(failure);
+    if (diagnosis !== null) {
+      try {
+        failure = diagnosis.explain(await this.session.request(diagnosis.request));
+      } catch {
+        // The diagnosis is a courtesy: without it the engine's own words stand.
+      }
+    }
+    // Someone may have waited for it in the meantime.
+    if (this.inFlight[0] === step) this.abandon(failure);
+  }
+
+  private explainSync(diagnosis: Diagnosis, failure: RavenError): RavenError {
+    try {
+      return diagnosis.explain(this.session.requestSync(diagnosis.request));
+    } catch {
+      return failure;
+    }
+  }
+
+  /** The first step in flight failed: the ones behind it build on weights that will never exist. */
+  private abandon(error: RavenError): void {
+    const lost = this.inFlight;
+    this.inFlight = [];
+    this.version = this.committed;
+    this.onRollBack(this.committed);
+    if (!lost.some((step) => this.observed.has(step))) this.unreported = error;
+    for (const step of lost) step.settle(error);
+  }
+}
+
+function asRavenError(error: unknown): RavenError {
+  if (error instanceof RavenError) return error;
+  const message = error instanceof Error ? error.message : String(error);
+  return new RavenError('internal', message, { fault: 'local', cause: error });
+}

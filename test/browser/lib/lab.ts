@@ -58,15 +58,21 @@ async function waitUntilServing(
 
 async function stopGroup(child: ChildProcess): Promise<void> {
   if (child.exitCode !== null || child.pid === undefined) return;
+  const { pid } = child;
+  const killGroup = () => {
+    try {
+      process.kill(-pid, 'SIGKILL');
+    } catch {
+      // The whole group has ended, as it should.
+    }
+  };
   const ended = new Promise((done) => child.once('exit', done));
   // SIGTERM makes the server shut its kernels down; the group catches what it leaves behind.
   child.kill('SIGTERM');
-  await Promise.race([ended, pause(STOP_LIMIT_MS)]);
-  try {
-    process.kill(-child.pid, 'SIGKILL');
-  } catch {
-    // The whole group has ended, as it should.
-  }
+  const impatience = setTimeout(killGroup, STOP_LIMIT_MS);
+  await ended;
+  clearTimeout(impatience);
+  killGroup();
 }
 
 function serverEnv(home: string, token: string): NodeJS.ProcessEnv {

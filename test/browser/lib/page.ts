@@ -87,6 +87,61 @@ export class LabPage {
     await this.page.locator('.lm-CommandPalette-item', { hasText: label }).first().click();
   }
 
+  /** The notebook in front. */
+  get notebook() {
+    return this.page.locator('.jp-NotebookPanel:not(.lm-mod-hidden)');
+  }
+
+  /** From the launcher, as a user would. */
+  async newNotebook(kernelDisplayName: string): Promise<void> {
+    const launcher = this.page.locator('.jp-Launcher:not(.lm-mod-hidden)');
+    if (!(await launcher.isVisible())) await this.command('New Launcher');
+    const section = launcher.locator('.jp-Launcher-section', { hasText: 'Notebook' }).first();
+    await section.locator('.jp-LauncherCard', { hasText: kernelDisplayName }).click();
+    await this.notebook.locator('.jp-Cell').first().waitFor();
+    await this.waitForKernel('idle');
+  }
+
+  async closeNotebook(): Promise<void> {
+    await this.command('Close and Shut Down Notebook');
+    await this.confirm();
+  }
+
+  /** Types into the last cell and runs it. */
+  async runCell(source: string): Promise<void> {
+    const cell = this.notebook.locator('.jp-CodeCell').last();
+    await cell.locator('.cm-content').click();
+    await this.page.keyboard.press('Control+A');
+    await this.page.keyboard.insertText(source);
+    await this.page.keyboard.press('Shift+Enter');
+  }
+
+  async waitForKernel(status: 'idle' | 'busy', timeoutMs = 30_000): Promise<void> {
+    await this.notebook
+      .locator(`.jp-Notebook-ExecutionIndicator[data-status="${status}"]`)
+      .waitFor({ timeout: timeoutMs, state: 'attached' });
+  }
+
+  async interrupt(): Promise<void> {
+    await this.toolbar('notebook:interrupt-kernel');
+  }
+
+  async restartKernel(): Promise<void> {
+    await this.toolbar('notebook:restart-kernel');
+    await this.confirm();
+  }
+
+  private async toolbar(command: string): Promise<void> {
+    await this.notebook.locator(`[data-command="${command}"]`).first().click();
+  }
+
+  /** Accepts the dialog that a command asks its question with. */
+  private async confirm(): Promise<void> {
+    const accept = this.page.locator('.jp-Dialog .jp-mod-accept');
+    await accept.click();
+    await this.page.locator('.jp-Dialog').waitFor({ state: 'detached' });
+  }
+
   async openNotebook(name: string): Promise<void> {
     const { page } = this;
     await page.locator('.jp-DirListing-item', { hasText: name }).first().dblclick();

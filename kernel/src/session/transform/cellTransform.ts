@@ -168,7 +168,8 @@ class Rewriter {
     switch (node.type) {
       case 'AwaitExpression':
         this.isAsync ||= !context.isInFunction;
-        this.patches.open(node.argument.start, `${RUNTIME_NAME}.await(`);
+        this.patches.open(node.start, `${RUNTIME_NAME}.resume(${RUNTIME_NAME}.here(),`);
+        this.patches.open(node.argument.start, `${RUNTIME_NAME}.settle(`);
         break;
       case 'ForOfStatement':
         if (!node.await) break;
@@ -193,7 +194,7 @@ class Rewriter {
   }
 
   private leave(node: AnyNode): void {
-    if (node.type === 'AwaitExpression') this.patches.close(node.argument.end, ')');
+    if (node.type === 'AwaitExpression') this.patches.close(node.argument.end, '))');
     if (node.type === 'ForOfStatement' && node.await) this.patches.close(node.right.end, ')');
     if (node === this.resultNode) this.patches.close(node.end, ')]');
     if (node.type === 'ClassDeclaration' && this.topLevel.has(node)) {

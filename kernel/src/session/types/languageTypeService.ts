@@ -143,7 +143,9 @@ export class LanguageTypeService {
     const help = this.service.getSignatureHelpItems(this.cellPath, position, undefined);
     const item = help?.items[help.selectedItemIndex];
     if (!help || !item) return null;
-    const parameters = item.parameters.map((parameter) => ts.displayPartsToString(parameter.displayParts));
+    const parameters = item.parameters.map((parameter) =>
+      ts.displayPartsToString(parameter.displayParts),
+    );
     const signature =
       ts.displayPartsToString(item.prefixDisplayParts) +
       parameters.join(ts.displayPartsToString(item.separatorDisplayParts)) +
@@ -166,7 +168,10 @@ export class LanguageTypeService {
     return prelude.length;
   }
 
-  private createHost({ notebookDir, apiTypesPath }: LanguageTypeServiceOptions): ts.LanguageServiceHost {
+  private createHost({
+    notebookDir,
+    apiTypesPath,
+  }: LanguageTypeServiceOptions): ts.LanguageServiceHost {
     const globalsPath = join(notebookDir, '__globals__.d.ts');
     const require = createRequire(import.meta.url);
     const typeRoot = dirname(dirname(require.resolve('@types/node/package.json')));
@@ -180,7 +185,8 @@ export class LanguageTypeService {
       getCurrentDirectory: () => notebookDir,
       getDefaultLibFileName: (wanted) => ts.getDefaultLibFilePath(wanted),
       getScriptFileNames: () => [this.cellPath, globalsPath],
-      getScriptVersion: (path) => (path === this.cellPath ? String(this.version) : fileVersion(path)),
+      getScriptVersion: (path) =>
+        path === this.cellPath ? String(this.version) : fileVersion(path),
       getScriptSnapshot: (path) => {
         const text = virtual(path) ?? ts.sys.readFile(path);
         return text === undefined ? undefined : ts.ScriptSnapshot.fromString(text);
@@ -214,8 +220,8 @@ function describe(
   documentation: ts.SymbolDisplayPart[] | undefined,
   tags: ts.JSDocTagInfo[] | undefined,
 ): Inspection {
-  const tagLines = (tags ?? []).map(
-    ({ name, text }) => `*@${name}* ${ts.displayPartsToString(text)}`.trimEnd(),
+  const tagLines = (tags ?? []).map(({ name, text }) =>
+    `*@${name}* ${ts.displayPartsToString(text)}`.trimEnd(),
   );
   return {
     signature: ts.displayPartsToString(display),
@@ -230,9 +236,7 @@ function rank(entries: readonly ts.CompletionEntry[], prefix: string): ts.Comple
   const exact = entries.filter(({ name }) => name.startsWith(prefix));
   const lower = prefix.toLowerCase();
   const matching =
-    exact.length > 0
-      ? exact
-      : entries.filter(({ name }) => name.toLowerCase().startsWith(lower));
+    exact.length > 0 ? exact : entries.filter(({ name }) => name.toLowerCase().startsWith(lower));
   return matching.sort((a, b) => compare(a.sortText, b.sortText) || compare(a.name, b.name));
 }
 

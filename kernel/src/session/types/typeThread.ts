@@ -10,7 +10,9 @@ if (!port) throw new Error('typeThread.js runs as a worker thread only');
 
 const service = new LanguageTypeService(workerData as LanguageTypeServiceOptions);
 
-const ANSWERS: { [K in TypeQuestion['kind']]: (question: TypeQuestion & { kind: K }) => TypeAnswer } = {
+const ANSWERS: {
+  [K in TypeQuestion['kind']]: (question: TypeQuestion & { kind: K }) => TypeAnswer;
+} = {
   complete: ({ code, offset }) => service.complete(code, offset),
   inspect: ({ code, offset }) => service.inspect(code, offset),
   addCell: ({ cell, check }) => service.addCell(cell, { check }),
@@ -28,7 +30,11 @@ port.on('message', ({ id, question }: NumberedQuestion) => {
     post({ kind: 'answer', id, answer: answer(question) });
   } catch (error) {
     // The compiler's own failure must not cost the thread.
-    post({ kind: 'failure', id, message: error instanceof Error ? String(error.stack) : String(error) });
+    post({
+      kind: 'failure',
+      id,
+      message: error instanceof Error ? String(error.stack) : String(error),
+    });
   }
 });
 post({ kind: 'ready' });

@@ -2,11 +2,14 @@
  * @file Which cell the running code belongs to, and what keeps the code of a stopped cell from going on.
  *
  * Termination ends only what is running at that moment. A stopped cell that waits would wake up later
- * and continue (a zombie), so every await of cell code and every timer passes through here: it never
- * wakes up once its cell was stopped.
+ * and continue (a zombie), so every await of cell code, every timer and every promise callback passes
+ * through here: none wakes up once its cell was stopped.
+ *
+ * This is not AsyncLocalStorage: up to Node 22 that is built on async hooks, and terminating code inside
+ * a promise callback then leaves Node's async id stack unbalanced, which aborts the whole process.
+ * Price: code of a library that runs after an await of its own counts as the newest cell's.
  */
 
-import { AsyncLocalStorage } from 'node:async_hooks';
 import { promisify } from 'node:util';
 import { CONTROL } from '../threadMessages.js';
 import type { CellId } from '../threadMessages.js';
@@ -20,35 +23,43 @@ export interface RunContext {
   wasToldOfStop: boolean;
 }
 
-type TimerFunction = (callback: (...args: unknown[]) => void, ...rest: unknown[]) => unknown;
+type AnyFunction = (this: unknown, ...args: unknown[]) => unknown;
+
+/** How an awaited value settled, as a value: the awaiting code itself throws, in its own context. */
+type Settled =
+  | { readonly isError: false; readonly value: unknown }
+  | { readonly isError: true; readonly error: unknown };
 
 /** Never settles; a stopped cell waits for it until it is collected. */
 const NEVER = new Promise<never>(() => undefined);
+const nextMicrotask = queueMicrotask;
 
 /** Tracks the current cell across awaits, timers and callbacks. */
 export class CellScope {
-  private readonly storage = new AsyncLocalStorage<RunContext | undefined>();
   private readonly control: Int32Array;
-  private lastContext: RunContext | null = null;
+  /** Set while code of a known cell runs. */
+  private active: RunContext | null = null;
+  /** The cell that was started last. */
+  private newest: RunContext | null = null;
 
   constructor(control: Int32Array) {
     this.control = control;
   }
 
-  /** Runs `body` as code of this cell. */
-  run<T>(context: RunContext, body: () => T): T {
-    this.lastContext = context;
-    return this.storage.run(context, body);
+  /** Starts a cell: `body` is its code. */
+  run(context: RunContext, body: () => void): void {
+    this.newest = context;
+    this.enter(context, body);
   }
 
-  /** Forgets a context that a terminated run has left behind on the event loop. */
-  reset(): void {
-    this.storage.enterWith(undefined);
-  }
+  /** The event loop turned: no cell's code is running. */
+  readonly reset = (): void => {
+    this.active = null;
+  };
 
-  /** The cell of the running code; if unknown, the cell that ran last. */
+  /** The cell of the running code; if unknown, the newest cell. */
   get current(): RunContext | null {
-    return this.storage.getStore() ?? this.lastContext;
+    return this.active ?? this.newest;
   }
 
   /** True once Stop has ended this run. */
@@ -60,65 +71,99 @@ export class CellScope {
     return context.isStopped;
   }
 
-  /** `await x` of cell code: waits for `x`, but never wakes up in a stopped cell. */
-  readonly await = async (value: unknown): Promise<unknown> => {
-    const context = this.storage.getStore();
-    if (!context) return value;
-    let settled: unknown;
+  /*
+   * `await x` of cell code is `resume(here(), await settle(x))`: the context is taken before the wait,
+   * kept by the suspended code itself, and put back when it goes on.
+   */
+
+  readonly here = (): RunContext | null => this.current;
+
+  readonly settle = async (value: unknown): Promise<Settled> => {
+    const context = this.current;
     try {
-      settled = await value;
+      const settled = await value;
+      if (context && this.isStopped(context)) await NEVER;
+      return { isError: false, value: settled };
     } catch (error) {
-      if (this.isStopped(context)) {
+      if (context && this.isStopped(context)) {
         if (context.wasToldOfStop || !isInterruptError(error)) await NEVER;
         context.wasToldOfStop = true;
       }
-      throw error;
+      return { isError: true, error };
     }
-    if (this.isStopped(context)) await NEVER;
-    return settled;
+  };
+
+  readonly resume = (context: RunContext | null, settled: Settled): unknown => {
+    this.active = context;
+    // What runs after this piece of an older cell is not that cell's any more.
+    if (context !== this.newest) nextMicrotask(this.reset);
+    if (settled.isError) throw settled.error;
+    return settled.value;
   };
 
   /** The iterable of `for await` in cell code, with the same guard on every step. */
-  readonly iterate = async function* (
-    this: CellScope,
-    iterable: AsyncIterable<unknown> | Iterable<unknown>,
-  ): AsyncGenerator {
-    const context = this.storage.getStore();
-    for await (const value of iterable) {
+  readonly iterate = (iterable: AsyncIterable<unknown> | Iterable<unknown>): AsyncGenerator => {
+    const context = this.current;
+    const guard = async (): Promise<void> => {
       if (context && this.isStopped(context)) await NEVER;
-      yield value;
-    }
-  }.bind(this);
+      this.active = context;
+    };
+    return (async function* () {
+      for await (const value of iterable) {
+        await guard();
+        yield value;
+      }
+    })();
+  };
 
-  /** Replaces the global timers by ones whose callbacks die with their cell. */
-  installTimers(): void {
-    const { setTimeout: setTimeoutNative } = globalThis;
-    this.wrapTimer('setTimeout');
-    this.wrapTimer('setInterval');
-    this.wrapTimer('setImmediate');
-    // promisify(setTimeout) must stay the promise API, and its waits end in `await` anyway.
-    Object.defineProperty(globalThis.setTimeout, promisify.custom, {
-      value: promisify(setTimeoutNative),
-    });
+  /** Replaces what schedules callbacks by versions whose callbacks belong to, and die with, their cell. */
+  installCallbacks(): void {
+    const setTimeoutPromised = promisify(setTimeout);
+    const setImmediatePromised = promisify(setImmediate);
+    for (const name of ['setTimeout', 'setInterval', 'setImmediate', 'queueMicrotask'] as const) {
+      this.bindArguments(globalThis, name);
+    }
+    Object.defineProperty(setTimeout, promisify.custom, { value: setTimeoutPromised });
+    Object.defineProperty(setImmediate, promisify.custom, { value: setImmediatePromised });
+    this.bindArguments(process, 'nextTick');
+    // `await` of native promises does not come here; `.then`, `.catch` and `.finally` all do.
+    this.bindArguments(Promise.prototype, 'then');
   }
 
-  private wrapTimer(name: 'setTimeout' | 'setInterval' | 'setImmediate'): void {
-    const native = globalThis[name] as unknown as TimerFunction;
-    const wrapped: TimerFunction = (callback, ...rest) => {
-      const context = this.storage.getStore();
-      if (!context || typeof callback !== 'function') return native(callback, ...rest);
-      const guarded = (...args: unknown[]): void => {
-        if (!this.isStopped(context)) callback(...args);
-      };
-      return native(guarded, ...rest);
+  /** Makes a function bind the functions among its first two arguments to the cell that calls it. */
+  private bindArguments(owner: object, name: string): void {
+    const native = Reflect.get(owner, name) as AnyFunction;
+    const bind = (value: unknown): unknown =>
+      typeof value === 'function' ? this.bindCallback(value as AnyFunction) : value;
+    const wrapped = function (this: unknown, ...args: unknown[]): unknown {
+      if (args.length > 0) args[0] = bind(args[0]);
+      if (args.length > 1) args[1] = bind(args[1]);
+      return native.apply(this, args);
     };
     Object.defineProperty(wrapped, 'name', { value: name });
-    Object.defineProperty(globalThis, name, {
-      value: wrapped,
-      writable: true,
-      configurable: true,
-      enumerable: true,
-    });
+    Object.defineProperty(wrapped, 'length', { value: native.length });
+    const property = Object.getOwnPropertyDescriptor(owner, name);
+    Object.defineProperty(owner, name, { ...property, value: wrapped });
+  }
+
+  private bindCallback(callback: AnyFunction): AnyFunction {
+    const context = this.active;
+    if (!context) return callback;
+    const enter = this.enter.bind(this, context) as (body: () => unknown) => unknown;
+    const isStopped = (): boolean => this.isStopped(context);
+    return function (this: unknown, ...args: unknown[]): unknown {
+      return isStopped() ? NEVER : enter(() => callback.apply(this, args));
+    };
+  }
+
+  private enter<T>(context: RunContext, body: () => T): T {
+    const outer = this.active;
+    this.active = context;
+    try {
+      return body();
+    } finally {
+      this.active = outer;
+    }
   }
 }
 

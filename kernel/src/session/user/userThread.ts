@@ -27,7 +27,9 @@ function start(data: UserThreadData): void {
   const modules = new ModuleLoader(data);
 
   const runtime = Object.freeze({
-    await: scope.await,
+    here: scope.here,
+    settle: scope.settle,
+    resume: scope.resume,
     iterate: scope.iterate,
     import: modules.import,
     dynamicImport: modules.dynamicImport,
@@ -38,7 +40,7 @@ function start(data: UserThreadData): void {
   const nextTurn = setImmediate;
   silenceLoaderWarning();
   installStreams(output);
-  scope.installTimers();
+  scope.installCallbacks();
   installGlobals(new JupyterApi(output, session), modules);
   installTslab(createRequire(import.meta.url), output);
   installSession(session);

@@ -9,6 +9,7 @@ import { homedir, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { KERNEL_LIMITS, PANEL_TARGET } from '@ravenlab/protocol';
+import { EngineClient } from './engine/client.js';
 import { readConnectionFile } from './jupyter/connection.js';
 import type { TypePolicy } from './jupyter/executor.js';
 import { startKernel } from './jupyter/kernel.js';
@@ -39,7 +40,11 @@ async function main(): Promise<void> {
 
 async function run(connectionPath: string): Promise<void> {
   const connection = readConnectionFile(connectionPath);
-  const gateway: EngineGateway = NO_ENGINE;
+  const engine =
+    process.env['RAVENLAB_ENGINE'] === 'off'
+      ? null
+      : new EngineClient({ onNotice: ({ level, text }) => warn(level, text) });
+  const gateway: EngineGateway = engine ?? NO_ENGINE;
   const apiPath = join(DIST_DIR, 'api', 'index.js');
   const types = new TypeHost({
     notebookDir: process.cwd(),
@@ -72,7 +77,11 @@ async function run(connectionPath: string): Promise<void> {
     onShutdown: (options) => void end(options),
     onWarning: warn,
   });
-  const panel = new PanelHub({ source: NO_CLUSTER, clock: SYSTEM_PANEL_CLOCK, onError: warn });
+  const panel = new PanelHub({
+    source: engine ?? NO_CLUSTER,
+    clock: SYSTEM_PANEL_CLOCK,
+    onError: warn,
+  });
   kernel.comms.registerTarget(PANEL_TARGET, panel);
   process.on('SIGINT', () => void kernel.interrupt());
   process.on('SIGTERM', () => void end({ restart: false }));

@@ -47,7 +47,9 @@ export function backward(
 function seedOf(loss: GraphNode, seed: GraphNode | undefined): GraphNode {
   const { dtype, shape } = loss.type;
   if (dtype !== 'float32') {
-    throw new AutogradError(`backward: the loss is ${describeNode(loss)}; only float32 has gradients`);
+    throw new AutogradError(
+      `backward: the loss is ${describeNode(loss)}; only float32 has gradients`,
+    );
   }
   if (seed === undefined) {
     if (sizeOf(shape) === 1) return new GraphBuilder(loss.origin).full(shape, 1);

@@ -10,17 +10,7 @@ import { applyOp, inputOf, isOp } from './node.js';
 const NONE = {} as const;
 type Binary = 'add' | 'sub' | 'mul' | 'div' | 'pow' | 'maximum' | 'minimum';
 type Compare = 'equal' | 'notEqual' | 'greater' | 'greaterEqual' | 'less' | 'lessEqual';
-type Unary =
-  | 'neg'
-  | 'sign'
-  | 'exp'
-  | 'log'
-  | 'sqrt'
-  | 'rsqrt'
-  | 'sin'
-  | 'cos'
-  | 'tanh'
-  | 'sigmoid';
+type Unary = 'neg' | 'sign' | 'exp' | 'log' | 'sqrt' | 'rsqrt' | 'sin' | 'cos' | 'tanh' | 'sigmoid';
 
 /** Value of a float32 `full`, null for any other node. */
 export function constantOf(node: GraphNode): number | null {
@@ -183,7 +173,10 @@ export class GraphBuilder {
       return this.broadcastTo(a, broadcastShapes(op, a.type.shape, b.type.shape));
     }
     if (op === 'sub' && left === 0) {
-      return this.unary('neg', this.broadcastTo(b, broadcastShapes(op, a.type.shape, b.type.shape)));
+      return this.unary(
+        'neg',
+        this.broadcastTo(b, broadcastShapes(op, a.type.shape, b.type.shape)),
+      );
     }
     return this.binary(op, a, b);
   }

@@ -2,7 +2,10 @@
 import type { BackendName, Program, TensorData } from '@ravenlab/protocol';
 
 /** Backends of this build, in the order in which they are preferred. */
-export const INSTALLED_BACKENDS = ['onnx-cpu', 'tfjs-cpu'] as const satisfies readonly BackendName[];
+export const INSTALLED_BACKENDS = [
+  'onnx-cpu',
+  'tfjs-cpu',
+] as const satisfies readonly BackendName[];
 
 export interface BackendOptions {
   /** Threads that one run may use; backends without threads ignore it. */

@@ -131,7 +131,10 @@ const emitGradWeight: Emit<'conv2dGradWeight'> = (inputs, { graph, params, type 
         positions.map((columns) => product(columns, 1)),
         2,
       );
-  const split = graph.node('Reshape', [joined, graph.int64s([outChannels, kh * kw, groupChannels])]);
+  const split = graph.node('Reshape', [
+    joined,
+    graph.int64s([outChannels, kh * kw, groupChannels]),
+  ]);
   const ordered = graph.node('Transpose', [split], { perm: [0, 2, 1] });
   return graph.node('Reshape', [ordered, graph.int64s(type.shape)]);
 };

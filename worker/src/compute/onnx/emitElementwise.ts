@@ -7,12 +7,42 @@ import type { ModelBuilder, Operand, ValueName } from './modelBuilder.js';
 import { ONNX_TYPE } from './modelBuilder.js';
 
 type ElementwiseOp =
-  | 'full' | 'iota' | 'randomUniform' | 'cast' | 'where' | 'clip'
-  | 'neg' | 'abs' | 'sign' | 'floor' | 'exp' | 'log' | 'sqrt' | 'rsqrt' | 'sin' | 'cos'
-  | 'tanh' | 'sigmoid' | 'erf' | 'relu' | 'logicalNot'
-  | 'add' | 'sub' | 'mul' | 'div' | 'pow' | 'maximum' | 'minimum'
-  | 'equal' | 'notEqual' | 'less' | 'lessEqual' | 'greater' | 'greaterEqual'
-  | 'logicalAnd' | 'logicalOr';
+  | 'full'
+  | 'iota'
+  | 'randomUniform'
+  | 'cast'
+  | 'where'
+  | 'clip'
+  | 'neg'
+  | 'abs'
+  | 'sign'
+  | 'floor'
+  | 'exp'
+  | 'log'
+  | 'sqrt'
+  | 'rsqrt'
+  | 'sin'
+  | 'cos'
+  | 'tanh'
+  | 'sigmoid'
+  | 'erf'
+  | 'relu'
+  | 'logicalNot'
+  | 'add'
+  | 'sub'
+  | 'mul'
+  | 'div'
+  | 'pow'
+  | 'maximum'
+  | 'minimum'
+  | 'equal'
+  | 'notEqual'
+  | 'less'
+  | 'lessEqual'
+  | 'greater'
+  | 'greaterEqual'
+  | 'logicalAnd'
+  | 'logicalOr';
 
 const iota: Emit<'iota'> = (_inputs, { graph, params, type }) => {
   const { shape } = type;
@@ -61,7 +91,9 @@ export const EMIT_ELEMENTWISE: EmitRows<ElementwiseOp & keyof typeof OPS> = {
   full: (_inputs, { graph, params, type }) => graph.filled(type, params.value),
   iota,
   randomUniform: () => {
-    throw new Error('randomUniform is drawn on the host and enters as an input; lower.ts never emits it');
+    throw new Error(
+      'randomUniform is drawn on the host and enters as an input; lower.ts never emits it',
+    );
   },
   cast,
   where: (inputs, { graph }) =>
@@ -92,9 +124,7 @@ export const EMIT_ELEMENTWISE: EmitRows<ElementwiseOp & keyof typeof OPS> = {
   minimum: direct('Min'),
   equal: direct('Equal'),
   notEqual: (inputs, { graph }) =>
-    graph.node('Not', [
-      graph.node('Equal', [operand(inputs, 0).name, operand(inputs, 1).name]),
-    ]),
+    graph.node('Not', [graph.node('Equal', [operand(inputs, 0).name, operand(inputs, 1).name])]),
   less: direct('Less'),
   lessEqual: direct('LessOrEqual'),
   greater: direct('Greater'),

@@ -6,8 +6,17 @@ import { select } from './emitElementwise.js';
 import type { ModelBuilder, Operand, ValueName } from './modelBuilder.js';
 
 type LayoutOp =
-  | 'reshape' | 'transpose' | 'broadcastTo' | 'concat' | 'slice' | 'pad' | 'tile' | 'reverse'
-  | 'gather' | 'scatterAdd' | 'oneHot';
+  | 'reshape'
+  | 'transpose'
+  | 'broadcastTo'
+  | 'concat'
+  | 'slice'
+  | 'pad'
+  | 'tile'
+  | 'reverse'
+  | 'gather'
+  | 'scatterAdd'
+  | 'oneHot';
 
 /** Below every begin of a reversed slice: "up to and including element 0". */
 export const BEFORE_FIRST = -(2 ** 31);
@@ -54,11 +63,7 @@ function isInRange(graph: ModelBuilder, indices: ValueName, size: number): Value
 
 /** Indices that are safe to address with: those outside point at 0 and are masked by the caller. */
 function clampIndices(graph: ModelBuilder, indices: ValueName, size: number): ValueName {
-  return graph.node('Where', [
-    isInRange(graph, indices, size),
-    indices,
-    graph.scalar('int32', 0),
-  ]);
+  return graph.node('Where', [isInRange(graph, indices, size), indices, graph.scalar('int32', 0)]);
 }
 
 /** Mask over leading axes, reshaped so that it broadcasts over `trailing` more axes. */
@@ -144,10 +149,7 @@ function flatRows(graph: ModelBuilder, rows: ValueName, width: number): ValueNam
 
 const oneHot: Emit<'oneHot'> = (inputs, { graph, params }) => {
   const indices = operand(inputs, 0);
-  const column = graph.node('Reshape', [
-    indices.name,
-    graph.int64s([...indices.type.shape, 1]),
-  ]);
+  const column = graph.node('Reshape', [indices.name, graph.int64s([...indices.type.shape, 1])]);
   const classes = graph.node('Range', [
     graph.scalar('int32', 0),
     graph.scalar('int32', params.depth),

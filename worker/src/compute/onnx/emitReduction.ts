@@ -4,8 +4,17 @@ import { operand } from './emitRow.js';
 import type { ModelBuilder, Operand, ValueName } from './modelBuilder.js';
 
 type ReductionOp =
-  | 'sum' | 'mean' | 'variance' | 'reduceMax' | 'reduceMin' | 'argMax' | 'cumsum'
-  | 'softmax' | 'logSoftmax' | 'normalize' | 'normalizeGrad';
+  | 'sum'
+  | 'mean'
+  | 'variance'
+  | 'reduceMax'
+  | 'reduceMin'
+  | 'argMax'
+  | 'cumsum'
+  | 'softmax'
+  | 'logSoftmax'
+  | 'normalize'
+  | 'normalizeGrad';
 
 interface Reduction {
   readonly axes: readonly number[];
@@ -76,10 +85,7 @@ const normalizeGrad: Emit<'normalizeGrad'> = (inputs, { graph, params }) => {
   const keep = { axes, keepDims: true };
   const projection = reduce(graph, 'ReduceMean', graph.node('Mul', [dy.name, xHat]), keep);
   const along = graph.node('Mul', [xHat, projection]);
-  return graph.node('Mul', [
-    graph.node('Sub', [centered(graph, dy, axes), along]),
-    r,
-  ]);
+  return graph.node('Mul', [graph.node('Sub', [centered(graph, dy, axes), along]), r]);
 };
 
 const argMax: Emit<'argMax'> = (inputs, { graph, params }) => {

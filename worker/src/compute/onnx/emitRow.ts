@@ -15,17 +15,15 @@ export interface EmitSite<N extends OpName> {
  * kernels disagree about it.
  * @returns Name of the result; it may be an operand's name when the op changes nothing.
  */
-export type Emit<N extends OpName> = (
-  inputs: readonly Operand[],
-  site: EmitSite<N>,
-) => ValueName;
+export type Emit<N extends OpName> = (inputs: readonly Operand[], site: EmitSite<N>) => ValueName;
 
 /** Exhaustive over a part of the op set: a missing row does not compile. */
 export type EmitRows<N extends OpName> = { readonly [Name in N]: Emit<Name> };
 
 export function operand(inputs: readonly Operand[], index: number): Operand {
   const input = inputs[index];
-  if (input === undefined) throw new Error(`operand ${index} is missing; verifyProgram lets none through`);
+  if (input === undefined)
+    throw new Error(`operand ${index} is missing; verifyProgram lets none through`);
   return input;
 }
 

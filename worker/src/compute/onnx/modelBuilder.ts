@@ -144,7 +144,9 @@ export class ModelBuilder {
     for (const tensor of this.initializers) graph.message(GRAPH.initializer, tensor);
     for (const input of this.inputs) graph.message(GRAPH.input, input);
     for (const output of this.outputs) graph.message(GRAPH.output, output);
-    const standard = new ProtobufWriter().string(OPSET.domain, '').int(OPSET.version, OPSET_VERSION);
+    const standard = new ProtobufWriter()
+      .string(OPSET.domain, '')
+      .int(OPSET.version, OPSET_VERSION);
     const extra = new ProtobufWriter().string(OPSET.domain, MICROSOFT_DOMAIN).int(OPSET.version, 1);
     return new ProtobufWriter()
       .int(MODEL.irVersion, IR_VERSION)

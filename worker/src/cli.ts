@@ -1,0 +1,153 @@
+#!/usr/bin/env node
+/** @file The worker's command: `join <invite>` for people, `run --connect` for an engine's own workers. Composition only. */
+import { fstatSync } from 'node:fs';
+import type { ByeReason, WireError } from '@ravenlab/protocol';
+import { RavenError, WORKER_LIMITS, inviteEndpoint, toWireError } from '@ravenlab/protocol';
+import type { Command } from './arguments.js';
+import { USAGE, readArguments } from './arguments.js';
+import type { Identity } from './home.js';
+import {
+  knownSpeed,
+  persistentIdentity,
+  rememberSpeed,
+  temporaryIdentity,
+  workerHome,
+} from './home.js';
+import { deviceModel, instructionSet } from './machineInfo.js';
+import type { LinkOptions } from './net/engineLink.js';
+import type { RuntimeEvents, RuntimeOptions } from './net/workerRuntime.js';
+import { WorkerRuntime } from './net/workerRuntime.js';
+import { Display, silentDisplay } from './terminal/display.js';
+
+type Working = Exclude<Command, { kind: 'help' }>;
+
+/** How the process ends; other codes are crashes. */
+const EXIT = { fine: 0, failed: 1, usage: 2 } as const;
+
+async function main(): Promise<number> {
+  let command: Command;
+  try {
+    command = readArguments(process.argv.slice(2), process.env);
+  } catch (error) {
+    console.error(`ravenlab worker: ${toWireError(error).message}\n\n${USAGE}`);
+    return EXIT.usage;
+  }
+  if (command.kind === 'help') {
+    console.log(USAGE);
+    return EXIT.fine;
+  }
+  try {
+    return await work(command);
+  } catch (error) {
+    if (!(error instanceof RavenError)) throw error;
+    console.error(`ravenlab worker: ${error.message}`);
+    return EXIT.failed;
+  }
+}
+
+async function work(command: Working): Promise<number> {
+  const isLocal = command.kind === 'run';
+  const identity = isLocal ? temporaryIdentity() : persistentIdentity(workerHome());
+  try {
+    const speedKey = `${deviceModel()} · ${command.backend} · ${command.threads}`;
+    const options = runtimeOptions(command, identity, speedKey);
+    const display = isLocal ? silentDisplay() : new Display(options, process.stdout);
+    const error = await untilEnd(options, display, isLocal, speedKey);
+    display.close();
+    if (error === null) return EXIT.fine;
+    console.error(`ravenlab worker: ${error.message}`);
+    return EXIT.failed;
+  } finally {
+    identity.release();
+  }
+}
+
+function runtimeOptions(command: Working, identity: Identity, speedKey: string): RuntimeOptions {
+  const { publicKey, secretKey, workerId, incarnation } = identity;
+  const { backend, threads, memoryBytes, name } = command;
+  const isLocal = command.kind === 'run';
+  const link: LinkOptions = isLocal
+    ? { endpoint: command.endpoint, curve: null }
+    : {
+        endpoint: inviteEndpoint(command.invite),
+        curve: { publicKey, secretKey, serverKey: command.invite.serverKey },
+      };
+  const token = isLocal ? command.token : command.invite.token;
+  return {
+    link,
+    compute: {
+      backend,
+      threads,
+      gflops: knownSpeed(workerHome(), speedKey),
+      instructions: instructionSet(),
+    },
+    introduction: { workerId, token, incarnation, name },
+    memoryBytes,
+  };
+}
+
+/** Works until the engine, the owner or an error ends it. @returns the error, null when all is well. */
+function untilEnd(
+  options: RuntimeOptions,
+  display: RuntimeEvents & Pick<Display, 'attach' | 'draining'>,
+  isLocal: boolean,
+  speedKey: string,
+): Promise<RavenError | null> {
+  return new Promise((resolve) => {
+    const finish = (error: RavenError | null): void => {
+      void runtime.close().then(() => resolve(error));
+    };
+    const events: RuntimeEvents = {
+      ready: (ready) => {
+        if (options.compute.gflops === null) rememberSpeed(workerHome(), speedKey, ready.gflops);
+        display.ready(ready);
+      },
+      welcome: (message) => display.welcome(message),
+      disconnected: () => display.disconnected(),
+      unitsDone: (done) => display.unitsDone(done),
+      earned: (units, amount) => display.earned(units, amount),
+      problem: (error: WireError) => display.problem(error),
+      ended: (reason: ByeReason | 'stopped', error) => {
+        display.ended(reason, error);
+        finish(error);
+      },
+    };
+    const runtime = new WorkerRuntime(options, events);
+    display.attach(runtime);
+    leaveOnSignals(runtime, () => display.draining());
+    if (isLocal) leaveWithParent(runtime);
+    runtime.start().catch((error: unknown) => {
+      if (error instanceof RavenError) finish(error);
+      else finish(new RavenError('internal', toWireError(error).message, { cause: error }));
+    });
+  });
+}
+
+/** The first signal finishes what is in work, the second one does not wait. */
+function leaveOnSignals(runtime: WorkerRuntime, draining: () => void): void {
+  let isDraining = false;
+  const onSignal = (): void => {
+    if (isDraining) {
+      runtime.leave();
+      return;
+    }
+    isDraining = true;
+    draining();
+    runtime.drain();
+    setTimeout(() => runtime.leave(), WORKER_LIMITS.drainMs).unref();
+  };
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, onSignal);
+}
+
+/** An engine that ends, however it ends, closes the pipe to its workers' stdin. */
+function leaveWithParent(runtime: WorkerRuntime): void {
+  const stdin = fstatSync(0);
+  if (!stdin.isFIFO() && !stdin.isSocket()) return;
+  process.stdin.on('end', () => runtime.leave());
+  process.stdin.on('error', () => runtime.leave());
+  process.stdin.resume();
+}
+
+process.exitCode = await main();
+// Sockets and threads are closed; what may be left is a native call that cannot be interrupted.
+process.exit();

@@ -1,0 +1,96 @@
+/** @file What the network thread and the compute thread say to each other. Tensors move by transfer, never by copy. */
+import type {
+  BackendName,
+  DataId,
+  ProgramHash,
+  TensorData,
+  UnitStatus,
+  WireError,
+} from '@ravenlab/protocol';
+import type { BlobKey } from '../core/state.js';
+
+/** Start values of the compute thread. */
+export interface ComputeSettings {
+  readonly backend: BackendName;
+  readonly threads: number;
+  /** One Int32: when the unit that runs now began, ms of process uptime + 1; 0 when idle. */
+  readonly busySince: SharedArrayBuffer;
+  /** Speed known from an earlier start, GFLOP/s; null: measure it. */
+  readonly gflops: number | null;
+}
+
+/** Where an input of a batch comes from, with its small values in place. */
+export type ComputeInput =
+  | { readonly kind: 'state'; readonly key: BlobKey }
+  | {
+      readonly kind: 'rows';
+      readonly dataId: DataId;
+      readonly blockRows: number;
+      readonly perUnit: boolean;
+      readonly indices: Int32Array;
+    }
+  | {
+      readonly kind: 'data';
+      readonly dataId: DataId;
+      readonly dataRows: number;
+      readonly blockRows: number;
+    }
+  /** `bytes` holds one value, or one a unit, end to end. */
+  | { readonly kind: 'inline'; readonly perUnit: boolean; readonly bytes: Uint8Array }
+  | {
+      readonly kind: 'key';
+      readonly seedLow: number;
+      readonly seedHigh: number;
+      readonly step: number;
+    };
+
+export interface ComputeBatch {
+  readonly kind: 'batch';
+  readonly batch: number;
+  readonly hash: ProgramHash;
+  /** Micro-shard index of each unit. */
+  readonly shards: Int32Array;
+  readonly inputs: readonly ComputeInput[];
+  /** Longest time for one unit that is still progress, ms; beyond, the thread is replaced. */
+  readonly wallMs: number;
+}
+
+export type ToCompute =
+  | { readonly kind: 'program'; readonly hash: ProgramHash; readonly bytes: Uint8Array }
+  | { readonly kind: 'tensor'; readonly key: BlobKey; readonly bytes: Uint8Array }
+  | ComputeBatch
+  /** Overtakes what is queued: these units of the batch are not run any more. */
+  | { readonly kind: 'skip'; readonly batch: number; readonly units: readonly number[] }
+  | { readonly kind: 'forget'; readonly keys: readonly BlobKey[] }
+  | { readonly kind: 'forgetProgram'; readonly hash: ProgramHash };
+
+export interface UnitOutcome {
+  /** Position in the batch. */
+  readonly unit: number;
+  readonly status: UnitStatus;
+  readonly computeUs: number;
+  /** For `ok`; as bytes once they have crossed threads. */
+  readonly outputs: readonly TensorData[];
+  /** For `nonFinite`: the output that is not; else -1. */
+  readonly output: number;
+  readonly error: WireError | null;
+}
+
+export interface ComputeReady {
+  readonly kind: 'ready';
+  readonly deviceName: string;
+  readonly version: string;
+  readonly gflops: number;
+}
+
+export interface ComputeResults {
+  readonly kind: 'results';
+  readonly batch: number;
+  readonly outcomes: readonly UnitOutcome[];
+}
+
+export type FromCompute =
+  | ComputeReady
+  | ComputeResults
+  /** The backend could not start; the thread ends. */
+  | { readonly kind: 'unavailable'; readonly error: WireError };

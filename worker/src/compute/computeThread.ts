@@ -1,0 +1,165 @@
+/** @file Entry of the compute thread: takes messages from the network thread and gives the executor its batches. */
+import { receiveMessageOnPort, parentPort, workerData } from 'node:worker_threads';
+import type { MessagePort } from 'node:worker_threads';
+import type { TensorData } from '@ravenlab/protocol';
+import { WORKER_LIMITS, toWireError } from '@ravenlab/protocol';
+import { measureGflops } from './benchmark.js';
+import type {
+  ComputeBatch,
+  ComputeSettings,
+  FromCompute,
+  ToCompute,
+  UnitOutcome,
+} from './computeMessages.js';
+import { Executor } from './executor.js';
+import { openBackend } from './openBackend.js';
+
+const US_PER_MS = 1000;
+/** Results below this are copied together: many small transfers cost more than one copy. */
+const PACK_BELOW_BYTES = 4096;
+
+const nowUs = (): number => performance.now() * US_PER_MS;
+
+/** Messages that take effect when they arrive, whatever is queued. */
+type Overtaking = Extract<ToCompute, { kind: 'skip' | 'program' | 'tensor' }>;
+
+class ComputeLoop {
+  private readonly port: MessagePort;
+  private readonly executor: Executor;
+  private readonly busySince: Int32Array;
+  /** In order: what is dropped is dropped after the batches that were sent before. */
+  private readonly queue: Exclude<ToCompute, Overtaking>[] = [];
+  /** Units not to run, by batch. */
+  private readonly skipped = new Map<number, Set<number>>();
+  private pending: UnitOutcome[] = [];
+  private pendingBytes = 0;
+  private lastFlushUs = 0;
+
+  constructor(port: MessagePort, executor: Executor, busySince: Int32Array) {
+    this.port = port;
+    this.executor = executor;
+    this.busySince = busySince;
+  }
+
+  /** Takes a message and runs all there is to run. Messages that come meanwhile are taken between units. */
+  wake(message: ToCompute): void {
+    this.take(message);
+    for (let next = this.queue.shift(); next !== undefined; next = this.queue.shift()) {
+      if (next.kind === 'batch') this.runBatch(next);
+      else if (next.kind === 'forget') this.executor.forget(next.keys);
+      else this.executor.forgetProgram(next.hash);
+      this.drain();
+    }
+  }
+
+  private drain(): void {
+    for (;;) {
+      const received = receiveMessageOnPort(this.port) as { message: ToCompute } | undefined;
+      if (received === undefined) return;
+      this.take(received.message);
+    }
+  }
+
+  private take(message: ToCompute): void {
+    switch (message.kind) {
+      case 'batch':
+        this.skipped.set(message.batch, new Set());
+        this.queue.push(message);
+        return;
+      case 'forget':
+      case 'forgetProgram':
+        this.queue.push(message);
+        return;
+      case 'skip': {
+        // Of a batch that is through: nothing to skip any more.
+        const skipped = this.skipped.get(message.batch);
+        for (const unit of message.units) skipped?.add(unit);
+        return;
+      }
+      case 'program':
+        this.executor.define(message.hash, message.bytes);
+        return;
+      case 'tensor':
+        this.executor.put(message.key, message.bytes);
+        return;
+    }
+  }
+
+  private runBatch(batch: ComputeBatch): void {
+    const skipped = this.skipped.get(batch.batch);
+    this.lastFlushUs = nowUs();
+    this.markBusy();
+    for (const outcome of this.executor.run(batch, (unit) => skipped?.has(unit) === true)) {
+      this.pending.push(outcome);
+      for (const output of outcome.outputs) this.pendingBytes += output.byteLength;
+      const isDue = nowUs() - this.lastFlushUs >= WORKER_LIMITS.flushUs;
+      if (isDue || this.pendingBytes >= WORKER_LIMITS.flushBytes) this.flush(batch.batch);
+      this.drain();
+      this.markBusy();
+    }
+    Atomics.store(this.busySince, 0, 0);
+    this.flush(batch.batch);
+    this.skipped.delete(batch.batch);
+  }
+
+  private markBusy(): void {
+    Atomics.store(this.busySince, 0, Math.floor(process.uptime() * US_PER_MS) + 1);
+  }
+
+  private flush(batch: number): void {
+    this.lastFlushUs = nowUs();
+    if (this.pending.length === 0) return;
+    const { outcomes, transfer } = packed(this.pending);
+    const message: FromCompute = { kind: 'results', batch, outcomes };
+    this.port.postMessage(message, transfer);
+    this.pending = [];
+    this.pendingBytes = 0;
+  }
+}
+
+/** Outcomes with small outputs copied into one buffer, and the buffers to move. */
+function packed(outcomes: readonly UnitOutcome[]): {
+  readonly outcomes: readonly UnitOutcome[];
+  readonly transfer: ArrayBuffer[];
+} {
+  const isSmall = (data: TensorData): boolean => data.byteLength < PACK_BELOW_BYTES;
+  let bytes = 0;
+  for (const { outputs } of outcomes) {
+    for (const data of outputs) if (isSmall(data)) bytes += data.byteLength;
+  }
+  const arena = new Uint8Array(bytes);
+  const buffers = new Set<ArrayBuffer>();
+  let at = 0;
+  const place = (data: TensorData): Uint8Array => {
+    const view = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+    if (!isSmall(data)) {
+      buffers.add(view.buffer as ArrayBuffer);
+      return view;
+    }
+    arena.set(view, at);
+    at += view.byteLength;
+    return arena.subarray(at - view.byteLength, at);
+  };
+  const moved = outcomes.map((outcome) => ({ ...outcome, outputs: outcome.outputs.map(place) }));
+  if (bytes > 0) buffers.add(arena.buffer);
+  return { outcomes: moved, transfer: [...buffers] };
+}
+
+async function main(port: MessagePort, settings: ComputeSettings): Promise<void> {
+  const send = (message: FromCompute): void => port.postMessage(message);
+  try {
+    const backend = await openBackend(settings.backend, { threads: settings.threads });
+    const gflops = settings.gflops ?? measureGflops(backend, nowUs);
+    const { deviceName, version } = backend;
+    const executor = new Executor({ backend, nowUs });
+    const loop = new ComputeLoop(port, executor, new Int32Array(settings.busySince));
+    port.on('message', (message: ToCompute) => loop.wake(message));
+    send({ kind: 'ready', deviceName, version, gflops });
+  } catch (error) {
+    send({ kind: 'unavailable', error: toWireError(error) });
+  }
+}
+
+if (parentPort === null)
+  throw new Error('computeThread is the entry of a thread, not of a process');
+await main(parentPort, workerData as ComputeSettings);

@@ -1,0 +1,171 @@
+/** @file Runs batches of units on a backend, one unit at a time. Threads, ports and leases are not its business. */
+import type { Program, ProgramHash, TensorData } from '@ravenlab/protocol';
+import {
+  RavenError,
+  WORKER_LIMITS,
+  allocate,
+  decodeProgram,
+  sizeOf,
+  toWireError,
+  valueType,
+} from '@ravenlab/protocol';
+import type { BlobKey } from '../core/state.js';
+import { TensorTable, inputSource } from './assemble.js';
+import type { InputSource } from './assemble.js';
+import type { Backend, Executable } from './backend.js';
+import type { ComputeBatch, UnitOutcome } from './computeMessages.js';
+import { firstNonFinite } from './finite.js';
+
+interface Prepared {
+  readonly program: Program;
+  readonly executable: Executable;
+  readonly isFloat: readonly boolean[];
+  /** Arrays that inputs are assembled into, by input index. */
+  readonly scratch: (TensorData | undefined)[];
+}
+
+export interface ExecutorOptions {
+  readonly backend: Backend;
+  /** Monotonic clock, µs. */
+  readonly nowUs: () => number;
+}
+
+const NOTHING: readonly TensorData[] = [];
+
+export class Executor {
+  private readonly backend: Backend;
+  private readonly nowUs: () => number;
+  private readonly sources = new Map<ProgramHash, Uint8Array>();
+  /** Least recently used first. */
+  private readonly prepared = new Map<ProgramHash, Prepared>();
+  private readonly tensors = new TensorTable();
+
+  constructor({ backend, nowUs }: ExecutorOptions) {
+    this.backend = backend;
+    this.nowUs = nowUs;
+  }
+
+  define(hash: ProgramHash, bytes: Uint8Array): void {
+    this.sources.set(hash, bytes);
+  }
+
+  put(key: BlobKey, bytes: Uint8Array): void {
+    this.tensors.set(key, bytes);
+  }
+
+  forget(keys: readonly BlobKey[]): void {
+    for (const key of keys) this.tensors.delete(key);
+    // Backends may keep the weights of their last run; what is dropped must really go.
+    for (const { executable } of this.prepared.values()) executable.release();
+  }
+
+  forgetProgram(hash: ProgramHash): void {
+    this.sources.delete(hash);
+    this.prepared.get(hash)?.executable.dispose();
+    this.prepared.delete(hash);
+  }
+
+  /**
+   * Outcomes of the units of a batch, one after the other.
+   * @param isSkipped asked before each unit; skipped units have no outcome.
+   */
+  *run(batch: ComputeBatch, isSkipped: (unit: number) => boolean): Generator<UnitOutcome, void> {
+    let prepared: Prepared | undefined;
+    let inputs: readonly InputSource[] = [];
+    let refusal: unknown;
+    try {
+      prepared = this.prepare(batch.hash);
+      inputs = this.bind(prepared, batch);
+    } catch (error) {
+      refusal = error;
+    }
+    for (let unit = 0; unit < batch.shards.length; unit++) {
+      if (isSkipped(unit)) continue;
+      const shard = batch.shards[unit] ?? 0;
+      yield prepared === undefined || refusal !== undefined
+        ? failed(unit, 0, refusal)
+        : this.runUnit(prepared, inputs, unit, shard);
+    }
+  }
+
+  dispose(): void {
+    for (const { executable } of this.prepared.values()) executable.dispose();
+    this.prepared.clear();
+    this.backend.dispose();
+  }
+
+  private runUnit(
+    { executable, isFloat }: Prepared,
+    inputs: readonly InputSource[],
+    unit: number,
+    shard: number,
+  ): UnitOutcome {
+    const startUs = this.nowUs();
+    const elapsed = (): number => Math.round(this.nowUs() - startUs);
+    try {
+      const outputs = executable.run(inputs.map((input) => input(unit, shard)));
+      const output = firstNonFinite(outputs, isFloat);
+      const computeUs = elapsed();
+      return output < 0
+        ? { unit, status: 'ok', computeUs, outputs, output: -1, error: null }
+        : { unit, status: 'nonFinite', computeUs, outputs: NOTHING, output, error: null };
+    } catch (error) {
+      return failed(unit, elapsed(), error);
+    }
+  }
+
+  private prepare(hash: ProgramHash): Prepared {
+    const known = this.prepared.get(hash);
+    if (known !== undefined) {
+      this.prepared.delete(hash);
+      this.prepared.set(hash, known);
+      return known;
+    }
+    const prepared = this.compile(hash);
+    this.prepared.set(hash, prepared);
+    for (const [oldest, { executable }] of this.prepared) {
+      if (this.prepared.size <= WORKER_LIMITS.executables) break;
+      executable.dispose();
+      this.prepared.delete(oldest);
+    }
+    return prepared;
+  }
+
+  private compile(hash: ProgramHash): Prepared {
+    const bytes = this.sources.get(hash);
+    if (bytes === undefined) throw new RavenError('internal', `program ${hash} is not defined`);
+    const decoded = decodeProgram(bytes);
+    if (!decoded.ok) throw decoded.error;
+    const program = decoded.value;
+    return {
+      program,
+      executable: this.backend.compile(program),
+      isFloat: program.outputs.map((id) => valueType(program, id).dtype === 'float32'),
+      scratch: [],
+    };
+  }
+
+  private bind({ program, scratch }: Prepared, batch: ComputeBatch): InputSource[] {
+    return program.inputs.map((type, index) => {
+      const input = batch.inputs[index];
+      if (input === undefined) throw new RavenError('internal', `input ${index} is missing`);
+      return inputSource(
+        input,
+        type,
+        this.tensors,
+        () => (scratch[index] ??= allocate(type.dtype, sizeOf(type.shape))),
+      );
+    });
+  }
+}
+
+function failed(unit: number, computeUs: number, error: unknown): UnitOutcome {
+  return {
+    unit,
+    status: 'failed',
+    computeUs,
+    outputs: NOTHING,
+    output: -1,
+    error: toWireError(error),
+  };
+}

@@ -1,0 +1,42 @@
+/** @file Opens a backend by name; loads only the one that is asked for. */
+import type { BackendName } from '@ravenlab/protocol';
+import { RavenError } from '@ravenlab/protocol';
+import type { Backend, BackendOptions } from './backend.js';
+import { INSTALLED_BACKENDS } from './backend.js';
+
+type InstalledBackend = (typeof INSTALLED_BACKENDS)[number];
+
+const OPENERS: {
+  readonly [N in InstalledBackend]: (options: BackendOptions) => Promise<Backend>;
+} = {
+  'onnx-cpu': async (options) => {
+    const { OnnxBackend } = await import('./onnx/onnxBackend.js');
+    return new OnnxBackend(options);
+  },
+  'tfjs-cpu': async () => {
+    const { TfjsBackend } = await import('./tfjs/tfjsBackend.js');
+    return new TfjsBackend();
+  },
+};
+
+export function isInstalled(name: string): name is InstalledBackend {
+  return INSTALLED_BACKENDS.some((installed) => installed === name);
+}
+
+/** @throws RavenError 'cluster' when this build has no such backend or its native library does not load. */
+export async function openBackend(name: BackendName, options: BackendOptions): Promise<Backend> {
+  if (!isInstalled(name)) {
+    throw new RavenError(
+      'cluster',
+      `backend ${name} is not in this build; choose one of ${INSTALLED_BACKENDS.join(', ')}`,
+    );
+  }
+  try {
+    return await OPENERS[name](options);
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new RavenError('cluster', `backend ${name} does not start here: ${reason}`, {
+      cause: error,
+    });
+  }
+}

@@ -1,0 +1,176 @@
+/**
+ * @file The connection to the engine: one DEALER, frames in and out, up and down. Knows no messages. ZeroMQ reconnects by
+ * itself; what was in its pipe is lost then, so every `up` begins a new conversation.
+ */
+import { Dealer } from 'zeromq';
+import { LIMITS, RavenError, WORKER_LIMITS } from '@ravenlab/protocol';
+
+export interface CurveKeys {
+  readonly publicKey: string;
+  readonly secretKey: string;
+  /** The engine's public key. */
+  readonly serverKey: string;
+}
+
+export interface LinkOptions {
+  readonly endpoint: string;
+  /** Null on the private ipc endpoint of an engine on this machine. */
+  readonly curve: CurveKeys | null;
+}
+
+export interface LinkEvents {
+  /** Connected and, with CURVE, authenticated. */
+  up(): void;
+  down(): void;
+  message(frames: readonly Uint8Array[]): void;
+  /** There is no point in trying again. */
+  refused(error: RavenError): void;
+  /** Our own mistake or the library's. */
+  failed(error: Error): void;
+}
+
+/** Time for the last message (BYE) to leave when the socket is closed; ms. */
+const LINGER_MS = 300;
+/** Handshakes that fail in a row, with none before that succeeded, until the key must be wrong. */
+const HANDSHAKES = 5;
+
+export class EngineLink {
+  private readonly options: LinkOptions;
+  private readonly events: LinkEvents;
+  private socket: Dealer | undefined;
+  private readonly queue: Uint8Array[][] = [];
+  private isSending = false;
+  private isUp = false;
+  private wasUp = false;
+  private failedHandshakes = 0;
+
+  constructor(options: LinkOptions, events: LinkEvents) {
+    this.options = options;
+    this.events = events;
+  }
+
+  /** Connects, and keeps connecting until `close`. */
+  open(): void {
+    const { endpoint, curve } = this.options;
+    const socket = new Dealer({
+      immediate: true,
+      linger: LINGER_MS,
+      sendHighWaterMark: 0,
+      receiveHighWaterMark: 0,
+      heartbeatInterval: LIMITS.heartbeatMs,
+      heartbeatTimeout: LIMITS.heartbeatTimeoutMs,
+      reconnectInterval: WORKER_LIMITS.reconnectMinMs,
+      reconnectMaxInterval: WORKER_LIMITS.reconnectMaxMs,
+      maxMessageSize: LIMITS.frameBytes,
+      ...(curve === null
+        ? {}
+        : {
+            curvePublicKey: curve.publicKey,
+            curveSecretKey: curve.secretKey,
+            curveServerKey: curve.serverKey,
+          }),
+    });
+    this.socket = socket;
+    this.observe(socket);
+    socket.connect(endpoint);
+    void this.receive(socket);
+  }
+
+  /** Queues a message. Dropped when the link is down: the conversation it belonged to is over. */
+  send(frames: Uint8Array[]): void {
+    if (!this.isUp) return;
+    if (this.queue.length >= WORKER_LIMITS.sendQueue) {
+      this.restart();
+      return;
+    }
+    this.queue.push(frames);
+    if (!this.isSending) void this.flush();
+  }
+
+  /** Gives the connection up and makes a new one. */
+  restart(): void {
+    this.socket?.close();
+    this.goDown();
+    this.open();
+  }
+
+  /** Closes once what was sent before has left. */
+  async close(): Promise<void> {
+    while (this.isSending && this.isUp) await new Promise((resolve) => setImmediate(resolve));
+    const { socket } = this;
+    this.socket = undefined;
+    this.isUp = false;
+    socket?.close();
+  }
+
+  private observe(socket: Dealer): void {
+    const isCurrent = (): boolean => socket === this.socket;
+    socket.events.on('handshake', () => {
+      if (!isCurrent()) return;
+      this.isUp = true;
+      this.wasUp = true;
+      this.failedHandshakes = 0;
+      this.events.up();
+    });
+    socket.events.on('disconnect', () => {
+      if (isCurrent()) this.goDown();
+    });
+    socket.events.on('handshake:error:auth', () => {
+      if (isCurrent()) this.refuse('it was withdrawn or has expired');
+    });
+    const onFailure = (): void => {
+      if (!isCurrent() || this.wasUp || ++this.failedHandshakes < HANDSHAKES) return;
+      this.refuse('its key is not that of the engine there, which may have been started anew');
+    };
+    socket.events.on('handshake:error:protocol', onFailure);
+    socket.events.on('handshake:error:other', onFailure);
+  }
+
+  private refuse(reason: string): void {
+    this.events.refused(
+      new RavenError(
+        'cluster',
+        `the engine at ${this.options.endpoint} does not accept this invite: ${reason}; ask for a new one`,
+      ),
+    );
+  }
+
+  private goDown(): void {
+    this.queue.length = 0;
+    if (!this.isUp) return;
+    this.isUp = false;
+    this.events.down();
+  }
+
+  /** One send at a time, as the library wants it. */
+  private async flush(): Promise<void> {
+    this.isSending = true;
+    for (let frames = this.queue.shift(); frames !== undefined; frames = this.queue.shift()) {
+      const { socket } = this;
+      if (socket === undefined) break;
+      try {
+        await socket.send(frames);
+      } catch (error) {
+        // A closed socket refuses what was queued for it; the new one has its own queue.
+        if (socket === this.socket) this.events.failed(asError(error));
+        break;
+      }
+    }
+    this.isSending = false;
+  }
+
+  private async receive(socket: Dealer): Promise<void> {
+    try {
+      for await (const frames of socket) {
+        if (socket !== this.socket) return;
+        this.events.message(frames);
+      }
+    } catch (error) {
+      if (socket === this.socket) this.events.failed(asError(error));
+    }
+  }
+}
+
+function asError(error: unknown): Error {
+  return error instanceof Error ? error : new Error(String(error));
+}

@@ -1,0 +1,462 @@
+/**
+ * @file The worker at work: messages become events of the lease machine, its effects become messages to the engine and to
+ * the compute thread. Decides nothing itself; shows nothing.
+ */
+import { createHash } from 'node:crypto';
+import type {
+  ByeMessage,
+  BlobMessage,
+  EngineId,
+  EngineToWorker,
+  HelloMessage,
+  PingMessage,
+  ProgramHash,
+  ProgramMessage,
+  RunMessage,
+  WelcomeMessage,
+  WireError,
+  WorkerToEngine,
+} from '@ravenlab/protocol';
+import {
+  LIMITS,
+  RavenError,
+  WORKER_LIMITS,
+  byteSizeOf,
+  decodeEngineMessage,
+  decodeProgram,
+  encodeWorkerMessage,
+  joinChunks,
+  messageBytes,
+  toWireError,
+  valueType,
+} from '@ravenlab/protocol';
+import { ComputeClient } from '../compute/computeClient.js';
+import type { ComputeOptions } from '../compute/computeClient.js';
+import type { ComputeReady, ComputeResults, ToCompute } from '../compute/computeMessages.js';
+import type { WorkerEffect, WorkerEvent } from '../core/events.js';
+import { step } from '../core/machine.js';
+import { peakBytes } from '../core/peakBytes.js';
+import type { ProgramEntry, WorkerState } from '../core/state.js';
+import { initialState, isComplete } from '../core/state.js';
+import { answersOf } from './answers.js';
+import { Assembly } from './assembly.js';
+import { packBatch } from './computeInputs.js';
+import { EngineLink } from './engineLink.js';
+import type { LinkOptions } from './engineLink.js';
+
+/** What the worker tells of itself; the rest of HELLO is known when the compute thread is ready. */
+export type Introduction = Pick<HelloMessage, 'workerId' | 'token' | 'incarnation' | 'name'>;
+
+export interface RuntimeOptions {
+  readonly link: LinkOptions;
+  readonly compute: ComputeOptions;
+  readonly introduction: Introduction;
+  readonly memoryBytes: number;
+}
+
+/** What a person may want to know. */
+export interface RuntimeEvents {
+  ready(ready: ComputeReady): void;
+  welcome(message: WelcomeMessage): void;
+  disconnected(): void;
+  unitsDone(done: {
+    readonly units: number;
+    readonly failed: number;
+    readonly samples: number;
+  }): void;
+  earned(units: number, amount: bigint): void;
+  problem(error: WireError): void;
+  /** The worker's life ends; `error` null when all is well. */
+  ended(reason: ByeMessage['reason'] | 'stopped', error: RavenError | null): void;
+}
+
+/** Credit below this many bytes may wait a little for company. */
+const SMALL_CREDIT_BYTES = 64 * 1024;
+const CREDIT_DELAY_MS = 10;
+const WATCH_MS = 1000;
+
+type Readers = {
+  readonly [K in EngineToWorker['kind']]: (message: Extract<EngineToWorker, { kind: K }>) => void;
+};
+
+export class WorkerRuntime {
+  private readonly options: RuntimeOptions;
+  private readonly events: RuntimeEvents;
+  private readonly link: EngineLink;
+  private readonly compute: ComputeClient;
+  private readonly state: WorkerState;
+  private readonly assembly = new Assembly();
+  /** For a compute thread that starts anew. */
+  private readonly programs = new Map<ProgramHash, Uint8Array>();
+  private ready: ComputeReady | undefined;
+  private engineId: EngineId | undefined;
+  private isWelcome = false;
+  private consumedBytes = 0;
+  private creditedBytes = 0;
+  private creditTimer: NodeJS.Timeout | undefined;
+  private watchTimer: NodeJS.Timeout | undefined;
+  private lastHeardMs = 0;
+  private hasEnded = false;
+
+  constructor(options: RuntimeOptions, events: RuntimeEvents) {
+    this.options = options;
+    this.events = events;
+    this.state = initialState(options.memoryBytes);
+    this.link = new EngineLink(options.link, {
+      up: () => this.sayHello(),
+      down: () => this.loseEngine(),
+      message: (frames) => this.receive(frames),
+      refused: (error) => this.end('refused', error),
+      failed: (error) => this.failed(error),
+    });
+    this.compute = new ComputeClient(options.compute, {
+      results: (message) => this.takeResults(message),
+      crashed: (error) => this.computeCrashed(error),
+      hopeless: (error) => this.end('stopped', error),
+    });
+  }
+
+  /** Starts the compute thread, then joins. @throws RavenError when the backend does not start. */
+  async start(): Promise<void> {
+    this.ready = await this.compute.start();
+    this.events.ready(this.ready);
+    if (this.hasEnded) return;
+    this.watchTimer = setInterval(() => this.watch(), WATCH_MS);
+    this.link.open();
+  }
+
+  /** Takes no new units and leaves when those it has are done. */
+  drain(): void {
+    if (this.state.draining) return;
+    this.state.draining = true;
+    if (!this.isWelcome) {
+      this.end('stopped', null);
+      return;
+    }
+    this.send({ kind: 'bye', reason: 'drain', message: 'stopped by its owner' });
+    this.leaveWhenDrained();
+  }
+
+  /** Leaves at once; units that run are lost, and the engine gives them to others. */
+  leave(): void {
+    if (this.isWelcome) {
+      this.send({ kind: 'bye', reason: 'leave', message: 'stopped by its owner' });
+    }
+    this.end('stopped', null);
+  }
+
+  get queuedUnits(): number {
+    return this.state.leases.size;
+  }
+
+  /** Frees threads and sockets. */
+  async close(): Promise<void> {
+    clearInterval(this.watchTimer);
+    clearTimeout(this.creditTimer);
+    await Promise.all([this.link.close(), this.compute.close()]);
+  }
+
+  // ---------------------------------------------------------------- conversation
+
+  private sayHello(): void {
+    if (this.ready === undefined) return;
+    const { introduction, compute, memoryBytes } = this.options;
+    const { deviceName, version, gflops } = this.ready;
+    this.lastHeardMs = performance.now();
+    this.send({
+      kind: 'hello',
+      ...introduction,
+      capabilities: {
+        backend: compute.backend,
+        device: deviceName.slice(0, LIMITS.deviceChars),
+        threads: compute.threads,
+        memoryBytes,
+        gflops,
+        dtypes: ['float32', 'int32', 'bool'],
+        bitClass: `${compute.backend} ${version} ${compute.instructions}`.slice(
+          0,
+          LIMITS.bitClassChars,
+        ),
+      },
+      held: this.held(),
+    });
+  }
+
+  private held(): HelloMessage['held'] {
+    if (this.engineId === undefined) return null;
+    const whole = [...this.state.blobs.values()].filter(isComplete).slice(-LIMITS.refsPerMessage);
+    return {
+      engineId: this.engineId,
+      // Programs get their index by a message anyway, and that message carries them.
+      programs: [],
+      states: whole.flatMap(({ ref }) =>
+        ref.kind === 'state' ? [{ stateId: ref.stateId, version: ref.version }] : [],
+      ),
+      blocks: whole.flatMap(({ ref }) =>
+        ref.kind === 'block' ? [{ dataId: ref.dataId, block: ref.block }] : [],
+      ),
+    };
+  }
+
+  private receive(frames: readonly Uint8Array[]): void {
+    this.lastHeardMs = performance.now();
+    const decoded = decodeEngineMessage(frames);
+    if (!decoded.ok) {
+      this.send({ kind: 'error', error: toWireError(decoded.error) });
+      this.send({ kind: 'bye', reason: 'protocol', message: decoded.error.message });
+      this.end('protocol', decoded.error);
+      return;
+    }
+    const message = decoded.value;
+    if (message.kind === 'program' || message.kind === 'run' || message.kind === 'blob') {
+      this.consumedBytes += messageBytes(frames);
+      this.scheduleCredit();
+    }
+    const read = this.readers[message.kind] as (message: EngineToWorker) => void;
+    read(message);
+  }
+
+  private readonly readers: Readers = {
+    welcome: (message) => this.welcome(message),
+    program: (message) => this.takeProgram(message),
+    run: (run) => this.feed({ kind: 'run', run }),
+    blob: (message) => this.takeBlob(message),
+    cancel: ({ executions, leases }) => this.feed({ kind: 'cancel', executions, leases }),
+    drop: ({ programs, states, data, blocks }) =>
+      this.feed({ kind: 'drop', programs, states, data, blocks }),
+    ping: (message) => this.answerPing(message),
+    meter: ({ committedUnits, earnedUnits }) => this.events.earned(committedUnits, earnedUnits),
+    error: ({ error }) => this.events.problem(error),
+    bye: (message) => this.takeBye(message),
+  };
+
+  private welcome(message: WelcomeMessage): void {
+    if (this.engineId !== undefined && this.engineId !== message.engineId) this.forgetEverything();
+    this.engineId = message.engineId;
+    this.isWelcome = true;
+    this.consumedBytes = 0;
+    this.creditedBytes = 0;
+    this.events.welcome(message);
+  }
+
+  /** Ids mean nothing to another engine. */
+  private forgetEverything(): void {
+    const refs = [...this.state.blobs.values()].map(({ ref }) => ref);
+    this.feed({
+      kind: 'drop',
+      programs: [],
+      states: refs.flatMap((ref) => (ref.kind === 'state' ? [ref] : [])),
+      data: [],
+      blocks: refs.flatMap((ref) => (ref.kind === 'block' ? [ref] : [])),
+    });
+  }
+
+  private takeProgram(message: ProgramMessage): void {
+    // A copy: the thread gets a buffer of its own, not a view of a frame.
+    const bytes = Uint8Array.from(joinChunks(message.bytes));
+    const entry = readProgram(message.hash, bytes);
+    if (entry.kind === 'known' && !this.programs.has(message.hash)) {
+      this.programs.set(message.hash, bytes);
+      this.compute.post({ kind: 'program', hash: message.hash, bytes });
+    }
+    this.feed({ kind: 'program', index: message.index, entry });
+  }
+
+  private takeBlob(message: BlobMessage): void {
+    for (const chunk of message.chunks) {
+      const { offsetBytes, totalBytes } = chunk;
+      const bytes = messageBytes(chunk.bytes);
+      const ref =
+        chunk.kind === 'state'
+          ? ({ kind: 'state', stateId: chunk.stateId, version: chunk.version } as const)
+          : ({ kind: 'block', dataId: chunk.dataId, block: chunk.block } as const);
+      const effects = step(this.state, { kind: 'chunk', ref, offsetBytes, totalBytes, bytes });
+      for (const effect of effects) {
+        if (effect.kind !== 'store') {
+          this.carryOut(effect);
+          continue;
+        }
+        this.assembly.write(effect.key, chunk, effect.begins);
+        if (effect.ends) this.handOver(effect.key);
+      }
+    }
+  }
+
+  private handOver(key: string): void {
+    const bytes = this.assembly.take(key);
+    this.compute.post({ kind: 'tensor', key, bytes }, [bytes.buffer as ArrayBuffer]);
+  }
+
+  private answerPing({ seq, sentMs }: PingMessage): void {
+    this.send({
+      kind: 'pong',
+      seq,
+      sentMs,
+      queuedUnits: this.state.leases.size,
+      busyMs: this.compute.busyMs,
+      heldBytes: this.state.heldBytes,
+    });
+  }
+
+  private takeBye({ reason, message }: ByeMessage): void {
+    const isFine = reason === 'leave' || reason === 'shutdown' || reason === 'drain';
+    const error = isFine ? null : new RavenError('cluster', `the engine said goodbye: ${message}`);
+    this.end(reason, error);
+  }
+
+  // ---------------------------------------------------------------- machine
+
+  private feed(event: WorkerEvent): void {
+    for (const effect of step(this.state, event)) this.carryOut(effect);
+  }
+
+  private carryOut(effect: WorkerEffect): void {
+    switch (effect.kind) {
+      case 'need':
+        this.send(effect);
+        return;
+      case 'start': {
+        const { message, transfer } = packBatch(effect.batch.id, effect.hash, effect.batch.run);
+        this.compute.post(message, transfer);
+        return;
+      }
+      case 'fail':
+        this.send({
+          kind: 'done',
+          execution: effect.execution,
+          outputBytes: [],
+          units: effect.units,
+        });
+        this.events.unitsDone({ units: 0, failed: effect.units.length, samples: 0 });
+        this.leaveWhenDrained();
+        return;
+      case 'forget':
+        this.assembly.forget(effect.keys);
+        this.post(effect);
+        return;
+      case 'forgetProgram':
+        this.programs.delete(effect.hash);
+        this.post(effect);
+        return;
+      case 'skip':
+        this.post(effect);
+        return;
+      case 'answer':
+      case 'store':
+        throw new Error(`${effect.kind} answers an event that has its own path`);
+    }
+  }
+
+  private takeResults({ batch, outcomes }: ComputeResults): void {
+    const units = outcomes.map(({ unit }) => unit);
+    for (const effect of step(this.state, { kind: 'computed', batch, units })) {
+      if (effect.kind !== 'answer') continue;
+      const wanted = effect.units.flatMap((index) => outcomes[index] ?? []);
+      for (const message of answersOf(effect.batch, wanted)) this.send(message);
+      const done = wanted.filter(({ status }) => status === 'ok').length;
+      const samples = done * samplesPerUnit(effect.batch.run);
+      this.events.unitsDone({ units: done, failed: wanted.length - done, samples });
+    }
+    this.leaveWhenDrained();
+  }
+
+  private computeCrashed(error: WireError): void {
+    this.events.problem(error);
+    this.feed({ kind: 'crashed', error });
+    for (const [hash, bytes] of this.programs) this.post({ kind: 'program', hash, bytes });
+  }
+
+  private post(message: ToCompute): void {
+    this.compute.post(message);
+  }
+
+  // ---------------------------------------------------------------- upkeep
+
+  private scheduleCredit(): void {
+    const owed = this.consumedBytes - this.creditedBytes;
+    if (owed >= LIMITS.creditEveryBytes) {
+      this.sendCredit();
+      return;
+    }
+    if (owed >= SMALL_CREDIT_BYTES) setImmediate(() => this.sendCredit());
+    else this.creditTimer ??= setTimeout(() => this.sendCredit(), CREDIT_DELAY_MS);
+  }
+
+  private sendCredit(): void {
+    clearTimeout(this.creditTimer);
+    this.creditTimer = undefined;
+    if (!this.isWelcome || this.creditedBytes === this.consumedBytes) return;
+    this.creditedBytes = this.consumedBytes;
+    this.send({ kind: 'credit', consumedBytes: this.consumedBytes });
+  }
+
+  private watch(): void {
+    this.compute.watch(WORKER_LIMITS.unitWallMs);
+    const silentMs = performance.now() - this.lastHeardMs;
+    const patienceMs = this.isWelcome ? LIMITS.heartbeatTimeoutMs : WORKER_LIMITS.welcomeMs;
+    if (this.lastHeardMs === 0 || silentMs < patienceMs + LIMITS.heartbeatMs) return;
+    this.lastHeardMs = performance.now();
+    this.link.restart();
+  }
+
+  private leaveWhenDrained(): void {
+    if (!this.state.draining || this.state.leases.size > 0) return;
+    this.leave();
+  }
+
+  private loseEngine(): void {
+    this.isWelcome = false;
+    this.feed({ kind: 'disconnected' });
+    this.events.disconnected();
+    if (this.state.draining) this.end('stopped', null);
+  }
+
+  private send(message: WorkerToEngine): void {
+    this.link.send(encodeWorkerMessage(message));
+  }
+
+  private failed(error: Error): void {
+    this.end(
+      'stopped',
+      new RavenError('cluster', `the socket failed: ${error.message}`, { cause: error }),
+    );
+  }
+
+  private end(reason: ByeMessage['reason'] | 'stopped', error: RavenError | null): void {
+    if (this.hasEnded) return;
+    this.hasEnded = true;
+    this.events.ended(reason, error);
+  }
+}
+
+function readProgram(hash: ProgramHash, bytes: Uint8Array): ProgramEntry {
+  const actual = createHash('sha256').update(bytes).digest('hex');
+  if (actual !== hash) {
+    const message = `the program's hash is ${actual}, PROGRAM says ${hash}`;
+    return {
+      kind: 'refused',
+      error: { code: 'program', message, fault: 'remote', retryable: false },
+    };
+  }
+  const decoded = decodeProgram(bytes);
+  if (!decoded.ok) return { kind: 'refused', error: toWireError(decoded.error) };
+  const program = decoded.value;
+  return {
+    kind: 'known',
+    info: {
+      hash,
+      inputs: program.inputs,
+      outputBytes: program.outputs.map((id) => byteSizeOf(valueType(program, id))),
+      peakBytes: peakBytes(program),
+    },
+  };
+}
+
+/** Rows that a unit takes of data that is cut into micro-shards: what people call samples. */
+function samplesPerUnit(run: RunMessage): number {
+  for (const input of run.inputs) {
+    if (input.kind === 'rows' && input.perUnit) return input.indices.length / run.units.length;
+    if (input.kind === 'inline' && input.perUnit) return input.type.shape[0] ?? 1;
+  }
+  return 0;
+}

@@ -16,7 +16,10 @@ import { cleanEnv } from './exec.mjs';
 import { Failure } from './failure.mjs';
 import { CACHE, VENV, fromRoot, venvProgram, venvShare } from './paths.mjs';
 
-/** What stands for a path of this machine in the committed template. */
+/**
+ * What stands for a path of this machine in the committed template.
+ * @type {Record<string, string>}
+ */
 const ARGUMENTS = {
   node: process.execPath,
   '{{KERNEL_MAIN}}': fromRoot('kernel', 'dist', 'main.js'),

@@ -4,7 +4,7 @@
  */
 import type { OpName, Program, ProgramNode, TensorType } from '@ravenlab/protocol';
 import { RavenError, valueType } from '@ravenlab/protocol';
-import { ELEMENTWISE_PLACEMENTS, alignedPlacement } from './elementwisePlacement.js';
+import { alignedPlacement } from './elementwisePlacement.js';
 import type {
   Localize,
   Placement,
@@ -12,8 +12,15 @@ import type {
   PlacementRule,
   Strategy,
 } from './placement.js';
-import { PARTIAL, REPLICATE, localShape, placementKey, samePlacement } from './placement.js';
-import { shardAxis } from './placement.js';
+import {
+  PARTIAL,
+  REPLICATE,
+  localShape,
+  placementKey,
+  samePlacement,
+  shard,
+  shardAxis,
+} from './placement.js';
 import { PLACEMENT_RULES } from './placementRules.js';
 import type { Recipe, RecipeNode, RecipeValue } from './recipe.js';
 import { recipeOf } from './recipe.js';
@@ -48,13 +55,33 @@ export function place(program: Program, cut: BatchCut): Recipe | Refusal {
 
 const SOURCES: readonly OpName[] = ['full', 'iota', 'randomUniform'];
 
-function isElementwise(op: OpName): boolean {
-  return op in ELEMENTWISE_PLACEMENTS && !SOURCES.includes(op);
+/** Ops whose micro-shard statistics are not those of the whole: never turned from one into the other. */
+const BY_CUT: readonly OpName[] = ['normalize', 'normalizeGrad', 'variance'];
+/** Inputs up to which all combinations of placements are tried; beyond, concat wants all alike. */
+const MOST_INPUTS = 3;
+/** Ops between a value and the source that it is remade from; more is no constant any more. */
+const REMAKE_DEPTH = 64;
+
+function samePlacements(a: readonly Placement[], b: readonly Placement[]): boolean {
+  return (
+    a.length === b.length && a.every((placement, k) => samePlacement(placement, b[k] ?? REPLICATE))
+  );
 }
 
 /** The row belongs to this op by construction of the table; TypeScript cannot follow the correlation. */
 function ruleOf(op: OpName): PlacementRule<OpName> {
   return PLACEMENT_RULES[op] as PlacementRule<OpName>;
+}
+
+/** A draw in two placements would be two different draws: the program node of one, null if there is none. */
+function drawnTwice(recipe: Recipe): number | null {
+  const seen = new Set<number>();
+  for (const { op, source } of recipe.nodes) {
+    if (op !== 'randomUniform') continue;
+    if (seen.has(source)) return source;
+    seen.add(source);
+  }
+  return null;
 }
 
 class Placer {
@@ -65,6 +92,7 @@ class Placer {
   private readonly main: number[] = [];
   /** The same values in other placements, by `${program value}:${placement}`; null if impossible. */
   private readonly converted = new Map<string, number | null>();
+  private depth = 0;
 
   constructor(program: Program, cut: BatchCut) {
     this.program = program;
@@ -77,17 +105,8 @@ class Placer {
 
   placeNode(node: ProgramNode, index: number): Refusal | null {
     const inputs = node.inputs.map((id) => this.placementOf(id));
-    const strategies = ruleOf(node.op)({
-      params: node.params as PlacementContext<OpName>['params'],
-      inputs,
-      types: node.inputs.map((id) => valueType(this.program, id)),
-      output: node.type,
-      rows: this.cut.rows,
-      eager: this.cut.eager,
-    });
-    const exact = strategies.find((strategy) =>
-      strategy.inputs.every((want, k) => samePlacement(want, inputs[k] ?? REPLICATE)),
-    );
+    const strategies = this.strategiesOf(node, inputs, this.cut.eager);
+    const exact = strategies.find((strategy) => samePlacements(strategy.inputs, inputs));
     for (const strategy of exact === undefined ? strategies : [exact]) {
       const args = this.convertAll(node.inputs, strategy.inputs, index);
       if (args === null) continue;
@@ -97,11 +116,29 @@ class Placer {
     return { node: index, reason: refusalReason(node.op, inputs) };
   }
 
-  finish(): Recipe {
-    return recipeOf(
-      this.values,
-      this.program.outputs.map((id) => this.mainOf(id)),
-    );
+  private strategiesOf(
+    node: ProgramNode,
+    inputs: readonly Placement[],
+    eager: boolean,
+  ): readonly Strategy<OpName>[] {
+    return ruleOf(node.op)({
+      params: node.params as PlacementContext<OpName>['params'],
+      inputs,
+      types: node.inputs.map((id) => valueType(this.program, id)),
+      output: node.type,
+      rows: this.cut.rows,
+      eager,
+    });
+  }
+
+  finish(): Recipe | Refusal {
+    const outputs = this.program.outputs.map((id) => this.mainOf(id));
+    const recipe = recipeOf(this.values, outputs);
+    const twice = drawnTwice(recipe);
+    if (twice === null) return recipe;
+    const reason =
+      '`randomUniform` is used both row by row and as a whole, but each micro-shard draws its own rows';
+    return { node: twice, reason };
   }
 
   private emit(value: RecipeValue): number {
@@ -201,29 +238,77 @@ class Placer {
     return fits ? this.emit({ kind: 'input', input, type, placement: want }) : null;
   }
 
-  /** A constant, or an elementwise function of constants, made anew in placement `want`. */
+  /**
+   * Another way to compute value `id`, from sources and inputs that can be divided: labels given as a plain tensor, a
+   * mask, a zero state. Searches the node's own rule for a strategy with the wanted result.
+   */
   private remake(id: number, want: Placement, user: number): number | null {
     const index = id - this.program.inputs.length;
     const node = this.program.nodes[index];
-    if (node === undefined || !this.canHold(node.type, want)) return null;
-    if (isElementwise(node.op)) {
-      const wants = node.inputs.map((input) => this.operandFor(input, node.type, want));
-      const args = this.convertAll(node.inputs, wants, user);
-      return args === null ? null : this.emitNode(node, index, args, { output: want });
-    }
+    if (node === undefined || BY_CUT.includes(node.op) || !this.canHold(node.type, want))
+      return null;
+    if (this.depth >= REMAKE_DEPTH) return null;
+    this.depth++;
+    const result =
+      this.resized(node, index, want, user) ?? this.researched(node, index, want, user);
+    this.depth--;
+    return result;
+  }
+
+  /** Ops that make any extent they are told to: sources, and broadcasts along a repeated axis. */
+  private resized(node: ProgramNode, index: number, want: Placement, user: number): number | null {
     const isIndexed = node.op === 'iota' && node.params['axis'] === shardAxis(want);
-    if ((!SOURCES.includes(node.op) && node.op !== 'broadcastTo') || isIndexed) return null;
-    const wants = node.inputs.map((input) =>
-      node.op === 'broadcastTo' ? this.operandFor(input, node.type, want) : REPLICATE,
+    const repeats =
+      node.op === 'broadcastTo' &&
+      node.inputs.every(
+        (input) => this.alignedOperand(input, node.type, want).kind === 'replicate',
+      );
+    if ((!SOURCES.includes(node.op) && !repeats) || isIndexed) return null;
+    const args = this.convertAll(
+      node.inputs,
+      node.inputs.map(() => REPLICATE),
+      user,
     );
-    const args = this.convertAll(node.inputs, wants, user);
-    const resize = (local: Localize): object => ({
+    if (args === null) return null;
+    const params = (local: Localize): object => ({
       ...node.params,
       shape: localShape(node.type.shape, want, local),
     });
-    const params = resize as Strategy<OpName>['params'];
-    if (args === null || params === undefined) return null;
-    return this.emitNode(node, index, args, { output: want, params });
+    return this.emitNode(node, index, args, {
+      output: want,
+      params: params as NonNullable<Strategy<OpName>['params']>,
+    });
+  }
+
+  private researched(
+    node: ProgramNode,
+    index: number,
+    want: Placement,
+    user: number,
+  ): number | null {
+    if (SOURCES.includes(node.op)) return null;
+    for (const inputs of this.hypotheses(node, want)) {
+      const strategy = this.strategiesOf(node, inputs, false).find(
+        (candidate) =>
+          samePlacement(candidate.output, want) && samePlacements(candidate.inputs, inputs),
+      );
+      const args = strategy && this.convertAll(node.inputs, strategy.inputs, user);
+      if (strategy && args) return this.emitNode(node, index, args, strategy);
+    }
+    return null;
+  }
+
+  /** Input placements to try: each input whole or along any axis that can hold the batch. */
+  private hypotheses(node: ProgramNode, want: Placement): readonly (readonly Placement[])[] {
+    if (node.inputs.length > MOST_INPUTS) return [node.inputs.map(() => want)];
+    let found: readonly (readonly Placement[])[] = [[]];
+    for (const input of node.inputs) {
+      const type = valueType(this.program, input);
+      const axes = type.shape.map((_, axis) => shard(axis));
+      const choices = [REPLICATE, ...axes].filter((placement) => this.canHold(type, placement));
+      found = found.flatMap((head) => choices.map((choice) => [...head, choice]));
+    }
+    return found;
   }
 
   private canHold(type: TensorType, want: Placement): boolean {
@@ -232,7 +317,7 @@ class Placer {
     return extent > 0 && extent % this.cut.rows === 0;
   }
 
-  private operandFor(input: number, output: TensorType, want: Placement): Placement {
+  private alignedOperand(input: number, output: TensorType, want: Placement): Placement {
     if (want.kind !== 'shard') return want;
     const { shape } = valueType(this.program, input);
     return alignedPlacement(shape, output.shape.length, want.axis);

@@ -13,7 +13,7 @@ import {
 } from '../../../../kernel/src/core/graph/node.js';
 import type { Plan } from '../../../../kernel/src/core/plan/plan.js';
 import { plan } from '../../../../kernel/src/core/plan/plan.js';
-import { evaluate, expectClose, floatLeaf, floats } from '../lib/oracle.js';
+import { evaluate, expectClose, floatLeaf, floats, intLeaf } from '../lib/oracle.js';
 import { runPlan } from '../lib/planRunner.js';
 
 const g = new GraphBuilder();
@@ -91,12 +91,18 @@ describe('cutting', () => {
   test('a value given whole is cut where an op needs it row by row', () => {
     const rows = floatLeaf([6, 2], floats([6, 2], 1), 0);
     const labels = floatLeaf([6], floats([6], 2));
-    const loss = g.sum(g.mul(rows, g.reshape(labels, [6, 1])), [0, 1]);
-    const direct = g.sum(g.mul(g.sum(rows, [1]), labels), [0]);
-    expect(plan([loss], { microShard: 4 }).note?.text).toMatch(/`mul`/);
-    const planned = plan([direct], { microShard: 4 });
-    expect(planned.note).toBeNull();
-    expectClose(runPlan(planned)[0]!, evaluate([direct])[0]!);
+    const classes = applyOp('oneHot', [intLeaf([6], [0, 1, 1, 0, 1, 0])], { depth: 2 });
+    const losses = [
+      g.sum(g.mul(g.sum(rows, [1]), labels), [0]),
+      g.sum(g.mul(rows, g.reshape(labels, [6, 1])), [0, 1]),
+      g.sum(g.mul(rows, g.unary('neg', classes)), [0, 1]),
+      g.matMul(rows, g.reshape(labels, [6, 1]), true),
+    ];
+    for (const loss of losses) {
+      const planned = plan([loss], { microShard: 4 });
+      expect(planned.note).toBeNull();
+      expectClose(runPlan(planned)[0]!, evaluate([loss])[0]!);
+    }
   });
 });
 
@@ -139,6 +145,14 @@ describe('batch-shaped constants and random numbers', () => {
     ]);
     expect(runPlan(planned, {}, [1, 0])).toEqual(runPlan(planned));
   });
+});
+
+test('one draw is never used in two forms: the step is not cut instead', () => {
+  const rows = floatLeaf([6, 6], floats([6, 6], 1), 0);
+  const w = floatLeaf([6, 6], floats([6, 6], 2));
+  const drawn = applyOp('randomUniform', [keyLeaf(1, 2, 3)], { shape: [6, 6], stream: 9 });
+  const planned = plan([g.mul(drawn, rows), g.mul(drawn, w)], { microShard: 4 });
+  expect(planned.note?.text).toMatch(/`randomUniform` is used both row by row and as a whole/);
 });
 
 describe('statistics of the micro-shard', () => {

@@ -247,13 +247,13 @@ export class Runtime {
     }
   }
 
-  /** A loss that was differentiated: the next step computes it. */
+  /** A loss that was differentiated: the next step computes it, and what hangs on its graph. */
   noteRoot(node: GraphNode): void {
     this.roots.push(node);
   }
 
   takeRoots(): GraphNode[] {
-    const roots = [...new Set(this.roots)].filter((node) => !this.isSettled(node));
+    const roots = [...new Set(this.roots)];
     this.roots = [];
     return roots;
   }

@@ -44,9 +44,10 @@ interface Write {
 /** Sends the step; values of its losses and metrics arrive with its reply. */
 export function submitStep(runtime: Runtime, spec: StepSpec): PendingStep {
   runtime.steps.throwUnreported();
-  const losses = runtime.takeRoots();
+  const roots = runtime.takeRoots();
+  const losses = roots.filter((node) => !runtime.isSettled(node));
   const gradients = spec.updates.map(({ gradient }) => gradient);
-  const members = new Set(postOrder([...losses, ...gradients]));
+  const members = new Set(postOrder([...roots, ...gradients]));
   const writes = [...gradientWrites(spec), ...runtime.buffers.take(members)];
   const writeNodes = writes.map(({ node }) => node);
   const sinks = runtime.recent.sinksOf(new Set(postOrder([...members, ...writeNodes])), (node) =>

@@ -42,7 +42,11 @@ export class EngineClient implements PanelSource {
   private readonly waiting = new Map<number, Waiting>();
   private readonly stopped = new Set<number>();
   private readonly listeners = new Set<() => void>();
-  private panelState: PanelState = EMPTY_PANEL_STATE;
+  /** An invitation starts the engine, so one can be asked for at any time. */
+  private panelState: PanelState = {
+    ...EMPTY_PANEL_STATE,
+    cluster: { ...EMPTY_PANEL_STATE.cluster, canInvite: true },
+  };
   private nextId = 1;
   private isClosed = false;
 

@@ -44,6 +44,8 @@ export interface LedgerStoreOptions {
   readonly onTrouble: (message: string) => void;
   /** The backlog is full, or the thread died. */
   readonly onFatal: (error: Error) => void;
+  /** Compiled entry of the thread; for tests. */
+  readonly entry?: string | URL;
 }
 
 const RETRY_MS = 1_000;
@@ -61,7 +63,8 @@ export class LedgerStore {
   constructor(options: LedgerStoreOptions) {
     this.options = options;
     const workerData: LedgerThreadData = { file: options.file };
-    this.thread = new Worker(new URL('./ledgerThread.js', import.meta.url), { workerData });
+    const entry = options.entry ?? new URL('./ledgerThread.js', import.meta.url);
+    this.thread = new Worker(entry, { workerData });
     this.thread.on('message', (response: LedgerResponse) => {
       this.take(response);
     });

@@ -1,8 +1,12 @@
-/** @file A cluster to poke at: events in, effects out, time by hand. */
+/** @file A scheduler under test: events in, effects out, invariants after every step. */
 import type { ExecutionId, LeaseId, WorkerId } from '@ravenlab/protocol';
-import type { ClusterEffect, ClusterEvent } from '../../../../kernel/src/core/cluster/events.js';
+import type {
+  ClusterEffect,
+  ClusterEvent,
+  UnitResult,
+} from '../../../../kernel/src/core/cluster/events.js';
 import { checkInvariants } from '../../../../kernel/src/core/cluster/invariants.js';
-import { deadline, step } from '../../../../kernel/src/core/cluster/machine.js';
+import { step } from '../../../../kernel/src/core/cluster/machine.js';
 import type {
   ClusterState,
   ExecutionSpec,
@@ -11,99 +15,122 @@ import type {
 } from '../../../../kernel/src/core/cluster/state.js';
 import { createCluster } from '../../../../kernel/src/core/cluster/state.js';
 
+export const MIB = 1024 * 1024;
 export const worker = (name: string): WorkerId => name as WorkerId;
+export const resource = (id: number, sizeBytes = 1000): Resource => ({
+  id: id as ResourceId,
+  sizeBytes,
+});
 
-export function resource(id: number, sizeBytes = 100): Resource {
-  return { id: id as ResourceId, sizeBytes };
+export interface SpecOptions {
+  readonly id?: number;
+  readonly units?: number;
+  readonly common?: readonly Resource[];
+  readonly perUnit?: (shard: number) => readonly Resource[];
+  readonly program?: Resource;
+  readonly flops?: number;
 }
 
-export function execution(id: number, shards: number, common: Resource[] = []): ExecutionSpec {
+export function spec(options: SpecOptions = {}): ExecutionSpec {
+  const { id = 1, units = 4, common = [], program = resource(1), flops = 1e6 } = options;
   return {
     id: id as ExecutionId,
-    programs: [{ resource: resource(1), flops: 2_000_000, amount: 5n }],
+    programs: [{ resource: program, flops, amount: 10n }],
     common,
-    units: Array.from({ length: shards }, () => ({
+    units: Array.from({ length: units }, (_, shard) => ({
       program: 0,
-      resources: [],
-      messageBytes: 10,
+      resources: options.perUnit?.(shard) ?? [],
+      messageBytes: 64,
       samples: 32,
     })),
   };
 }
 
-export class ClusterDriver {
+export class Scheduler {
   readonly state: ClusterState = createCluster();
-  nowMs = 0;
-  private events = 0;
+  now = 1000;
+  private eventId = 1;
 
-  /** Applies one event, checks every invariant, returns the effects without their cause. */
-  apply(event: ClusterEvent): ClusterEffect[] {
-    const effects = step(this.state, event, ++this.events, this.nowMs);
+  feed(event: ClusterEvent): ClusterEffect[] {
+    const effects = step(this.state, event, this.eventId++, this.now);
     checkInvariants(this.state);
-    for (const effect of effects) expect(effect.cause).toBe(this.events);
     return effects;
   }
 
-  join(name: string, over: { gflops?: number; memoryBytes?: number } = {}): ClusterEffect[] {
-    return this.apply({
+  join(
+    name: string,
+    options: { gflops?: number; memoryBytes?: number; windowBytes?: number } = {},
+  ) {
+    return this.feed({
       kind: 'joined',
       worker: worker(name),
       incarnation: 1,
-      gflops: 10,
-      memoryBytes: 1_000_000,
-      windowBytes: 1_000_000,
+      gflops: options.gflops ?? 10,
+      memoryBytes: options.memoryBytes ?? 1024 * MIB,
+      windowBytes: options.windowBytes ?? 64 * MIB,
       held: [],
-      ...over,
     });
   }
 
-  done(name: string, lease: LeaseId, computeUs = 1_000): ClusterEffect[] {
-    const result = { lease, status: 'ok', computeUs, output: -1, error: null } as const;
-    return this.apply({ kind: 'done', worker: worker(name), results: [result] });
+  submit(options: SpecOptions = {}): ClusterEffect[] {
+    return this.feed({ kind: 'submitted', spec: spec(options) });
   }
 
-  fail(name: string, lease: LeaseId, status: 'failed' | 'nonFinite'): ClusterEffect[] {
-    const error = {
-      code: 'limit',
-      message: 'no memory',
-      fault: 'remote',
-      retryable: true,
-    } as const;
-    const result = {
-      lease,
-      status,
-      computeUs: 10,
-      output: status === 'nonFinite' ? 2 : -1,
-      error: status === 'failed' ? error : null,
-    } as const;
-    return this.apply({ kind: 'done', worker: worker(name), results: [result] });
+  /** Leases of a worker, oldest first. */
+  leasesOf(name: string): LeaseId[] {
+    return [...(this.state.members.get(worker(name))?.leases.keys() ?? [])];
   }
 
-  /** Goes to a time, with the ticks that the machine asks for on the way. */
-  advanceTo(nowMs: number): ClusterEffect[] {
+  done(name: string, leases: readonly LeaseId[], change: Partial<UnitResult> = {}) {
+    const results = leases.map((lease): UnitResult => ({
+      ...{ lease, status: 'ok', computeUs: 5000, output: -1, error: null },
+      ...change,
+    }));
+    return this.feed({ kind: 'done', worker: worker(name), results });
+  }
+
+  /** The worker answers everything it has until it has nothing. */
+  finish(name: string): ClusterEffect[] {
     const effects: ClusterEffect[] = [];
-    for (;;) {
-      const at = deadline(this.state);
-      if (at === null || at > nowMs) break;
-      this.nowMs = Math.max(this.nowMs, at);
-      effects.push(...this.apply({ kind: 'tick' }));
+    for (let leases = this.leasesOf(name); leases.length > 0; leases = this.leasesOf(name)) {
+      effects.push(...this.done(name, leases));
     }
-    this.nowMs = nowMs;
     return effects;
   }
 
-  leasesOf(name: string): LeaseId[] {
-    return [...(this.state.members.get(worker(name))?.leases.keys() ?? [])];
+  /** Time passes; ticks come every 100 ms as the deadlines would have them. */
+  pass(ms: number): ClusterEffect[] {
+    const effects: ClusterEffect[] = [];
+    const end = this.now + ms;
+    while (this.now < end) {
+      this.now = Math.min(end, this.now + 100);
+      effects.push(...this.feed({ kind: 'tick' }));
+    }
+    return effects;
+  }
+
+  /** The same, with every member answering its pings. */
+  passAlive(ms: number): ClusterEffect[] {
+    const effects: ClusterEffect[] = [];
+    const end = this.now + ms;
+    while (this.now < end) {
+      effects.push(...this.pass(Math.min(500, end - this.now)));
+      for (const id of this.state.members.keys()) {
+        effects.push(...this.feed({ kind: 'heard', worker: id, latencyUs: 300 }));
+      }
+    }
+    return effects;
   }
 }
 
 export const kinds = (effects: readonly ClusterEffect[]): string[] =>
   effects.map((effect) => effect.kind);
 
-export function runsOf(effects: readonly ClusterEffect[], name: string): number[] {
-  return effects.flatMap((effect) =>
-    effect.kind === 'run' && effect.worker === worker(name)
-      ? effect.leases.map((lease) => lease.shard)
-      : [],
+export function effectsOf<K extends ClusterEffect['kind']>(
+  effects: readonly ClusterEffect[],
+  kind: K,
+): Extract<ClusterEffect, { kind: K }>[] {
+  return effects.filter(
+    (effect): effect is Extract<ClusterEffect, { kind: K }> => effect.kind === kind,
   );
 }

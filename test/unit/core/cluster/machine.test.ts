@@ -1,180 +1,313 @@
-/** @file The scheduler by scenario: a list of events in, the effects out. Faults at large are test/sim's. */
+/** @file The scheduler's promises, one sentence each; invariants are re-derived after every event. */
 import type { ExecutionId, LeaseId } from '@ravenlab/protocol';
 import { ENGINE_LIMITS, LIMITS } from '@ravenlab/protocol';
-import { ClusterDriver, execution, kinds, resource, runsOf, worker } from './lib.js';
+import { deadline } from '../../../../kernel/src/core/cluster/machine.js';
+import type { ResourceId } from '../../../../kernel/src/core/cluster/state.js';
+import { MIB, Scheduler, effectsOf, kinds, resource, worker } from './lib.js';
 
-const EXECUTION = 1 as ExecutionId;
-
-describe('an execution', () => {
-  test('sends the program once, runs every shard, and completes when all are in', () => {
-    const cluster = new ClusterDriver();
-    cluster.join('a');
-    const effects = cluster.apply({ kind: 'submitted', spec: execution(1, 2, [resource(7)]) });
-    expect(kinds(effects)).toEqual(['provide', 'run']);
-    expect(effects[0]).toMatchObject({ worker: 'a', resources: [1, 7] });
-    expect(runsOf(effects, 'a')).toEqual([0, 1]);
-
-    const [first, second] = cluster.leasesOf('a') as [LeaseId, LeaseId];
-    expect(kinds(cluster.done('a', second))).toEqual(['meter', 'accept']);
-    const last = cluster.done('a', first);
-    expect(kinds(last)).toEqual(['meter', 'accept', 'complete']);
-    expect(last[1]).toMatchObject({ shard: 0 });
-    expect(kinds(cluster.apply({ kind: 'reduced', execution: EXECUTION, failure: null }))).toEqual([
-      'committed',
+describe('granting', () => {
+  test('units of equal workers are spread evenly, in shard order', () => {
+    const s = new Scheduler();
+    s.join('a');
+    s.join('b');
+    const runs = effectsOf(s.submit({ units: 4 }), 'run');
+    const shards = runs.map((run) => [run.worker, run.leases.map((lease) => lease.shard)]);
+    expect(shards).toEqual([
+      ['a', [0, 2]],
+      ['b', [1, 3]],
     ]);
-    expect(cluster.state.ledger.totalPosted).toBe(10n);
-    expect(cluster.state.executions.size).toBe(0);
   });
 
-  test('does not send again what a worker holds', () => {
-    const cluster = new ClusterDriver();
-    cluster.join('a');
-    cluster.apply({ kind: 'submitted', spec: execution(1, 1, [resource(7)]) });
-    cluster.done('a', cluster.leasesOf('a')[0] as LeaseId);
-    cluster.apply({ kind: 'reduced', execution: EXECUTION, failure: null });
-    const effects = cluster.apply({ kind: 'submitted', spec: execution(2, 1, [resource(8)]) });
-    expect(effects[0]).toMatchObject({ kind: 'provide', resources: [8] });
+  test('the program and the weights go before the run, once', () => {
+    const s = new Scheduler();
+    s.join('a');
+    const weights = resource(7);
+    const first = s.submit({ units: 2, common: [weights] });
+    expect(kinds(first)).toEqual(['provide', 'run']);
+    expect(effectsOf(first, 'provide')[0]?.resources).toEqual([1, 7]);
+    s.finish('a');
+    s.feed({ kind: 'reduced', execution: 1 as ExecutionId, failure: null });
+    expect(kinds(s.submit({ id: 2, units: 2, common: [weights] }))).toEqual(['run']);
   });
 
-  test('fails at once when an output is not finite, before any update', () => {
-    const cluster = new ClusterDriver();
-    cluster.join('a');
-    cluster.apply({ kind: 'submitted', spec: execution(1, 3) });
-    const effects = cluster.fail('a', cluster.leasesOf('a')[1] as LeaseId, 'nonFinite');
-    const failed = effects.find((effect) => effect.kind === 'failed');
-    expect(failed).toMatchObject({ failure: { code: 'numeric', shard: 1, output: 2 } });
-    expect(kinds(effects)).not.toContain('complete');
-    expect(cluster.leasesOf('a')).toEqual([]);
-    expect(cluster.state.ledger.totalPosted).toBe(0n);
+  test('a worker that is five times faster gets about five times the units', () => {
+    const s = new Scheduler();
+    s.join('fast');
+    s.join('slow');
+    const program = resource(1);
+    s.submit({ units: 2, program });
+    s.done('fast', s.leasesOf('fast'), { computeUs: 1000 });
+    s.done('slow', s.leasesOf('slow'), { computeUs: 5000 });
+    s.feed({ kind: 'reduced', execution: 1 as ExecutionId, failure: null });
+    const runs = effectsOf(s.submit({ id: 2, units: 12, program }), 'run');
+    const counts = new Map(runs.map((run) => [run.worker as string, run.leases.length]));
+    expect(counts.get('fast')).toBe(10);
+    expect(counts.get('slow')).toBe(2);
   });
 
-  test('tries a failing unit elsewhere, and gives up after the last attempt', () => {
-    const cluster = new ClusterDriver();
-    cluster.join('a');
-    cluster.apply({ kind: 'submitted', spec: execution(1, 1) });
-    for (let attempt = 1; attempt < ENGINE_LIMITS.unitAttempts; attempt++) {
-      const effects = cluster.fail('a', cluster.leasesOf('a')[0] as LeaseId, 'failed');
-      expect(kinds(effects)).toEqual(['run']);
+  test('the last unit waits for the fast worker rather than go to one fifty times slower', () => {
+    const s = new Scheduler();
+    s.join('fast');
+    s.join('slow');
+    const program = resource(1);
+    s.submit({ units: 2, program });
+    s.done('fast', s.leasesOf('fast'), { computeUs: 20_000 });
+    s.done('slow', s.leasesOf('slow'), { computeUs: 1_000_000 });
+    s.feed({ kind: 'reduced', execution: 1 as ExecutionId, failure: null });
+    s.submit({ id: 2, units: 5, program });
+    expect(s.leasesOf('slow')).toHaveLength(0);
+    s.finish('fast');
+    expect(s.state.executions.get(2 as ExecutionId)?.status).toBe('reducing');
+  });
+
+  test('a unit follows the data that a worker already holds', () => {
+    const s = new Scheduler();
+    s.join('a');
+    s.join('b');
+    const big = (shard: number) => [resource(100 + shard, 32 * MIB)];
+    s.submit({ units: 2, perUnit: big });
+    expect(s.state.members.get(worker('a'))?.held.has(100 as ResourceId)).toBe(true);
+    s.finish('a');
+    s.finish('b');
+    s.feed({ kind: 'credit', worker: worker('a'), inFlightBytes: 0 });
+    s.feed({ kind: 'credit', worker: worker('b'), inFlightBytes: 0 });
+    s.feed({ kind: 'reduced', execution: 1 as ExecutionId, failure: null });
+    const again = s.submit({ id: 2, units: 2, perUnit: big });
+    expect(effectsOf(again, 'provide')).toHaveLength(0);
+  });
+
+  test('no more bytes are on the way than the credit window allows', () => {
+    const s = new Scheduler();
+    s.join('a', { windowBytes: 4 * MIB });
+    const effects = s.submit({ units: 8, perUnit: (shard) => [resource(50 + shard, 3 * MIB)] });
+    expect(effectsOf(effects, 'provide')).toHaveLength(1);
+    expect(s.leasesOf('a')).toHaveLength(1);
+    const more = s.feed({ kind: 'credit', worker: worker('a'), inFlightBytes: 0 });
+    expect(effectsOf(more, 'provide')).toHaveLength(1);
+  });
+
+  test('a resource above the window still goes, alone', () => {
+    const s = new Scheduler();
+    s.join('a', { windowBytes: MIB });
+    s.submit({ units: 1, common: [resource(9, 10 * MIB)] });
+    expect(s.leasesOf('a')).toHaveLength(1);
+  });
+
+  test('what no longer fits is dropped, least recently used first, never what is in use', () => {
+    const s = new Scheduler();
+    s.join('a', { memoryBytes: Math.ceil((10 * MIB * 100) / ENGINE_LIMITS.heldPercent) });
+    for (let id = 1; id <= 3; id++) {
+      s.submit({ id, units: 1, common: [resource(20 + id, 3 * MIB)] });
+      s.finish('a');
+      s.feed({ kind: 'reduced', execution: id as ExecutionId, failure: null });
+      s.feed({ kind: 'credit', worker: worker('a'), inFlightBytes: 0 });
     }
-    const effects = cluster.fail('a', cluster.leasesOf('a')[0] as LeaseId, 'failed');
-    expect(effects.at(-1)).toMatchObject({
-      kind: 'failed',
-      failure: { code: 'limit', message: 'no memory' },
-    });
+    const effects = s.submit({ id: 4, units: 1, common: [resource(24, 3 * MIB)] });
+    expect(effectsOf(effects, 'drop')[0]?.resources).toEqual([21]);
+    expect(kinds(effects)).toEqual(['drop', 'provide', 'run']);
+  });
+});
+
+describe('results', () => {
+  test('a unit is accepted once: its second DONE is stale', () => {
+    const s = new Scheduler();
+    s.join('a');
+    s.submit({ units: 1 });
+    const leases = s.leasesOf('a');
+    expect(kinds(s.done('a', leases))).toEqual(['meter', 'accept', 'complete']);
+    expect(s.done('a', leases)).toEqual([]);
+    expect(s.state.counters.staleResults).toBe(1);
+    expect(s.state.ledger.totalPosted).toBe(10n);
   });
 
-  test('is cancelled with its leases revoked and nothing paid', () => {
-    const cluster = new ClusterDriver();
-    cluster.join('a');
-    cluster.apply({ kind: 'submitted', spec: execution(1, 2) });
-    const [lease] = cluster.leasesOf('a') as [LeaseId];
-    const effects = cluster.apply({ kind: 'cancelled', execution: EXECUTION });
+  test('a lease of another worker does not count', () => {
+    const s = new Scheduler();
+    s.join('a');
+    s.join('thief');
+    s.submit({ units: 1 });
+    expect(s.done('thief', s.leasesOf('a'))).toEqual([]);
+    expect(s.state.ledger.accounts.get(worker('thief'))?.posted ?? 0n).toBe(0n);
+  });
+
+  test('a value that is not finite fails the execution at once and recalls the rest', () => {
+    const s = new Scheduler();
+    s.join('a');
+    s.join('b');
+    s.submit({ units: 4 });
+    const effects = s.done('a', s.leasesOf('a').slice(0, 1), { status: 'nonFinite', output: 2 });
+    expect(effectsOf(effects, 'failed')[0]?.failure).toMatchObject({ code: 'numeric', output: 2 });
+    expect(
+      effectsOf(effects, 'revokeExecution')
+        .map((e) => e.worker)
+        .sort(),
+    ).toEqual(['a', 'b']);
+    expect(s.state.queuedUnits).toBe(0);
+  });
+
+  test('a unit that fails is tried elsewhere, then its error is the execution’s', () => {
+    const s = new Scheduler();
+    for (const name of ['a', 'b', 'c']) s.join(name);
+    s.submit({ units: 1 });
+    const error = { code: 'internal', message: 'boom', fault: 'local', retryable: true } as const;
+    const tried: string[] = [];
+    let last = '';
+    for (let attempt = 0; attempt < ENGINE_LIMITS.unitAttempts; attempt++) {
+      const [holder] = [...s.state.leases.values()];
+      tried.push(holder!.worker);
+      last = kinds(s.done(holder!.worker, [holder!.id], { status: 'failed', error })).join();
+    }
+    expect(new Set(tried).size).toBe(3);
+    expect(last).toContain('failed');
+  });
+
+  test('every effect names the event that caused it', () => {
+    const s = new Scheduler();
+    s.join('a');
+    const effects = s.submit({ units: 1 });
+    expect(new Set(effects.map((effect) => effect.cause))).toEqual(new Set([2]));
+  });
+});
+
+describe('members that fail', () => {
+  test('a worker that leaves gives its units back at once, and the other gets them', () => {
+    const s = new Scheduler();
+    s.join('a');
+    s.join('b');
+    s.submit({ units: 4 });
+    const effects = s.feed({ kind: 'left', worker: worker('a'), reason: 'gone' });
+    expect(effectsOf(effects, 'run')[0]?.worker).toBe('b');
+    s.finish('b');
+    expect(s.state.executions.get(1 as ExecutionId)?.status).toBe('reducing');
+    expect(s.state.ledger.accounts.get(worker('b'))?.units).toBe(4);
+  });
+
+  test('a late result of a worker that left and came back is not taken', () => {
+    const s = new Scheduler();
+    s.join('a');
+    s.submit({ units: 1 });
+    const old = s.leasesOf('a');
+    s.feed({ kind: 'left', worker: worker('a'), reason: 'gone' });
+    s.join('a');
+    expect(s.done('a', old)).toEqual([]);
+    expect(s.leasesOf('a')).not.toEqual(old);
+    s.finish('a');
+    expect(s.state.counters.unitsDone).toBe(1);
+  });
+
+  test('silence makes a worker suspect, then gone', () => {
+    const s = new Scheduler();
+    s.join('a');
+    s.pass(3000);
+    expect(s.state.members.get(worker('a'))?.status).toBe('suspect');
+    s.feed({ kind: 'heard', worker: worker('a'), latencyUs: null });
+    expect(s.state.members.get(worker('a'))?.status).toBe('active');
+    const effects = s.pass(LIMITS.heartbeatTimeoutMs + 100);
+    expect(kinds(effects)).toContain('expel');
+    expect(s.state.members.size).toBe(0);
+  });
+
+  test('a worker that beats and answers nothing loses its leases, and is trusted again after an answer', () => {
+    const s = new Scheduler();
+    s.join('a');
+    s.submit({ units: 2 });
+    const old = s.leasesOf('a');
+    const effects = s.passAlive(ENGINE_LIMITS.stallMs + 1000);
+    expect(effectsOf(effects, 'revoke')[0]?.leases).toEqual(old);
+    expect(s.state.members.get(worker('a'))?.status).toBe('stalled');
+    expect(s.leasesOf('a')).toEqual([]);
+    s.join('b');
+    expect(s.leasesOf('b').length).toBeGreaterThan(0);
+    s.done('a', old.slice(0, 1));
+    expect(s.state.members.get(worker('a'))?.status).toBe('active');
+    expect(s.state.counters.unitsDone).toBe(0);
+  });
+
+  test('a worker that keeps asking for what it was sent is expelled', () => {
+    const s = new Scheduler();
+    s.join('a');
+    s.submit({ units: 1, common: [resource(5)] });
+    let effects: string[] = [];
+    for (let i = 0; i <= ENGINE_LIMITS.needsInARow; i++) {
+      const need = { kind: 'need', worker: worker('a'), resources: [5 as ResourceId] } as const;
+      effects = kinds(s.feed(need));
+    }
+    expect(effects).toContain('expel');
+    expect(s.state.members.size).toBe(0);
+  });
+
+  test('a draining worker ends what it has, gets nothing new, and says when it is through', () => {
+    const s = new Scheduler();
+    s.join('a');
+    s.submit({ units: 1 });
+    expect(s.feed({ kind: 'drain', worker: worker('a') })).toEqual([]);
+    s.submit({ id: 2, units: 1 });
+    expect(s.leasesOf('a')).toHaveLength(1);
+    expect(kinds(s.done('a', s.leasesOf('a')))).toContain('drained');
+    expect(s.leasesOf('a')).toHaveLength(0);
+    s.feed({ kind: 'resume', worker: worker('a') });
+    expect(s.leasesOf('a')).toHaveLength(1);
+  });
+});
+
+describe('executions', () => {
+  test('a cancel recalls the units and pays nobody for them', () => {
+    const s = new Scheduler();
+    s.join('a');
+    s.submit({ units: 3 });
+    const leases = s.leasesOf('a');
+    const effects = s.feed({ kind: 'cancelled', execution: 1 as ExecutionId });
     expect(kinds(effects)).toEqual(['revokeExecution']);
-    expect(cluster.done('a', lease)).toEqual([]);
-    expect(cluster.state.counters.staleResults).toBe(1);
-    expect(cluster.state.ledger.totalPosted).toBe(0n);
-  });
-});
-
-describe('a worker that leaves', () => {
-  test('has its units run elsewhere at once', () => {
-    const cluster = new ClusterDriver();
-    cluster.join('a');
-    cluster.apply({ kind: 'submitted', spec: execution(1, 2) });
-    cluster.join('b');
-    const effects = cluster.apply({ kind: 'left', worker: worker('a'), reason: 'closed' });
-    expect(runsOf(effects, 'b')).toEqual([0, 1]);
+    expect(s.done('a', leases)).toEqual([]);
+    expect(s.state.ledger.totalPosted).toBe(0n);
+    expect(s.state.ledger.pendingCount).toBe(0);
   });
 
-  test('and comes back under the same name is not paid for its old leases', () => {
-    const cluster = new ClusterDriver();
-    cluster.join('a');
-    cluster.apply({ kind: 'submitted', spec: execution(1, 1) });
-    const [old] = cluster.leasesOf('a') as [LeaseId];
-    cluster.join('a');
-    expect(cluster.leasesOf('a')).not.toContain(old);
-    expect(cluster.done('a', old)).toEqual([]);
-    expect(cluster.state.ledger.totalPosted).toBe(0n);
+  test('a cancel that comes when all units are in is too late', () => {
+    const s = new Scheduler();
+    s.join('a');
+    s.submit({ units: 1 });
+    s.finish('a');
+    expect(s.feed({ kind: 'cancelled', execution: 1 as ExecutionId })).toEqual([]);
+    const end = s.feed({ kind: 'reduced', execution: 1 as ExecutionId, failure: null });
+    expect(kinds(end)).toEqual(['committed']);
+    const again = s.feed({ kind: 'reduced', execution: 1 as ExecutionId, failure: null });
+    expect(again).toEqual([]);
   });
 
-  test('is noticed by silence, after a warning state that gets no new work', () => {
-    const cluster = new ClusterDriver();
-    cluster.join('a');
-    const quiet = cluster.advanceTo(LIMITS.heartbeatTimeoutMs - 1);
-    expect(kinds(quiet)).not.toContain('expel');
-    expect(cluster.state.members.get(worker('a'))?.status).toBe('suspect');
-    expect(kinds(cluster.apply({ kind: 'submitted', spec: execution(1, 1) }))).toEqual([]);
-    expect(kinds(cluster.advanceTo(LIMITS.heartbeatTimeoutMs))).toContain('expel');
-    expect(cluster.state.members.size).toBe(0);
+  test('work without a worker is told once after two seconds, and runs when one joins', () => {
+    const s = new Scheduler();
+    s.submit({ units: 1 });
+    expect(deadline(s.state)).toBe(s.now + ENGINE_LIMITS.noWorkerNoticeMs);
+    expect(effectsOf(s.pass(5000), 'starved')).toHaveLength(1);
+    expect(effectsOf(s.join('late'), 'run')).toHaveLength(1);
   });
 
-  test('gets nothing new while it drains, and is told when it is done', () => {
-    const cluster = new ClusterDriver();
-    cluster.join('a');
-    cluster.apply({ kind: 'submitted', spec: execution(1, 1) });
-    expect(cluster.apply({ kind: 'drain', worker: worker('a') })).toEqual([]);
-    cluster.apply({ kind: 'submitted', spec: execution(2, 1) });
-    const effects = cluster.done('a', cluster.leasesOf('a')[0] as LeaseId);
-    expect(kinds(effects)).toEqual(['meter', 'accept', 'drained', 'complete']);
-    expect(runsOf(cluster.apply({ kind: 'resume', worker: worker('a') }), 'a')).toEqual([0]);
+  test('nothing to do and nobody there sets no timer', () => {
+    expect(deadline(new Scheduler().state)).toBeNull();
   });
-});
 
-describe('a worker that answers pings and computes nothing', () => {
-  test('loses its leases and gets no more until it shows a result', () => {
-    const cluster = new ClusterDriver();
-    cluster.join('a');
-    cluster.apply({ kind: 'submitted', spec: execution(1, 1) });
-    const [old] = cluster.leasesOf('a') as [LeaseId];
-    for (let at = 1_000; at <= ENGINE_LIMITS.stallMs; at += 1_000) {
-      cluster.advanceTo(at);
-      cluster.apply({ kind: 'heard', worker: worker('a'), latencyUs: 100 });
+  test('retired resources are dropped by those who hold them', () => {
+    const s = new Scheduler();
+    s.join('a');
+    s.join('b');
+    s.submit({ units: 1, common: [resource(8)] });
+    s.finish('a');
+    const effects = s.feed({ kind: 'retired', resources: [8 as ResourceId] });
+    expect(effectsOf(effects, 'drop').map((effect) => effect.worker)).toEqual(['a']);
+  });
+
+  test('lease ids are never used twice', () => {
+    const s = new Scheduler();
+    s.join('a');
+    const seen = new Set<LeaseId>();
+    for (let id = 1; id <= 20; id++) {
+      s.submit({ id, units: 3 });
+      for (const lease of s.leasesOf('a')) {
+        expect(seen.has(lease)).toBe(false);
+        seen.add(lease);
+      }
+      s.finish('a');
+      s.feed({ kind: 'reduced', execution: id as ExecutionId, failure: null });
     }
-    expect(cluster.state.members.get(worker('a'))?.status).toBe('stalled');
-    expect(cluster.leasesOf('a')).toEqual([]);
-    const effects = cluster.done('a', old);
-    expect(kinds(effects)).toEqual(['run']);
-    expect(cluster.state.members.get(worker('a'))?.status).toBe('active');
   });
-});
-
-describe('shares', () => {
-  test('follow measured speed', () => {
-    const cluster = new ClusterDriver();
-    cluster.join('fast');
-    cluster.join('slow');
-    cluster.apply({ kind: 'submitted', spec: execution(1, 100) });
-    const counts = { fast: 0, slow: 0 };
-    // Each answers in its own time: the slow one takes five times as long.
-    const busyUntil = { fast: 0, slow: 0 };
-    while (cluster.state.executions.get(EXECUTION)?.status === 'running') {
-      const name = busyUntil.fast <= busyUntil.slow ? 'fast' : 'slow';
-      const [lease] = cluster.leasesOf(name);
-      const computeUs = name === 'fast' ? 2_000 : 10_000;
-      busyUntil[name] += computeUs;
-      if (lease === undefined) continue;
-      cluster.done(name, lease, computeUs);
-      counts[name]++;
-    }
-    expect(counts.fast + counts.slow).toBe(100);
-    expect(counts.fast / counts.slow).toBeGreaterThan(3.5);
-  });
-});
-
-test('a cluster without workers says so once, after a moment', () => {
-  const cluster = new ClusterDriver();
-  cluster.apply({ kind: 'submitted', spec: execution(1, 1) });
-  expect(cluster.advanceTo(ENGINE_LIMITS.noWorkerNoticeMs - 1)).toEqual([]);
-  expect(kinds(cluster.advanceTo(10 * ENGINE_LIMITS.noWorkerNoticeMs))).toEqual(['starved']);
-});
-
-test('a worker that asks again and again for what it was sent is expelled', () => {
-  const cluster = new ClusterDriver();
-  cluster.join('a');
-  cluster.apply({ kind: 'submitted', spec: execution(1, 1) });
-  const ask = { kind: 'need', worker: worker('a'), resources: [resource(1).id] } as const;
-  for (let i = 0; i < ENGINE_LIMITS.needsInARow; i++) {
-    expect(kinds(cluster.apply(ask))).toEqual(['provide']);
-  }
-  expect(kinds(cluster.apply(ask))).toContain('expel');
 });

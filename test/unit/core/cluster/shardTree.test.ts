@@ -1,52 +1,83 @@
-/** @file The order of a sum does not depend on the order of arrival, nor does the memory grow with it. */
-import fc from 'fast-check';
+/** @file The sum of a step: same bits whatever the order of arrival, bounded memory when in order. */
+import { InvariantError } from '../../../../kernel/src/core/cluster/transition.js';
 import { ShardTree, leftSize } from '../../../../kernel/src/core/cluster/shardTree.js';
 
-/** The definition, recursively. */
-function describeTree(first: number, size: number): string {
-  if (size === 1) return String(first);
-  const left = leftSize(size);
-  return `(${describeTree(first, left)}+${describeTree(first + left, size - left)})`;
-}
-
-function insertAll(order: readonly number[]): { text: string; heldMax: number } {
-  const tree = new ShardTree<{ text: string }>(order.length);
-  let heldMax = 0;
-  for (const shard of order) {
-    for (const { target, source } of tree.insert(shard, { text: String(shard) })) {
-      target.text = `(${target.text}+${source.text})`;
+/** Sums float32 leaves through the tree in the given order of arrival. */
+function sumInOrder(leaves: Float32Array, order: readonly number[]): number {
+  const tree = new ShardTree<{ value: number }>(leaves.length);
+  for (const index of order) {
+    for (const { target, source } of tree.insert(index, { value: leaves[index] ?? 0 })) {
+      target.value = Math.fround(target.value + source.value);
     }
-    heldMax = Math.max(heldMax, tree.held);
   }
-  return { text: tree.root.text, heldMax };
+  return tree.root.value;
 }
 
-test('splits at the largest power of two below the size', () => {
-  expect([2, 3, 4, 5, 8, 9].map(leftSize)).toEqual([1, 2, 2, 4, 4, 8]);
-  expect(insertAll([0, 1, 2, 3, 4]).text).toBe('(((0+1)+(2+3))+4)');
-});
-
-test('makes the same sum in every order of arrival', () => {
-  const orders = fc
-    .integer({ min: 1, max: 40 })
-    .chain((count) =>
-      fc.shuffledSubarray([...Array(count).keys()], { minLength: count, maxLength: count }),
-    );
-  fc.assert(
-    fc.property(orders, (order) => {
-      expect(insertAll(order).text).toBe(describeTree(0, order.length));
-    }),
+/** The definition, written recursively. */
+function sumByDefinition(leaves: Float32Array, start: number, size: number): number {
+  if (size === 1) return leaves[start] ?? 0;
+  const left = leftSize(size);
+  return Math.fround(
+    sumByDefinition(leaves, start, left) + sumByDefinition(leaves, start + left, size - left),
   );
+}
+
+function shuffled(count: number, seed: number): number[] {
+  const order = Array.from({ length: count }, (_, index) => index);
+  let state = seed;
+  for (let i = count - 1; i > 0; i--) {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    const j = state % (i + 1);
+    [order[i], order[j]] = [order[j] ?? 0, order[i] ?? 0];
+  }
+  return order;
+}
+
+const leavesOf = (count: number): Float32Array =>
+  Float32Array.from({ length: count }, (_, i) => Math.sin(i * 7 + 1) * 10 ** (i % 7));
+
+test('a node of n leaves splits at the largest power of two below n', () => {
+  expect([2, 3, 4, 5, 8, 9].map(leftSize)).toEqual([1, 2, 2, 4, 4, 8]);
 });
 
-test('holds a logarithm of partial sums when shards come in order', () => {
-  const order = [...Array(1_000).keys()];
-  expect(insertAll(order).heldMax).toBeLessThanOrEqual(11);
+test('the sum has the bits of the definition for every order of arrival', () => {
+  for (const count of [1, 2, 3, 5, 7, 8, 13, 33]) {
+    const leaves = leavesOf(count);
+    const expected = sumByDefinition(leaves, 0, count);
+    for (let seed = 1; seed <= 20; seed++) {
+      expect(sumInOrder(leaves, shuffled(count, seed))).toBe(expected);
+    }
+  }
 });
 
-test('refuses a shard that came already, and a sum that is not complete', () => {
-  const tree = new ShardTree<number>(3);
-  tree.insert(1, 1);
-  expect(() => tree.insert(1, 1)).toThrow('came twice');
+test('the order of a plain loop would give other bits, so the definition matters', () => {
+  const leaves = leavesOf(33);
+  const plain = leaves.reduce((sum, leaf) => Math.fround(sum + leaf), 0);
+  expect(plain).not.toBe(sumByDefinition(leaves, 0, 33));
+});
+
+test('leaves in order hold at most log2 n + 1 partial sums', () => {
+  const tree = new ShardTree<number>(1000);
+  for (let index = 0; index < 1000; index++) {
+    tree.insert(index, index);
+    expect(tree.held).toBeLessThanOrEqual(11);
+  }
+  expect(tree.isComplete).toBe(true);
+  expect(tree.held).toBe(1);
+});
+
+test('a leaf that comes twice, or is none, breaks an invariant', () => {
+  const tree = new ShardTree<number>(2);
+  tree.insert(0, 0);
+  expect(() => tree.insert(0, 0)).toThrow(InvariantError);
+  expect(() => tree.insert(2, 0)).toThrow(InvariantError);
   expect(() => tree.root).toThrow('not complete');
+});
+
+test('take empties the tree so that its owner can free the partial sums', () => {
+  const tree = new ShardTree<string>(4);
+  tree.insert(0, 'a');
+  tree.insert(3, 'd');
+  expect(tree.take()).toEqual(['a', 'd']);
+  expect(tree.held).toBe(0);
 });

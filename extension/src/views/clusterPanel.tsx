@@ -1,6 +1,6 @@
 /** @file The panel: picks what to show for the subject in use. Lays out, computes nothing. */
 import type { PanelState } from '@ravenlab/protocol';
-import { formatAmount, formatCount, formatRate, fractionDigitsFor } from '@ravenlab/protocol';
+import { coinScaleFor, formatAmount, formatCount, formatRate } from '@ravenlab/protocol';
 import { useEffect, useState } from 'react';
 import { inviteIcon, ravenIcon } from '../icons.js';
 import type { ClusterModel, ModelView } from '../model/clusterModel.js';
@@ -21,6 +21,7 @@ const SPEAK_EVERY_MS = 5_000;
 function Header(props: { readonly state: PanelState; readonly canAct: boolean }) {
   const { commands, trans } = useServices();
   const { cluster, payments } = props.state;
+  const coin = coinScaleFor(payments.totalMetered, payments);
   return (
     <header className="rvn-head">
       <div className="rvn-headRow">
@@ -44,12 +45,8 @@ function Header(props: { readonly state: PanelState; readonly canAct: boolean })
         <Metric label={trans.__('Units done')} value={formatCount(cluster.unitsDone)} />
         <Metric
           label={trans.__('Metered')}
-          value={formatAmount(
-            payments.totalMetered,
-            payments.decimals,
-            fractionDigitsFor(payments.totalMetered, payments.decimals),
-          )}
-          unit={payments.currency}
+          value={formatAmount(payments.totalMetered, coin.decimals)}
+          unit={coin.unit}
         />
       </dl>
     </header>

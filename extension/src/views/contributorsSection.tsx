@@ -1,7 +1,8 @@
 /** @file Who works: one row a worker in a sortable table. */
 import { runIcon } from '@jupyterlab/ui-components';
-import type { Contributor, PaymentsSummary } from '@ravenlab/protocol';
+import type { CoinScale, Contributor, PaymentsSummary } from '@ravenlab/protocol';
 import {
+  coinScaleFor,
   displayName,
   formatAmount,
   formatBytes,
@@ -9,7 +10,6 @@ import {
   formatGflops,
   formatLatency,
   formatRate,
-  fractionDigitsFor,
 } from '@ravenlab/protocol';
 import { memo, useMemo, useState } from 'react';
 import { drainIcon } from '../icons.js';
@@ -64,9 +64,7 @@ function DrainButton(props: { readonly row: Contributor }) {
 
 const ContributorRow = memo(function ContributorRow(props: {
   readonly row: Contributor;
-  readonly currency: string;
-  readonly decimals: number;
-  readonly fractionDigits: number;
+  readonly coin: CoinScale;
 }) {
   const { trans } = useServices();
   const { row } = props;
@@ -102,15 +100,16 @@ const ContributorRow = memo(function ContributorRow(props: {
       </td>
       <td data-rvn="rate">{formatRate(row.samplesPerSecond)}</td>
       <td data-rvn="latency">{formatLatency(row.latencyMs)}</td>
-      <td
-        data-rvn="earned"
-        title={`${row.earnedUnits} × 10^-${String(props.decimals)} ${props.currency}`}
-      >
-        {formatAmount(row.earnedUnits, props.decimals, props.fractionDigits)}
-      </td>
+      <td data-rvn="earned">{formatAmount(row.earnedUnits, props.coin.decimals)}</td>
     </tr>
   );
 });
+
+/** The same object until the unit changes, so that rows that did not change are not drawn again. */
+function useCoin(payments: PaymentsSummary): CoinScale {
+  const { unit, decimals } = coinScaleFor(payments.totalMetered, payments);
+  return useMemo(() => ({ unit, decimals }), [unit, decimals]);
+}
 
 function ContributorTable(props: {
   readonly rows: readonly Contributor[];
@@ -121,8 +120,7 @@ function ContributorTable(props: {
   const [isWhole, setWhole] = useState(false);
   const sorted = useMemo(() => sortContributors(props.rows, order), [props.rows, order]);
   const shown = isWhole ? sorted : sorted.slice(0, ROWS_AT_FIRST);
-  const { currency, decimals, totalMetered } = props.payments;
-  const fractionDigits = fractionDigitsFor(totalMetered, decimals);
+  const coin = useCoin(props.payments);
   const head = (sortKey: SortKey, label: string) => (
     <ColumnHead
       sortKey={sortKey}
@@ -141,18 +139,12 @@ function ContributorTable(props: {
             {head('units', trans.__('Units'))}
             {head('rate', trans.__('Samples/s'))}
             {head('latency', trans.__('Latency'))}
-            {head('earned', currency === '' ? trans.__('Earned') : currency)}
+            {head('earned', coin.unit === '' ? trans.__('Earned') : coin.unit)}
           </tr>
         </thead>
         <tbody>
           {shown.map((row) => (
-            <ContributorRow
-              key={row.workerId}
-              row={row}
-              currency={currency}
-              decimals={decimals}
-              fractionDigits={fractionDigits}
-            />
+            <ContributorRow key={row.workerId} row={row} coin={coin} />
           ))}
         </tbody>
       </table>

@@ -1,6 +1,6 @@
 /** @file What the ledger has metered, in total and for each contributor. */
 import type { PaymentsSummary, Settlement } from '@ravenlab/protocol';
-import { displayName, formatAmount, formatCount, fractionDigitsFor } from '@ravenlab/protocol';
+import { coinScaleFor, displayName, formatAmount, formatCount } from '@ravenlab/protocol';
 import type { Translate } from '../model/wording.js';
 import { sharesOf } from '../model/contributorRows.js';
 import { useServices } from './context.js';
@@ -15,8 +15,8 @@ const MAX_ROWS = 100;
 
 function PayeeTable(props: { readonly payments: PaymentsSummary }) {
   const { trans } = useServices();
-  const { payees, totalMetered, decimals, currency } = props.payments;
-  const fractionDigits = fractionDigitsFor(totalMetered, decimals);
+  const { payees, totalMetered } = props.payments;
+  const coin = coinScaleFor(totalMetered, props.payments);
   return (
     <table className="rvn-table rvn-payees">
       <caption className="rvn-sr">{trans.__('Metered for each contributor')}</caption>
@@ -25,7 +25,7 @@ function PayeeTable(props: { readonly payments: PaymentsSummary }) {
           <th scope="col">{trans.__('Contributor')}</th>
           <th scope="col">{trans.__('Units')}</th>
           <th scope="col">{trans.__('Share')}</th>
-          <th scope="col">{currency === '' ? trans.__('Amount') : currency}</th>
+          <th scope="col">{coin.unit === '' ? trans.__('Amount') : coin.unit}</th>
         </tr>
       </thead>
       <tbody>
@@ -39,7 +39,7 @@ function PayeeTable(props: { readonly payments: PaymentsSummary }) {
                 <span style={{ width: `${(share * 100).toFixed(1)}%` }} />
                 <small>{`${(share * 100).toFixed(0)} %`}</small>
               </td>
-              <td data-rvn="amount">{formatAmount(payee.amount, decimals, fractionDigits)}</td>
+              <td data-rvn="amount">{formatAmount(payee.amount, coin.decimals)}</td>
             </tr>
           ))}
       </tbody>
@@ -50,8 +50,7 @@ function PayeeTable(props: { readonly payments: PaymentsSummary }) {
 export function PaymentsSection(props: { readonly payments: PaymentsSummary }) {
   const { trans } = useServices();
   const { payments } = props;
-  const { totalMetered, decimals } = payments;
-  const total = formatAmount(totalMetered, decimals, fractionDigitsFor(totalMetered, decimals));
+  const coin = coinScaleFor(payments.totalMetered, payments);
   const badge = (
     <span className="rvn-pill" data-tone="quiet">
       {SETTLEMENT_TEXT[payments.settlement](trans)}
@@ -60,8 +59,8 @@ export function PaymentsSection(props: { readonly payments: PaymentsSummary }) {
   return (
     <Section title={trans.__('Payments')} actions={badge}>
       <div className="rvn-total">
-        <output data-rvn="total">{total}</output>
-        <span>{payments.currency}</span>
+        <output data-rvn="total">{formatAmount(payments.totalMetered, coin.decimals)}</output>
+        <span>{coin.unit}</span>
         <small>{payments.unitPriceText}</small>
       </div>
       {payments.payees.length === 0 ? (

@@ -78,9 +78,9 @@ export function formatDuration(durationMs: number | null): string {
 
 /**
  * Base units as coins, rounded down to `maxFraction` digits, so that nobody sees more than there is.
- * An amount that is not zero but rounds to zero shows as `<0.0001`.
+ * An amount that is not zero but rounds to zero shows as `<0.001`.
  */
-export function formatAmount(baseUnits: string, decimals: number, maxFraction = 4): string {
+export function formatAmount(baseUnits: string, decimals: number, maxFraction = 3): string {
   const amount = BigInt(baseUnits);
   const unit = 10n ** BigInt(decimals);
   const shown = Math.min(decimals, maxFraction);
@@ -92,17 +92,34 @@ export function formatAmount(baseUnits: string, decimals: number, maxFraction = 
   return shown === 0 ? whole : `${whole}.${fraction}`;
 }
 
-const FRACTION_STEPS = [2, 4, 6, 9, 12, 18];
+const COIN_PREFIXES = [
+  ['', 0],
+  ['m', 3],
+  ['µ', 6],
+  ['n', 9],
+  ['p', 12],
+] as const;
 
-/**
- * Fraction digits at which `baseUnits` shows three significant digits, from a few fixed steps, so that a growing
- * amount rarely changes its form and a column of amounts can share it.
- */
-export function fractionDigitsFor(baseUnits: string, decimals: number): number {
-  if (baseUnits === '0') return Math.min(decimals, 4);
-  const needed = decimals - baseUnits.length + 3;
-  const step = FRACTION_STEPS.find((digitCount) => digitCount >= needed) ?? decimals;
-  return Math.min(decimals, step);
+/** How a group of amounts is shown: the unit to name, and the decimals of that unit for `formatAmount`. */
+export interface CoinScale {
+  readonly unit: string;
+  readonly decimals: number;
+}
+
+/** The largest unit of which `baseUnits` is at least one, so that `0.000001961 RVN` reads `1.961 µRVN`. */
+export function coinScaleFor(
+  baseUnits: string,
+  coin: { readonly currency: string; readonly decimals: number },
+): CoinScale {
+  const { currency, decimals } = coin;
+  let scale: CoinScale = { unit: currency, decimals };
+  if (baseUnits === '0') return scale;
+  for (const [prefix, power] of COIN_PREFIXES) {
+    if (power > decimals) break;
+    scale = { unit: `${prefix}${currency}`, decimals: decimals - power };
+    if (baseUnits.length > scale.decimals) break;
+  }
+  return scale;
 }
 
 /** Sum of decimal base-unit strings. */

@@ -107,13 +107,17 @@ export class LabPage {
     await this.confirm();
   }
 
-  /** Types into the last cell and runs it. */
+  /** Types into the last cell and runs it; resolves when the kernel has it. */
   async runCell(source: string): Promise<void> {
     const cell = this.notebook.locator('.jp-CodeCell').last();
     await cell.locator('.cm-content').click();
     await this.page.keyboard.press('Control+A');
     await this.page.keyboard.insertText(source);
+    const index = (await this.notebook.locator('.jp-CodeCell').count()) - 1;
+    const prompt = this.notebook.locator('.jp-CodeCell').nth(index).locator('.jp-InputPrompt');
+    const ran = prompt.filter({ hasText: /\[(\*|\d+)\]/ }).waitFor();
     await this.page.keyboard.press('Shift+Enter');
+    await ran;
   }
 
   async waitForKernel(status: 'idle' | 'busy', timeoutMs = 30_000): Promise<void> {

@@ -1,6 +1,7 @@
 /** @file What people read in the panel: money never rounded up, units that fit the size, names that cannot deceive. */
 import fc from 'fast-check';
 import {
+  coinScaleFor,
   compareAmounts,
   displayName,
   formatAmount,
@@ -11,18 +12,17 @@ import {
   formatLatency,
   formatLoss,
   formatRate,
-  fractionDigitsFor,
   fractionOf,
   sumAmounts,
 } from '@ravenlab/protocol';
 
 test.each([
-  ['0', 18, '0.0000'],
-  ['1', 18, '<0.0001'],
-  ['99999999999999', 18, '<0.0001'],
-  ['100000000000000', 18, '0.0001'],
-  ['1999999999999999999', 18, '1.9999'],
-  ['1234567890000000000000', 18, '1,234.5678'],
+  ['0', 18, '0.000'],
+  ['1', 18, '<0.001'],
+  ['999999999999999', 18, '<0.001'],
+  ['1000000000000000', 18, '0.001'],
+  ['1999999999999999999', 18, '1.999'],
+  ['1234567890000000000000', 18, '1,234.567'],
   ['1234567', 0, '1,234,567'],
   ['1234567', 2, '12,345.67'],
 ])('%s base units with %i decimals show as %s', (amount, decimals, expected) => {
@@ -40,22 +40,27 @@ test('a shown amount is never more than the amount', () => {
         const [whole = '', fraction = ''] = text.replaceAll(',', '').split('.');
         const shown = BigInt(whole + fraction) * 10n ** BigInt(d - fraction.length);
         expect(shown <= n).toBe(true);
-        expect(n - shown < 10n ** BigInt(Math.max(0, d - 4))).toBe(true);
+        expect(n - shown < 10n ** BigInt(Math.max(0, d - 3))).toBe(true);
       },
     ),
   );
 });
 
 test.each([
-  ['0', 18, 4],
-  ['12340000000000000000', 18, 2],
-  ['12340000000000000', 18, 4],
-  ['12345678901', 18, 12],
-  ['7', 18, 18],
-  ['150', 2, 2],
-  ['5', 0, 0],
-])('%s base units with %i decimals need %i digits', (amount, decimals, expected) => {
-  expect(fractionDigitsFor(amount, decimals)).toBe(expected);
+  ['0', 18, 'RVN', '0.000'],
+  ['12340000000000000000', 18, 'RVN', '12.340'],
+  ['1000000000000000000', 18, 'RVN', '1.000'],
+  ['999999999999999999', 18, 'mRVN', '999.999'],
+  ['1961000000000', 18, 'µRVN', '1.961'],
+  ['21000000000', 18, 'nRVN', '21.000'],
+  ['7', 18, 'pRVN', '<0.001'],
+  ['150', 2, 'RVN', '1.50'],
+  ['5', 2, 'RVN', '0.05'],
+  ['5', 0, 'RVN', '5'],
+  ['1961', 6, 'mRVN', '1.961'],
+])('%s base units with %i decimals read as %s %s', (amount, decimals, unit, expected) => {
+  const scale = coinScaleFor(amount, { currency: 'RVN', decimals });
+  expect([scale.unit, formatAmount(amount, scale.decimals)]).toEqual([unit, expected]);
 });
 
 test('amounts add and compare as numbers, not as text', () => {

@@ -79,7 +79,7 @@ export function applyOp<N extends OpName>(
     params,
   );
   const node: OpNode<N> = { kind: 'op', id: nextId++, op, inputs, params, type, origin };
-  return Object.freeze(node) as OpNode;
+  return Object.freeze(node);
 }
 
 /** `node` cut off from differentiation: what `detach()` returns. */
@@ -214,7 +214,7 @@ export function inputOf(node: GraphNode, index: number): GraphNode {
 
 /** Parameters with their names erased, for code that walks graphs. */
 export function paramsOf(node: OpNode): AnyParams {
-  return node.params as AnyParams;
+  return node.params;
 }
 
 /**

@@ -5,13 +5,7 @@
 import type { OpName, Program, ProgramNode, TensorType } from '@ravenlab/protocol';
 import { RavenError, valueType } from '@ravenlab/protocol';
 import { alignedPlacement } from './elementwisePlacement.js';
-import type {
-  Localize,
-  Placement,
-  PlacementContext,
-  PlacementRule,
-  Strategy,
-} from './placement.js';
+import type { Localize, Placement, PlacementRule, Strategy } from './placement.js';
 import {
   PARTIAL,
   REPLICATE,
@@ -22,7 +16,7 @@ import {
   shardAxis,
 } from './placement.js';
 import { PLACEMENT_RULES } from './placementRules.js';
-import type { Recipe, RecipeNode, RecipeValue } from './recipe.js';
+import type { Recipe, RecipeValue } from './recipe.js';
 import { recipeOf } from './recipe.js';
 
 export interface BatchCut {
@@ -122,7 +116,7 @@ class Placer {
     eager: boolean,
   ): readonly Strategy<OpName>[] {
     return ruleOf(node.op)({
-      params: node.params as PlacementContext<OpName>['params'],
+      params: node.params,
       inputs,
       types: node.inputs.map((id) => valueType(this.program, id)),
       output: node.type,
@@ -152,7 +146,7 @@ class Placer {
     strategy: Pick<Strategy<OpName>, 'output' | 'params'>,
   ): number {
     const { op, type } = node;
-    const params = (strategy.params ?? (() => node.params)) as RecipeNode['params'];
+    const params = strategy.params ?? (() => node.params);
     return this.emit({
       kind: 'node',
       op,
@@ -276,7 +270,7 @@ class Placer {
     });
     return this.emitNode(node, index, args, {
       output: want,
-      params: params as NonNullable<Strategy<OpName>['params']>,
+      params: params,
     });
   }
 

@@ -42,7 +42,7 @@ export function runReference(program: Program, inputs: readonly ArrayLike<number
 function evaluate(op: OpName, args: readonly Value[], params: object, type: TensorType): Values {
   // The row belongs to this op by construction of the table; TypeScript cannot follow the correlation.
   const row = ORACLE[op] as OracleRow<OpName>;
-  return row(args, params as never, type);
+  return row(args, params, type);
 }
 
 function inputValue(type: TensorType, data: ArrayLike<number>, index: number): Value {

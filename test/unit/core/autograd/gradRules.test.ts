@@ -33,8 +33,7 @@ function weighted(x: GraphNode, seed: number): GraphNode {
 }
 
 function scalarOf(loss: GraphNode, feeds: Map<GraphNode, ArrayLike<number>>): number {
-  const [[value]] = evaluate([loss], feeds) as [ArrayLike<number> & Iterable<number>];
-  return value ?? NaN;
+  return evaluate([loss], feeds)[0]![0]!;
 }
 
 function centralDifferences(loss: GraphNode, leaf: LeafNode): Float64Array {
@@ -63,7 +62,7 @@ function checkGradients(loss: GraphNode, leaves: readonly LeafNode[], what: stri
 }
 
 function casesOf(op: OpName): readonly GradCase<OpName>[] {
-  return GRAD_CASES[op] as readonly GradCase<OpName>[];
+  return GRAD_CASES[op];
 }
 
 function differentiable(op: OpName): boolean {

@@ -10,14 +10,15 @@ export interface CaseInput {
   readonly dtype?: 'int32' | 'bool';
 }
 
-export interface GradCase<N extends OpName> {
+export interface CaseOf<P> {
   readonly name: string;
   readonly inputs: readonly CaseInput[];
-  readonly params: OpParams[N];
+  readonly params: P;
   /** False where no second derivative exists: at a tie, at 0ᵇ, or because the table says so. */
   readonly twice?: false;
 }
 
+export type GradCase<N extends OpName> = CaseOf<OpParams[N]>;
 export type GradCases = { readonly [N in OpName]: readonly GradCase<N>[] };
 
 const f = (...shape: number[]): CaseInput => ({ shape });
@@ -26,12 +27,12 @@ const ints = (shape: Shape, ...values: number[]): CaseInput => ({ shape, values,
 const bools = (shape: Shape, ...values: number[]): CaseInput => ({ shape, values, dtype: 'bool' });
 const given = (shape: Shape, ...values: number[]): CaseInput => ({ shape, values });
 
-const NONE = {};
+const NONE = {} as const;
 const noSecond = { twice: false } as const;
-const one = (input: CaseInput): GradCase<'neg'>[] => [
+const one = (input: CaseInput): CaseOf<typeof NONE>[] => [
   { name: 'elementwise', inputs: [input], params: NONE },
 ];
-const two = (make: (...shape: number[]) => CaseInput): GradCase<'add'>[] => [
+const two = (make: (...shape: number[]) => CaseInput): CaseOf<typeof NONE>[] => [
   { name: 'same shapes', inputs: [make(2, 3), make(2, 3)], params: NONE },
   { name: 'a broadcasts a leading axis', inputs: [make(3), make(2, 3)], params: NONE },
   { name: 'b broadcasts an inner axis', inputs: [make(2, 3), make(2, 1)], params: NONE },

@@ -149,7 +149,8 @@ describe('batch-shaped constants and random numbers', () => {
 
 test('one draw is never used in two forms: the step is not cut instead', () => {
   const rows = floatLeaf([6, 6], floats([6, 6], 1), 0);
-  const w = floatLeaf([6, 6], floats([6, 6], 2));
+  const type = { dtype: 'float32', shape: [6, 6] } as const;
+  const w = stateLeaf(1 as StateId, 0 as StateVersion, type);
   const drawn = applyOp('randomUniform', [keyLeaf(1, 2, 3)], { shape: [6, 6], stream: 9 });
   const planned = plan([g.mul(drawn, rows), g.mul(drawn, w)], { microShard: 4 });
   expect(planned.note?.text).toMatch(/`randomUniform` is used both row by row and as a whole/);

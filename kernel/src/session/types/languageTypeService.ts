@@ -102,9 +102,12 @@ export class LanguageTypeService {
   /** Type errors of a cell; its declarations are carried over to later questions. */
   addCell({ code }: TypedCell, { check }: { readonly check: boolean }): TypeDiagnostic[] {
     const names = declaredNames(code);
-    const shift = this.show(code, names);
+    if (names.size === 0 && !check) return [];
+    // Exporting a name makes the compiler write down its type; the list stands behind the cell.
+    const list = names.size > 0 ? `\nexport { ${[...names].join(', ')} };` : '';
+    const shift = this.show(code + list, names);
     const diagnostics = check ? this.diagnose(code, shift) : [];
-    if (names.size > 0) this.carryOver(code, names);
+    if (names.size > 0) this.carryOver(names);
     return diagnostics;
   }
 
@@ -113,9 +116,7 @@ export class LanguageTypeService {
     this.declarations.clear();
   }
 
-  private carryOver(code: string, names: ReadonlySet<string>): void {
-    // Exporting a name makes the compiler write down its type; the list stands behind the cell.
-    this.show(`${code}\nexport { ${[...names].join(', ')} };`, names);
+  private carryOver(names: ReadonlySet<string>): void {
     const emitted = this.service.getEmitOutput(this.cellPath, true, true);
     const text = emitted.outputFiles[0]?.text;
     if (text !== undefined) this.declarations.add(text, names);
@@ -125,7 +126,8 @@ export class LanguageTypeService {
     return this.service
       .getSemanticDiagnostics(this.cellPath)
       .filter(({ start, category }) => {
-        return category === ts.DiagnosticCategory.Error && start !== undefined && start >= shift;
+        const isError = category === ts.DiagnosticCategory.Error && start !== undefined;
+        return isError && start >= shift && start <= shift + code.length;
       })
       .slice(0, KERNEL_LIMITS.diagnostics)
       .map((diagnostic) => {
@@ -210,8 +212,9 @@ export class LanguageTypeService {
   }
 }
 
-/** Files change under a running kernel: modules of the user, the package when it is rebuilt. */
+/** Modules of the user change under a running kernel; installed packages do not, and there are hundreds. */
 function fileVersion(path: string): string {
+  if (path.includes('/node_modules/')) return '0';
   return String(ts.sys.getModifiedTime?.(path)?.getTime() ?? 0);
 }
 

@@ -117,6 +117,8 @@ export class ThreadSession implements Session {
     const { cellId } = context;
     this.output.post({ kind: 'input', requestId, cellId, prompt, isPassword });
     const answer = this.blockOn(requestId);
+    // Stop ends the wait with an empty answer.
+    this.liveContext();
     return answer.kind === 'input' ? answer.value : null;
   }
 

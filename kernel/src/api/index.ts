@@ -1,5 +1,7 @@
 /** @file What a cell imports from 'ravenlab'. */
 export type { DType, Shape } from '@ravenlab/protocol';
+export { load, save } from './checkpoint.js';
+export * as data from './data/data.js';
 export * from './functions.js';
 export { noGrad } from './gradMode.js';
 export * as nn from './nn/nn.js';

@@ -1,0 +1,105 @@
+/** @file The only door from the API to files: bounded reads, gzip, and errors that say what is there instead. */
+import { mkdirSync, readdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
+import { basename, dirname, resolve } from 'node:path';
+import { gunzipSync } from 'node:zlib';
+import { API_LIMITS, DataError } from '@ravenlab/protocol';
+
+/** Neighbours listed when a file is missing. */
+const HINTED_FILES = 8;
+
+/** What the folder of a missing file holds. */
+function hint(path: string): string {
+  const folder = dirname(path);
+  try {
+    const names = readdirSync(folder);
+    const shown = names.slice(0, HINTED_FILES).join(', ');
+    const more =
+      names.length > HINTED_FILES ? ` and ${String(names.length - HINTED_FILES)} more` : '';
+    return names.length === 0 ? `${folder} is empty` : `${folder} holds ${shown}${more}`;
+  } catch {
+    return `there is no folder ${folder}`;
+  }
+}
+
+/**
+ * The bytes of a file, decompressed if they are gzip. Relative paths start at the notebook's folder.
+ * @param reader name of the calling function, for errors
+ * @throws DataError when the file is missing, too large, not a file, or damaged gzip.
+ */
+export function readBytes(reader: string, path: string): Uint8Array {
+  const absolute = resolve(path);
+  let bytes: Uint8Array;
+  try {
+    const { size } = statSync(absolute);
+    if (size > API_LIMITS.fileBytes) throw tooLarge(reader, path, size);
+    bytes = readFileSync(absolute);
+  } catch (error) {
+    throw unreadable(reader, path, absolute, error);
+  }
+  const isGzip = bytes[0] === 0x1f && bytes[1] === 0x8b;
+  return isGzip ? gunzip(reader, path, bytes) : bytes;
+}
+
+function unreadable(reader: string, path: string, absolute: string, error: unknown): DataError {
+  if (error instanceof DataError) return error;
+  const code = error instanceof Error && 'code' in error ? String(error.code) : '';
+  const what =
+    code === 'ENOENT'
+      ? `no file '${path}' (looked at ${absolute}); ${hint(absolute)}`
+      : `cannot read '${path}' (${code === '' ? String(error) : code})`;
+  return new DataError(`${reader}: ${what}`, { meta: { path, absolute }, cause: error });
+}
+
+function tooLarge(reader: string, path: string, size: number): DataError {
+  return new DataError(
+    `${reader}: '${path}' has ${String(size)} bytes, at most ${String(API_LIMITS.fileBytes)} are read; split it into several files`,
+    { meta: { path, size } },
+  );
+}
+
+function gunzip(reader: string, path: string, bytes: Uint8Array): Uint8Array {
+  try {
+    return gunzipSync(bytes, { maxOutputLength: API_LIMITS.fileBytes });
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new DataError(
+      `${reader}: '${path}' starts like gzip but does not decompress (${reason}); the file is cut short or damaged, get it again`,
+      { meta: { path, bytes: bytes.length }, cause: error },
+    );
+  }
+}
+
+/** A UTF-8 file as text. @throws DataError like `readBytes`, and when it is not UTF-8. */
+export function readText(reader: string, path: string): string {
+  const bytes = readBytes(reader, path);
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+  } catch (error) {
+    throw new DataError(`${reader}: '${path}' is not UTF-8 text; convert it first`, {
+      meta: { path },
+      cause: error,
+    });
+  }
+}
+
+/** Writes a file as a whole: readers see the old one or the new one. Makes its folder. */
+export function writeBytes(writer: string, path: string, parts: readonly Uint8Array[]): void {
+  const absolute = resolve(path);
+  const draft = `${absolute}.part`;
+  try {
+    mkdirSync(dirname(absolute), { recursive: true });
+    writeFileSync(draft, Buffer.concat(parts));
+    renameSync(draft, absolute);
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new DataError(`${writer}: cannot write '${path}' (${reason})`, {
+      meta: { path },
+      cause: error,
+    });
+  }
+}
+
+/** Last part of a path, for messages and titles. */
+export function fileName(path: string): string {
+  return basename(path);
+}

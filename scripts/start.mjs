@@ -15,6 +15,8 @@ const FIRST_PORT = 8888;
 const PORTS_TRIED = 50;
 const READY_LIMIT_MS = 60_000;
 const POLL_MS = 100;
+/** The extension app has its own level, and greets at INFO whatever the server's is. */
+const QUIET = ['--log-level=ERROR', '--LabApp.log_level=ERROR'];
 
 const USAGE = `npm start -- [options] [-- options of jupyter lab]
   --no-browser   serve only; the address is printed
@@ -102,7 +104,7 @@ function startServer({ port, token, values, positionals }) {
     ...(values['no-browser'] ? ['--no-browser'] : []),
     // In a container everybody is root; the server listens on loopback only, behind a token.
     ...(process.getuid?.() === 0 ? ['--allow-root'] : []),
-    ...(values.verbose ? [] : ['--log-level=ERROR']),
+    ...(values.verbose ? [] : QUIET),
     ...positionals,
   ];
   // The token travels by environment: an argument would be readable by every user of the machine.

@@ -7,7 +7,7 @@ import { DTYPES } from './dtype.js';
 import { RavenError } from './errors.js';
 import { LIMITS } from './limits.js';
 import type { FieldKind, FieldTypes } from './ops/row.js';
-import type { AnyParams } from './ops/table.js';
+import type { AnyParams, OpName } from './ops/table.js';
 import { OP_NAMES, opRow } from './ops/table.js';
 import type { Program, ProgramNode } from './program.js';
 import { inferNode, IR_VERSION, verifyCounts, verifyOutputs, verifyType } from './program.js';
@@ -24,6 +24,15 @@ const NODE_WORDS = 2;
 const TYPE_WORDS = 2;
 
 type FieldValue = FieldTypes[FieldKind];
+
+interface OpCode {
+  readonly code: number;
+  /** Name and kind of each parameter, in wire order. */
+  readonly fields: readonly (readonly [string, FieldKind])[];
+}
+const OP_CODES: ReadonlyMap<OpName, OpCode> = new Map(
+  OP_NAMES.map((op, code) => [op, { code, fields: Object.entries(opRow(op).params) }]),
+);
 
 const WRITE: {
   readonly [K in FieldKind]: (out: WordWriter, name: string, value: FieldTypes[K]) => void;
@@ -80,10 +89,12 @@ export function encodeProgram(program: Program): Uint8Array {
 }
 
 function writeNode(out: WordWriter, node: ProgramNode): void {
-  out.code('op', node.op, OP_NAMES);
+  const op = OP_CODES.get(node.op);
+  if (op === undefined) out.refuse(`op: ${node.op} has no code`);
+  out.int('op', op.code);
   out.range('node inputs', node.inputs.length, 0, LIMITS.nodeInputs);
   for (const id of node.inputs) out.natural('node input', id);
-  for (const [name, kind] of Object.entries(opRow(node.op).params)) {
+  for (const [name, kind] of op.fields) {
     const value = node.params[name];
     if (value === undefined) {
       throw new RavenError('internal', `${node.op}: parameter ${name} is missing`, {
@@ -141,7 +152,7 @@ function readNode(input: WordReader): Omit<ProgramNode, 'type'> {
   const op = input.code('op', OP_NAMES);
   const inputs = input.ints('node inputs', LIMITS.nodeInputs);
   const params: Record<string, AnyParams[string]> = {};
-  for (const [name, kind] of Object.entries(opRow(op).params)) {
+  for (const [name, kind] of OP_CODES.get(op)?.fields ?? []) {
     params[name] = READ[kind](input, name);
   }
   return { op, inputs, params };

@@ -87,9 +87,9 @@ export class BodyWriter {
     }
     if (end === 0) return next;
     const frame = new Uint8Array(end);
-    offsets.forEach((offset, i) => {
-      copyChunks(this.#segments[first + i] ?? EMPTY, frame, offset);
-    });
+    for (let i = 0; i < offsets.length; i++) {
+      copyChunks(this.#segments[first + i] ?? EMPTY, frame, offsets[i]);
+    }
     frames.push(frame);
     return next;
   }

@@ -158,13 +158,14 @@ export const KERNEL_LIMITS = {
   historyEntries: 10_000,
   historyBytes: 8 * MIB,
   historyEntryChars: 64 * KIB,
+  historyPatternChars: 1_000,
   completions: 500,
   /** Type diagnostics printed for one cell. */
   diagnostics: 20,
   /** How long `idle` waits for the type check of a cell that has already run. */
   diagnosticsWaitMs: 60,
   /** Longest wait for one answer of the type thread before the reply goes out empty. */
-  typeAnswerMs: 10_000,
+  typeAnswerMs: 20_000,
   /** Questions that may wait for the type thread. */
   typeQuestions: 256,
   /** Declarations carried from cell to cell for the type checker. */

@@ -80,7 +80,7 @@ def cross_entropy(logits, target):
 
 
 class Writer:
-    """Collects tensors as little-endian float32 or int32 in one file."""
+    """Collects tensors in one file: little-endian float32 or int32 at multiples of 4, or bool as bytes."""
 
     def __init__(self):
         self.entries = {}
@@ -88,14 +88,15 @@ class Writer:
         self.offset = 0
 
     def add(self, name, tensor):
-        is_int = not tensor.is_floating_point()
-        array = tensor.detach().to(torch.int32 if is_int else torch.float32).contiguous().numpy()
-        data = array.astype("<i4" if is_int else "<f4").tobytes()
-        self.entries[name] = {
-            "dtype": "int32" if is_int else "float32",
-            "shape": list(tensor.shape),
-            "offset": self.offset,
-        }
+        if tensor.dtype == torch.bool:
+            dtype, code = "bool", "u1"
+        elif tensor.is_floating_point():
+            dtype, code = "float32", "<f4"
+        else:
+            dtype, code = "int32", "<i4"
+        data = tensor.detach().contiguous().numpy().astype(code).tobytes()
+        data += bytes(-len(data) % 4)
+        self.entries[name] = {"dtype": dtype, "shape": list(tensor.shape), "offset": self.offset}
         self.chunks.append(data)
         self.offset += len(data)
 
@@ -142,7 +143,7 @@ def make(name, model, x, target):
         "losses": losses,
         "tensors": writer.entries,
     }
-    (HERE / f"{name}.json").write_text(json.dumps(manifest, indent=1) + "\n")
+    (HERE / f"{name}.json").write_text(json.dumps(manifest) + "\n")
     (HERE / f"{name}.bin").write_bytes(b"".join(writer.chunks))
 
 

@@ -1,48 +1,84 @@
 /** @file Reads test/vectors (format: test/vectors/README.md). */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { TensorData, TensorType } from '@ravenlab/protocol';
+import type { AnyParams, OpName, TensorData, TensorType } from '@ravenlab/protocol';
 import { sizeOf, viewAs } from '@ravenlab/protocol';
 
 export interface VectorTensor {
   readonly type: TensorType;
   readonly data: TensorData;
 }
+export type VectorTensors = ReadonlyMap<string, VectorTensor>;
 
+/** One of the whole models. */
 export interface Vectors {
   readonly loss: number;
   /** Before each Adam step and after the last. */
   readonly losses: readonly number[];
   readonly adam: { readonly lr: number; readonly steps: number };
-  readonly tensors: ReadonlyMap<string, VectorTensor>;
+  readonly tensors: VectorTensors;
+}
+
+/** One op on given inputs. */
+export interface OpVector {
+  readonly op: OpName;
+  readonly params: AnyParams;
+  readonly inputs: readonly VectorTensor[];
+  readonly output: VectorTensor;
 }
 
 interface Manifest {
-  readonly loss: number;
-  readonly losses: number[];
-  readonly adam: { readonly lr: number; readonly steps: number };
-  readonly tensors: Record<
-    string,
-    { readonly dtype: 'float32' | 'int32'; readonly shape: number[]; readonly offset: number }
-  >;
+  readonly tensors: Record<string, TensorType & { readonly offset: number }>;
+}
+type ModelManifest = Manifest & Omit<Vectors, 'tensors'>;
+interface OpsManifest extends Manifest {
+  readonly cases: readonly {
+    readonly op: OpName;
+    readonly params: AnyParams;
+    readonly inputs: readonly string[];
+    readonly output: string;
+  }[];
+}
+
+const FOLDER = join(__dirname, '..', '..', '..', 'vectors');
+
+function readManifest<M extends Manifest>(name: string): M {
+  return JSON.parse(readFileSync(join(FOLDER, `${name}.json`), 'utf8')) as M;
+}
+
+function readTensors(name: string, manifest: Manifest): VectorTensors {
+  // Copied, so that views are aligned and the values are this process' own.
+  const bytes = Uint8Array.from(readFileSync(join(FOLDER, `${name}.bin`)));
+  const entries = Object.entries(manifest.tensors).map(([key, { dtype, shape, offset }]) => {
+    const data = viewAs(dtype, bytes.buffer, offset, sizeOf(shape));
+    return [key, { type: { dtype, shape }, data }] as const;
+  });
+  return new Map(entries);
 }
 
 export function readVectors(model: string): Vectors {
-  const folder = join(__dirname, '..', '..', '..', 'vectors');
-  const manifest = JSON.parse(readFileSync(join(folder, `${model}.json`), 'utf8')) as Manifest;
-  // Copied, so that views are aligned and the values are this machine's own.
-  const bytes = Uint8Array.from(readFileSync(join(folder, `${model}.bin`)));
-  const tensors = new Map<string, VectorTensor>();
-  for (const [name, { dtype, shape, offset }] of Object.entries(manifest.tensors)) {
-    const data = viewAs(dtype, bytes.buffer, offset, sizeOf(shape));
-    tensors.set(name, { type: { dtype, shape }, data });
-  }
+  const manifest = readManifest<ModelManifest>(model);
   const { loss, losses, adam } = manifest;
-  return { loss, losses, adam, tensors };
+  return { loss, losses, adam, tensors: readTensors(model, manifest) };
 }
 
-export function vectorOf(vectors: Vectors, name: string): VectorTensor {
-  const tensor = vectors.tensors.get(name);
+export function readOpVectors(): readonly OpVector[] {
+  const manifest = readManifest<OpsManifest>('ops');
+  const tensors = readTensors('ops', manifest);
+  const pick = (name: string): VectorTensor => vectorOf({ tensors }, name);
+  return manifest.cases.map(({ op, params, inputs, output }) => ({
+    op,
+    params,
+    inputs: inputs.map(pick),
+    output: pick(output),
+  }));
+}
+
+export function vectorOf(
+  { tensors }: { readonly tensors: VectorTensors },
+  name: string,
+): VectorTensor {
+  const tensor = tensors.get(name);
   if (tensor === undefined) throw new Error(`no vector '${name}'`);
   return tensor;
 }

@@ -2,7 +2,7 @@
  * @file The results of one execution's units on their way to one result: sums in tree order in shared memory, pieces of
  * concatenated outputs at their place, the first shard's value where all are equal. Knows neither workers nor leases' rights.
  */
-import type { Chunks, LeaseId, ResultChunk, TensorData, TensorType } from '@ravenlab/protocol';
+import type { Chunks, LeaseId, ResultChunk, TensorData } from '@ravenlab/protocol';
 import {
   DTYPE_BYTES,
   ENGINE_LIMITS,
@@ -44,6 +44,10 @@ export class Collector {
   /** Offset of each summed output in a block; -1 for others. */
   private readonly offsets: readonly number[];
   private readonly tree: ShardTree<Block> | null;
+  /** Bytes of each output, by program. */
+  private readonly sizes: readonly (readonly number[])[];
+  /** Where each shard's part of a concatenated output begins along its axis, by output; one entry more than shards. */
+  private readonly starts = new Map<number, readonly number[]>();
   private readonly stages = new Map<LeaseId, Stage>();
   /** Concatenated and first-shard outputs, whole. */
   private readonly whole = new Map<number, Uint8Array>();
@@ -60,16 +64,17 @@ export class Collector {
     this.isInline = layout.sizeBytes <= ENGINE_LIMITS.inlineReduceBytes;
     this.reducer = this.isInline ? reducers.inline : reducers.thread;
     this.tree = layout.sizeBytes > 0 ? new ShardTree(bound.plan.shards.length) : null;
+    this.sizes = bound.programs.map((program) => program.outputTypes.map(byteSizeOf));
     bound.plan.outputs.forEach((output, index) => {
-      if (output.combine === 'concat')
-        this.whole.set(index, new Uint8Array(byteSizeOf(output.type)));
+      if (output.combine !== 'concat') return;
+      this.whole.set(index, new Uint8Array(byteSizeOf(output.type)));
+      this.starts.set(index, startsOf(bound, index, output.axis));
     });
   }
 
   /** Bytes of each output of a shard's unit. */
-  expectedBytes(shard: number): number[] {
-    const program = this.bound.programs[this.bound.plan.shards[shard]?.program ?? -1];
-    return (program?.outputTypes ?? []).map(byteSizeOf);
+  expectedBytes(shard: number): readonly number[] {
+    return this.sizes[this.bound.plan.shards[shard]?.program ?? -1] ?? [];
   }
 
   /** Takes one piece of an output that is sent ahead of DONE. @throws RemoteProtocolError for a piece that cannot be. */
@@ -88,7 +93,8 @@ export class Collector {
           `expected the piece at ${String(stage.received[output] ?? 0)} of ${String(expected)}`,
       );
     }
-    copyChunks(bytes, this.target(stage, output), offsetBytes);
+    const target = this.target(stage, output);
+    if (target !== null) copyChunks(bytes, target, offsetBytes);
     stage.received[output] = offsetBytes + sizeBytes;
   }
 
@@ -113,7 +119,8 @@ export class Collector {
     const stage = this.stageOf(lease, shard);
     this.stages.delete(lease);
     outputs?.forEach((chunks, output) => {
-      copyChunks(chunks, this.target(stage, output), 0);
+      const target = this.target(stage, output);
+      if (target !== null) copyChunks(chunks, target);
     });
     for (const [output, bytes] of stage.others) this.place(shard, output, bytes);
     if (this.tree === null || stage.sum === null) return;
@@ -202,14 +209,15 @@ export class Collector {
     });
   }
 
-  private target(stage: Stage, output: number): Uint8Array {
+  /** Where an output of a stage goes; null when nobody reads it: a later shard's copy of the first one's value. */
+  private target(stage: Stage, output: number): Uint8Array | null {
     const offset = this.offsets[output] ?? -1;
-    const sizeBytes = byteSizeOf(this.bound.plan.outputs[output]?.type ?? NO_TYPE);
-    if (offset >= 0 && stage.sum !== null) {
-      return this.heap.bytes({ ptr: stage.sum.ptr + offset, sizeBytes });
+    const planned = this.bound.plan.outputs[output];
+    if (planned === undefined || offset < 0 || stage.sum === null) {
+      return stage.others.get(output) ?? null;
     }
-    // A later shard's copy of a value that the first shard gives: same size, nobody reads it.
-    return stage.others.get(output) ?? new Uint8Array(sizeBytes);
+    const sizeBytes = byteSizeOf(planned.type);
+    return this.heap.bytes({ ptr: stage.sum.ptr + offset, sizeBytes });
   }
 
   private place(shard: number, output: number, bytes: Uint8Array): void {
@@ -217,16 +225,22 @@ export class Collector {
     const whole = this.whole.get(output);
     if (planned?.combine === 'first') this.whole.set(output, bytes);
     if (planned?.combine !== 'concat' || whole === undefined) return;
-    const { axis, type } = planned;
-    const extents = this.bound.plan.shards.map(
-      (each) => this.bound.programs[each.program]?.outputTypes[output]?.shape[axis] ?? 0,
-    );
-    const before = extents.slice(0, shard).reduce((sum, extent) => sum + extent, 0);
-    placeAlong(type, whole, axis, bytes, before, extents[shard] ?? 0);
+    const starts = this.starts.get(output) ?? [];
+    const start = starts[shard] ?? 0;
+    const extent = (starts[shard + 1] ?? start) - start;
+    placeAlong(planned.type, whole, planned.axis, bytes, start, extent);
   }
 }
 
-const NO_TYPE: TensorType = { dtype: 'bool', shape: [0] };
+/** Prefix sums of the shards' extents along the axis of a concatenated output. */
+function startsOf(bound: BoundPlan, output: number, axis: number): number[] {
+  const starts = [0];
+  for (const shard of bound.plan.shards) {
+    const extent = bound.programs[shard.program]?.outputTypes[output]?.shape[axis] ?? 0;
+    starts.push((starts[starts.length - 1] ?? 0) + extent);
+  }
+  return starts;
+}
 
 /** Summed outputs one after the other, float32 before int32, each at a multiple of 16 bytes. */
 function layoutOf(bound: BoundPlan): { layout: SumLayout; offsets: number[] } {

@@ -1,0 +1,49 @@
+/** @file An engine of its own for a bench: built process, private data folder, a fixed number of local workers. */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { EngineClient } from '../../kernel/src/engine/client.js';
+
+export interface BenchEngine {
+  readonly client: EngineClient;
+  /** What `status` says of the engine's inside. */
+  status(): Promise<EngineStatus>;
+  close(): Promise<void>;
+}
+
+export interface EngineStatus {
+  readonly counters: { readonly unitsDone: number; readonly leasesLost: number };
+  readonly sessions: readonly {
+    readonly workerId: string;
+    readonly programsSent: number;
+    readonly blobBytesSent: number;
+    readonly messagesSent: number;
+  }[];
+}
+
+/** Starts an engine with `localWorkers` workers, and waits for its first answer. */
+export async function startBenchEngine(localWorkers: number): Promise<BenchEngine> {
+  const home = mkdtempSync(join(tmpdir(), 'ravenlab-bench-'));
+  const client = new EngineClient({
+    entry: fileURLToPath(new URL('../../kernel/dist/engine/main.js', import.meta.url)),
+    env: { ...process.env, RAVENLAB_HOME: home, RAVENLAB_LOCAL_WORKERS: String(localWorkers) },
+    onNotice: ({ text }) => {
+      console.error(text);
+    },
+  });
+  const status = async (): Promise<EngineStatus> => {
+    const reply = await client.request({ kind: 'command', op: 'status', args: {} });
+    if (reply.kind !== 'result') throw new Error(`status answered with ${reply.kind}`);
+    return reply.value as EngineStatus;
+  };
+  await status();
+  return {
+    client,
+    status,
+    close: async () => {
+      await client.close();
+      rmSync(home, { recursive: true, force: true });
+    },
+  };
+}

@@ -61,7 +61,7 @@ export class EngineLink {
       heartbeatTimeout: LIMITS.heartbeatTimeoutMs,
       reconnectInterval: WORKER_LIMITS.reconnectMinMs,
       reconnectMaxInterval: WORKER_LIMITS.reconnectMaxMs,
-      maxMessageSize: LIMITS.frameBytes,
+      maxMessageSize: LIMITS.socketFrameBytes,
       ...(curve === null
         ? {}
         : {

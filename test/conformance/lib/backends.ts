@@ -1,0 +1,88 @@
+/** @file The backends under test and how to compare what they say with the float64 oracle. */
+import type { DType, Program, TensorData, TensorType } from '@ravenlab/protocol';
+import { allocate, inferOp, sizeOf } from '@ravenlab/protocol';
+import type { OpName, OpParams } from '@ravenlab/protocol';
+import type { Backend } from '../../../worker/src/compute/backend.js';
+import { INSTALLED_BACKENDS } from '../../../worker/src/compute/backend.js';
+import { openBackend } from '../../../worker/src/compute/openBackend.js';
+import { floats } from '../../unit/core/lib/oracle.js';
+import type { ForwardInput } from './cases.js';
+
+export const RELATIVE = 1e-4;
+/** Of values that are differences of larger ones. */
+export const ABSOLUTE = 2e-6;
+
+export { INSTALLED_BACKENDS };
+
+export function open(name: (typeof INSTALLED_BACKENDS)[number], threads = 2): Promise<Backend> {
+  return openBackend(name, { threads });
+}
+
+/** Compiles, runs once, frees. */
+export function runOnce(
+  backend: Backend,
+  program: Program,
+  inputs: readonly TensorData[],
+): TensorData[] {
+  const executable = backend.compile(program);
+  try {
+    return executable.run(inputs);
+  } finally {
+    executable.dispose();
+  }
+}
+
+export function arrayOf(dtype: DType, values: ArrayLike<number>): TensorData {
+  const data = allocate(dtype, values.length);
+  data.set(values);
+  return data;
+}
+
+export function inputData(input: ForwardInput, seed: number): TensorData {
+  const { dtype, shape, values, range = [-1, 1] } = input;
+  if (values !== undefined && values.length !== sizeOf(shape)) {
+    throw new Error(`case gives ${values.length} values for ${shape.join(' × ')}`);
+  }
+  if (dtype !== 'float32' && values === undefined && sizeOf(shape) > 0) {
+    throw new Error(`case gives no values for ${dtype}`);
+  }
+  return arrayOf(dtype, values ?? floats(shape, seed, range[0], range[1]));
+}
+
+/** A program of one op. */
+export function programOf<N extends OpName>(
+  op: N,
+  inputs: readonly TensorType[],
+  params: OpParams[N],
+): Program {
+  const type = inferOp(op, inputs, params);
+  const node = { op, inputs: inputs.map((_, i) => i), params, type };
+  return { inputs, nodes: [node], outputs: [inputs.length] };
+}
+
+/**
+ * Fails unless |actual - expected| ≤ absolute + relative · |expected| everywhere, with equal infinities.
+ * Sums of many terms are judged by the size of the largest value, not by their own.
+ */
+export function expectClose(
+  actual: ArrayLike<number>,
+  expected: ArrayLike<number>,
+  what: string,
+  allowed = 0,
+): void {
+  if (actual.length !== expected.length) {
+    throw new Error(`${what}: ${actual.length} elements, expected ${expected.length}`);
+  }
+  let largest = 0;
+  for (let i = 0; i < expected.length; i++) {
+    const size = Math.abs(expected[i]!);
+    if (Number.isFinite(size)) largest = Math.max(largest, size);
+  }
+  const absolute = allowed + ABSOLUTE * Math.max(1, largest);
+  for (let i = 0; i < expected.length; i++) {
+    const [a, e] = [actual[i]!, expected[i]!];
+    const isSame = a === e || (Number.isNaN(a) && Number.isNaN(e));
+    if (isSame || Math.abs(a - e) <= absolute + RELATIVE * Math.abs(e)) continue;
+    throw new Error(`${what}: element ${i} is ${a}, the oracle says ${e}`);
+  }
+}

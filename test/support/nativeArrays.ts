@@ -1,0 +1,18 @@
+/**
+ * @file Test environment for suites that call native code: jest gives every suite a realm of its own, but a native library
+ * makes its arrays in the main one, and ONNX Runtime then refuses them by `instanceof`. Here both realms share them.
+ */
+import { TestEnvironment } from 'jest-environment-node';
+
+export default class NativeArraysEnvironment extends TestEnvironment {
+  override async setup(): Promise<void> {
+    await super.setup();
+    Object.assign(this.global, {
+      Float32Array,
+      Int32Array,
+      Uint8Array,
+      BigInt64Array,
+      ArrayBuffer,
+    });
+  }
+}

@@ -229,8 +229,7 @@ function readRunInput(input: WordReader, body: BodyReader, units: number): RunIn
 function readIndices(input: WordReader, body: BodyReader, rows: number): Int32Array {
   const count = input.range('row indices', 0, LIMITS.messageBytes / DTYPE_BYTES.int32);
   const indices = wordsOf(joinChunks(body.take(count * DTYPE_BYTES.int32)), 'row indices');
-  for (let i = 0; i < indices.length; i++) {
-    const row = indices[i] ?? -1;
+  for (const row of indices) {
     if (row < 0 || row >= rows) {
       input.refuse(`row ${String(row)} is not one of ${String(rows)} rows`);
     }

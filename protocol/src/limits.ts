@@ -18,8 +18,10 @@ export const LIMITS = {
   /** Values of one `ints` parameter (a shape, a permutation, a padding). */
   paramInts: 16,
 
-  /** One raw frame (wire contract): larger ones are mapped afresh by the allocator each time and stall the loop. Also a socket's maxMessageSize. */
+  /** One raw frame (wire contract): larger ones are mapped afresh by the allocator each time and stall the loop. */
   frameBytes: 1 * MIB,
+  /** A socket's maxMessageSize: CURVE wraps each frame in 33 bytes more, and a frame above it cuts the connection. */
+  socketFrameBytes: 1 * MIB + 64,
   /** Shorter segments share a frame: copying 16 KiB is cheaper than another frame (2 – 4 µs). Wire contract. */
   packBelowBytes: 16 * KIB,
   /** Header words (int32) of one message, so that a header fits one frame. */

@@ -53,7 +53,7 @@ export class RouterPort {
       linger: 0,
       heartbeatInterval: LIMITS.heartbeatMs,
       heartbeatTimeout: LIMITS.heartbeatTimeoutMs,
-      maxMessageSize: LIMITS.frameBytes,
+      maxMessageSize: LIMITS.socketFrameBytes,
       ...(options.curve === null
         ? {}
         : {

@@ -37,6 +37,12 @@ export function answersOf(
   const messages: (ResultMessage | DoneMessage)[] = [];
   let answers: DoneUnit[] = [];
   let bytes = 0;
+  // Each output is a segment, and the errors are one more.
+  const segments = LIMITS.segmentsPerMessage - 1;
+  const unitsPerDone = Math.min(
+    LIMITS.unitsPerMessage,
+    Math.floor(segments / Math.max(1, outputBytes.length)),
+  );
   const flush = (): void => {
     if (answers.length > 0)
       messages.push({ kind: 'done', execution: run.execution, outputBytes, units: answers });
@@ -47,7 +53,7 @@ export function answersOf(
     const lease = run.units[outcome.unit]?.lease;
     if (lease === undefined) continue;
     const answer = answerOf(lease, outcome);
-    const isFull = bytes + answer.bytes > DONE_BYTES || answers.length >= LIMITS.unitsPerMessage;
+    const isFull = bytes + answer.bytes > DONE_BYTES || answers.length >= unitsPerDone;
     if (isFull) flush();
     messages.push(...answer.ahead);
     answers.push(answer.unit);

@@ -31,6 +31,26 @@ function StopButton() {
   );
 }
 
+function Bar(props: { readonly job: JobSummary; readonly text: string }) {
+  const { trans } = useServices();
+  const { step, steps, state } = props.job;
+  const fraction = fractionOf(step, steps);
+  return (
+    <div
+      className="rvn-bar"
+      role="progressbar"
+      aria-label={trans.__('Progress of the run')}
+      aria-valuemin={0}
+      aria-valuemax={100}
+      aria-valuenow={Math.floor(fraction * 100)}
+      aria-valuetext={props.text}
+      data-state={state}
+    >
+      <span style={{ width: `${(fraction * 100).toFixed(2)}%` }} />
+    </div>
+  );
+}
+
 function Progress(props: { readonly job: JobSummary }) {
   const { trans } = useServices();
   const { epoch, epochs, step, steps } = props.job;
@@ -44,26 +64,15 @@ function Progress(props: { readonly job: JobSummary }) {
     steps === null
       ? trans.__('step %1', formatCount(step))
       : trans.__('step %1 of %2', formatCount(step), formatCount(steps));
-  const fraction = fractionOf(step, steps);
+  const percent = Math.floor(fractionOf(step, steps) * 100);
   return (
     <div className="rvn-progress">
       <div className="rvn-progressText">
-        <b data-rvn="epoch">{epochText}</b>
+        {epochText === '' ? null : <b data-rvn="epoch">{epochText}</b>}
         <span data-rvn="step">{stepText}</span>
-        {steps === null ? null : <span>{`${String(Math.floor(fraction * 100))} %`}</span>}
+        {steps === null ? null : <span>{`${String(percent)} %`}</span>}
       </div>
-      <div
-        className="rvn-bar"
-        role="progressbar"
-        aria-label={trans.__('Progress of the run')}
-        aria-valuemin={0}
-        aria-valuemax={100}
-        aria-valuetext={`${epochText} ${stepText}`}
-        {...(steps === null ? {} : { 'aria-valuenow': Math.floor(fraction * 100) })}
-        data-state={props.job.state}
-      >
-        <span style={{ width: `${(fraction * 100).toFixed(2)}%` }} />
-      </div>
+      {steps === null ? null : <Bar job={props.job} text={`${epochText} ${stepText}`} />}
     </div>
   );
 }

@@ -240,7 +240,9 @@ export class PanelView {
   private row(face: Face): Contributor {
     const member = this.cluster.members.get(face.worker);
     const isGone = face.leftAtMs !== null || member === undefined;
-    const isBusy = member?.status === 'active' && member.leases.size > 0;
+    // A worker between two short units works: the word must not flicker with every snapshot.
+    const hasWork = (member?.leases.size ?? 0) > 0 || face.rate.perSecond() > 0;
+    const isBusy = member?.status === 'active' && hasWork;
     const posted = this.cluster.ledger.accounts.get(face.worker)?.posted ?? 0n;
     return {
       workerId: face.worker.slice(0, PANEL_LIMITS.idChars),

@@ -224,12 +224,12 @@ function advance(state: WorkerState, batch: Batch): WorkerEffect[] {
   if (batch.started || batch.open === 0 || batch.missing.size > 0) return [];
   const entry = state.programs.get(batch.run.program);
   if (entry === undefined) return [];
-  const problem = whyNot(state, batch, entry);
-  if (problem !== null) return failBatch(state, batch, problem, 'refuse');
-  if (entry.kind !== 'known') return [];
   // A tensor may have been dropped while the batch waited for another one.
   const need = missingOf(state, batch);
   if (batch.missing.size > 0) return need === null ? [] : [need];
+  const problem = whyNot(state, batch, entry);
+  if (problem !== null) return failBatch(state, batch, problem, 'refuse');
+  if (entry.kind !== 'known') return [];
   batch.started = true;
   batch.outputBytes = entry.info.outputBytes;
   for (const unit of batch.units) if (unit.status === 'waiting') moveLease(unit, 'supply');

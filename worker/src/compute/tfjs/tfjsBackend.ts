@@ -9,6 +9,9 @@ import type { Backend, Executable } from '../backend.js';
 import { emptyResult } from '../emptiness.js';
 import { tfRow } from './tfTable.js';
 
+// Without it tfjs advertises its native backend on the console, into the terminal view.
+tf.enableProdMode();
+
 export class TfjsBackend implements Backend {
   readonly name = 'tfjs-cpu';
   readonly version = `tfjs ${tf.version_core}`;

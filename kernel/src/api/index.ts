@@ -1,10 +1,13 @@
 /** @file What a cell imports from 'ravenlab'. */
 export type { DType, Shape } from '@ravenlab/protocol';
 export { load, save } from './checkpoint.js';
+export { cluster } from './cluster.js';
 export * as data from './data/data.js';
 export * from './functions.js';
 export { noGrad } from './gradMode.js';
 export * as nn from './nn/nn.js';
 export * as optim from './optim/optim.js';
 export { Parameter } from './parameter.js';
+export * as plot from './plot/plot.js';
+export { progress } from './progress.js';
 export { Tensor } from './tensor.js';

@@ -13,6 +13,7 @@ import type { GraphNode, LeafNode } from '../core/graph/node.js';
 import { inlineLeaf, keyLeaf } from '../core/graph/node.js';
 import { PlanMemory } from '../core/plan/plan.js';
 import { PendingBuffers } from './buffers.js';
+import { TrainingMeter } from './meter.js';
 import { RecentResults } from './recent.js';
 import { ProgramStore } from './programStore.js';
 import type { Session } from './session.js';
@@ -99,6 +100,7 @@ export class Runtime {
   readonly recent = new RecentResults();
   /** Running statistics to be updated by the next step. */
   readonly buffers = new PendingBuffers();
+  readonly meter = new TrainingMeter();
   readonly programs = new ProgramStore();
   readonly planMemory = new PlanMemory();
   readonly progress: TrainingProgress = { epoch: 0, epochs: null, stepsPerEpoch: null };
@@ -202,6 +204,11 @@ export class Runtime {
 
   handleOf(leaf: GraphNode): DataHandle | null {
     return this.handles.get(leaf) ?? null;
+  }
+
+  /** The parameter or buffer behind a leaf. */
+  ownerOf(leaf: GraphNode): Tensor | null {
+    return this.owners.get(leaf) ?? null;
   }
 
   /** The parameter behind a leaf, if it is one that is trained. */

@@ -123,6 +123,13 @@ export class StepQueue {
     }
   }
 
+  /** Blocks until nothing is in flight. @throws the RavenError of the first step that failed. */
+  waitForAll(): void {
+    for (let last = this.inFlight.at(-1); last !== undefined; last = this.inFlight.at(-1)) {
+      last.wait();
+    }
+  }
+
   /** Someone waits for this step: its error is theirs. */
   observe(step: PendingStep): void {
     this.observed.add(step);

@@ -76,6 +76,9 @@ export function submitStep(runtime: Runtime, spec: StepSpec): PendingStep {
           const values = outputs[execution.outputOf[index] ?? -1];
           if (values) runtime.remember(node, values);
         });
+        const loss =
+          losses.length === 0 ? null : (outputs[execution.outputOf[0] ?? -1]?.[0] ?? null);
+        runtime.meter.report({ loss, samples: execution.samples });
       },
       diagnose: (error) => explainNonFinite(runtime, execution, error, spec.stepIndex),
     },

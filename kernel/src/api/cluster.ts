@@ -1,0 +1,193 @@
+/** @file The namespace `cluster`: who computes, how many, how to join. Commands to the engine; no state of its own. */
+import type { Contributor, PanelState } from '@ravenlab/protocol';
+import {
+  ClusterError,
+  coinScaleFor,
+  displayName,
+  formatAmount,
+  formatCount,
+  formatGflops,
+  formatLatency,
+  formatRate,
+  readPanelState,
+  ShapeError,
+} from '@ravenlab/protocol';
+import { escapeHtml } from './html.js';
+import { currentRuntime, expectReply } from './runtime.js';
+
+const JUPYTER_DISPLAY = Symbol.for('Jupyter.display');
+const NODE_INSPECT = Symbol.for('nodejs.util.inspect.custom');
+/** How often `ready` looks. */
+const POLL_MS = 100;
+/** How long `ready` waits in silence. */
+const PATIENCE_MS = 1_000;
+
+interface Column {
+  readonly title: string;
+  readonly isNumber: boolean;
+  readonly cell: (worker: Contributor, state: PanelState) => string;
+}
+
+const COLUMNS: readonly Column[] = [
+  { title: 'worker', isNumber: false, cell: (worker) => displayName(worker) },
+  { title: 'device', isNumber: false, cell: ({ device }) => device },
+  { title: 'backend', isNumber: false, cell: ({ backend }) => backend },
+  { title: 'state', isNumber: false, cell: ({ state }) => state },
+  { title: 'GFLOP/s', isNumber: true, cell: ({ gflops }) => formatGflops(gflops) },
+  { title: 'units', isNumber: true, cell: ({ unitsDone }) => formatCount(unitsDone) },
+  { title: 'samples/s', isNumber: true, cell: (worker) => formatRate(worker.samplesPerSecond) },
+  { title: 'latency', isNumber: true, cell: ({ latencyMs }) => formatLatency(latencyMs) },
+  {
+    title: 'earned',
+    isNumber: true,
+    cell: ({ earnedUnits }, { payments }) => {
+      const { unit, decimals } = coinScaleFor(earnedUnits, payments);
+      return `${formatAmount(earnedUnits, decimals)} ${unit}`;
+    },
+  },
+];
+
+/** The workers at one moment, shown as a table. */
+export class WorkerTable implements Iterable<Contributor> {
+  readonly state: PanelState;
+
+  constructor(state: PanelState) {
+    this.state = state;
+  }
+
+  get length(): number {
+    return this.state.contributors.length;
+  }
+
+  [Symbol.iterator](): Iterator<Contributor> {
+    return this.state.contributors[Symbol.iterator]();
+  }
+
+  [NODE_INSPECT](): string {
+    const rows = [COLUMNS.map(({ title }) => title), ...this.rows()];
+    const widths = COLUMNS.map((_, i) => Math.max(...rows.map((row) => row[i]?.length ?? 0)));
+    const lines = rows.map((row) =>
+      row
+        .map((cell, i) =>
+          COLUMNS[i]?.isNumber === true
+            ? cell.padStart(widths[i] ?? 0)
+            : cell.padEnd(widths[i] ?? 0),
+        )
+        .join('  ')
+        .trimEnd(),
+    );
+    return lines.join('\n');
+  }
+
+  [JUPYTER_DISPLAY](): Record<string, string> {
+    const tag = (name: string, cell: string, column: number): string => {
+      const side = COLUMNS[column]?.isNumber === true ? 'right' : 'left';
+      return `<${name} style="text-align:${side}">${escapeHtml(cell)}</${name}>`;
+    };
+    const head = COLUMNS.map(({ title }, i) => tag('th', title, i)).join('');
+    const body = this.rows()
+      .map((row) => `<tr>${row.map((cell, i) => tag('td', cell, i)).join('')}</tr>`)
+      .join('');
+    const html = `<table><thead><tr>${head}</tr></thead><tbody>${body}</tbody></table>`;
+    return { 'text/html': html, 'text/plain': this[NODE_INSPECT]() };
+  }
+
+  private rows(): string[][] {
+    return this.state.contributors.map((worker) =>
+      COLUMNS.map(({ cell }) => cell(worker, this.state)),
+    );
+  }
+}
+
+/** What to send someone who wants to help. */
+export interface Invite {
+  /** Typed in a terminal of the machine that joins. */
+  readonly command: string;
+}
+
+async function command(
+  op: string,
+  args: Readonly<Record<string, unknown>> = {},
+): Promise<Record<string, unknown>> {
+  const reply = await currentRuntime().session.request({ kind: 'command', op, args });
+  const { value } = expectReply(reply, 'result');
+  if (typeof value === 'object' && value !== null) return value as Record<string, unknown>;
+  throw new ClusterError(`the engine answered '${op}' without a result; restart the kernel`);
+}
+
+async function state(): Promise<PanelState> {
+  return readPanelState((await command('status'))['panel'], 'status.panel');
+}
+
+/** The machines behind this notebook. */
+export class Cluster {
+  /**
+   * Rows of one micro-shard, 32 by default. Decides the bits of a run, never who computes it: set it once, before training.
+   * Larger shards have less overhead, more of them spread over more workers.
+   */
+  get microShard(): number {
+    return currentRuntime().microShardRows;
+  }
+  set microShard(rows: number) {
+    if (!Number.isInteger(rows) || rows < 1) {
+      throw new ShapeError(`cluster.microShard: expected a positive integer, got ${String(rows)}`);
+    }
+    currentRuntime().microShardRows = rows;
+  }
+
+  /** Everything the panel shows, as data. */
+  status(): Promise<PanelState> {
+    return state();
+  }
+
+  /** The workers, as a table. */
+  async workers(): Promise<WorkerTable> {
+    return new WorkerTable(await state());
+  }
+
+  /** Starts or stops local workers until there are `workers` of them. */
+  async scale(workers: number): Promise<void> {
+    await command('scale', { workers });
+  }
+
+  /** The command by which another machine joins. */
+  async invite(): Promise<Invite> {
+    const { command: text } = await command('invite');
+    if (typeof text !== 'string') throw new ClusterError('the engine made no invite');
+    return { command: text };
+  }
+
+  /**
+   * Waits until `workers` of them can take work, and returns them as a table.
+   * @throws ClusterError after `timeoutMs`.
+   */
+  async ready(workers = 1, options: { readonly timeoutMs?: number } = {}): Promise<WorkerTable> {
+    const { session } = currentRuntime();
+    const startedMs = session.now();
+    const timeoutMs = options.timeoutMs ?? 60_000;
+    let hasSpoken = false;
+    for (;;) {
+      const now = await state();
+      const { workerCount } = now.cluster;
+      if (workerCount >= workers) return new WorkerTable(now);
+      const waitedMs = session.now() - startedMs;
+      if (waitedMs >= timeoutMs) {
+        throw new ClusterError(
+          `cluster.ready: ${String(workerCount)} of ${String(workers)} workers after ${String(Math.round(waitedMs / 1000))} s; ` +
+            'start local ones with await cluster.scale(2), or invite others with await cluster.invite()',
+          { retryable: true, meta: { workerCount, workers } },
+        );
+      }
+      if (!hasSpoken && waitedMs >= PATIENCE_MS) {
+        hasSpoken = true;
+        session.write(
+          'stdout',
+          `waiting for workers: ${String(workerCount)} of ${String(workers)} are here\n`,
+        );
+      }
+      await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+    }
+  }
+}
+
+export const cluster = new Cluster();

@@ -93,7 +93,9 @@ export class WorkerHub implements PortHandlers {
       if (!(error instanceof RemoteProtocolError)) throw error;
       this.badMessages++;
       this.options.log(`${peer.key} broke the protocol: ${error.message}`);
-      this.refuse(peer, 'protocol', error.message);
+      // A worker of another release is told to update; it has done nothing wrong.
+      const isOtherVersion = error.meta['wireVersion'] !== undefined;
+      this.refuse(peer, isOtherVersion ? 'version' : 'protocol', error.message);
     }
   }
 

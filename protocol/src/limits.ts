@@ -83,6 +83,8 @@ export const LIMITS = {
   retainedVersions: 4,
   /** Graph shapes whose plans the kernel remembers; the least recently used one goes first. */
   planSkeletons: 256,
+  /** Characters of their canonical texts together; a node takes about 30, its plan a few times that. */
+  planSkeletonChars: 8 * MIB,
   /** Plans kept for one graph shape: it is planned anew for each micro-shard size and each set of fixed scalars. */
   plansPerSkeleton: 8,
 } as const;

@@ -4,9 +4,11 @@
  */
 import * as fc from 'fast-check';
 import type { OpName } from '@ravenlab/protocol';
-import { OP_NAMES, RavenError, ShapeError, sizeOf } from '@ravenlab/protocol';
+import { AutogradError, OP_NAMES, RavenError, ShapeError, sizeOf } from '@ravenlab/protocol';
+import { backward } from '../../kernel/src/core/autograd/backward.js';
+import { GraphBuilder } from '../../kernel/src/core/graph/build.js';
 import type { GraphNode } from '../../kernel/src/core/graph/node.js';
-import { applyOp } from '../../kernel/src/core/graph/node.js';
+import { applyOp, postOrder } from '../../kernel/src/core/graph/node.js';
 import { printGraph } from '../../kernel/src/core/graph/print.js';
 import { plan } from '../../kernel/src/core/plan/plan.js';
 import {
@@ -19,6 +21,8 @@ import {
   prng,
 } from '../unit/core/lib/oracle.js';
 import { runPlan } from '../unit/core/lib/planRunner.js';
+
+const g = new GraphBuilder();
 
 type Random = (below: number) => number;
 
@@ -178,6 +182,24 @@ function finite(values: ArrayLike<number>): boolean {
   return Array.from(values).every((value) => Number.isFinite(value) && Math.abs(value) < 1e12);
 }
 
+function axesOf(node: GraphNode): number[] {
+  return node.type.shape.map((_, axis) => axis);
+}
+
+function leavesBelow(nodes: readonly GraphNode[]): GraphNode[] {
+  return postOrder(nodes).filter(({ kind }) => kind === 'leaf');
+}
+
+/** Gradients, or none where an op on the way can be differentiated once only. */
+function gradientsOf(loss: GraphNode, weights: readonly GraphNode[]): GraphNode[] {
+  try {
+    return backward(loss, weights).filter((gradient) => gradient !== null);
+  } catch (error) {
+    if (error instanceof AutogradError) return [];
+    throw error;
+  }
+}
+
 const cutOps = new Set<OpName>();
 let cutGraphs = 0;
 
@@ -215,6 +237,26 @@ test('all outputs of a random graph together are right when cut', () => {
     }),
     { numRuns: 300, seed: 12 },
   );
+});
+
+test('gradients of a random graph are right when cut', () => {
+  let differentiated = 0;
+  fc.assert(
+    fc.property(fc.integer(), fc.integer({ min: 1, max: 4 }), (seed, microShard) => {
+      const nodes = randomGraph(seed, 10).filter(({ type }) => type.dtype === 'float32');
+      const weights = leavesBelow(nodes).filter(({ type }) => type.dtype === 'float32');
+      const sums = nodes.slice(-3).map((node) => g.sum(g.mul(node, node), axesOf(node)));
+      const [first, ...rest] = sums;
+      if (first === undefined) return;
+      const loss = rest.reduce((sum, term) => g.add(sum, term), first);
+      const gradients = gradientsOf(loss, weights);
+      differentiated += gradients.length;
+      for (const gradient of gradients) check([gradient], microShard);
+      check([loss, ...gradients], microShard);
+    }),
+    { numRuns: 250, seed: 13 },
+  );
+  expect(differentiated).toBeGreaterThan(300);
 });
 
 test('the random graphs above were really cut, with every op of the table', () => {

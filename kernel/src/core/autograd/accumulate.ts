@@ -1,5 +1,5 @@
 /** @file Sum of the gradients that reach one node over several paths. */
-import { AutogradError } from '@ravenlab/protocol';
+import { AutogradError, LIMITS } from '@ravenlab/protocol';
 import type { GraphBuilder } from '../graph/build.js';
 import type { GraphNode, OpNode } from '../graph/node.js';
 import { inputOf, isOp } from '../graph/node.js';
@@ -48,7 +48,7 @@ function pieceOf(node: GraphNode): Piece | null {
   return { node, value, axis, begin, end: begin + (value.type.shape[axis] ?? 0) };
 }
 
-/** One concat of disjoint pieces with zeros in the gaps; null when two of them overlap. */
+/** One concat of disjoint pieces with zeros in the gaps; null when two of them overlap or there are too many. */
 function join(g: GraphBuilder, pieces: readonly Piece[]): GraphNode | null {
   const [first] = pieces;
   if (first === undefined) return null;
@@ -73,5 +73,5 @@ function join(g: GraphBuilder, pieces: readonly Piece[]): GraphNode | null {
     end = piece.end;
   }
   gap(end, shape[axis] ?? 0);
-  return g.concat(parts, axis);
+  return parts.length > LIMITS.nodeInputs ? null : g.concat(parts, axis);
 }

@@ -42,20 +42,17 @@ function unslice(g: GraphBuilder, dy: GraphNode, node: OpNode<'slice'>): GraphNo
   return g.padZeros(x, begin, after);
 }
 
-/** `[r₀·n₀, r₁·n₁, …]` → sum over every r. Only repeated axes are split, to stay within the rank limit. */
+/** `[…, r·n, …]` → sum over r, one repeated axis after the other: splitting all at once could exceed the rank limit. */
 function untile(g: GraphBuilder, dy: GraphNode, node: OpNode<'tile'>): GraphNode {
-  const { shape } = inputOf(node, 0).type;
-  const split: number[] = [];
-  const repeated: number[] = [];
-  shape.forEach((extent, axis) => {
-    const count = node.params.repeats[axis] ?? 1;
-    if (count > 1) {
-      repeated.push(split.length);
-      split.push(count);
-    }
-    split.push(extent);
+  let x = dy;
+  node.params.repeats.forEach((count, axis) => {
+    if (count === 1) return;
+    const { shape } = x.type;
+    const extent = (shape[axis] ?? 0) / count;
+    const split = [...shape.slice(0, axis), count, extent, ...shape.slice(axis + 1)];
+    x = g.sum(g.reshape(x, split), [axis]);
   });
-  return g.sum(g.reshape(dy, split), repeated);
+  return x;
 }
 
 /** dx of gather along `axis`: the index axes go first, as scatterAdd wants them, and the sums come back to `axis`. */

@@ -68,16 +68,17 @@ export function trace(outputs: readonly GraphNode[]): Trace {
   }
   const results = outputs.map(idOf);
   skeleton.push(`>${results.join()}`);
-  if (values.length > LIMITS.programNodes) tooLarge(values.length);
+  requireFit(values.length, LIMITS.programNodes, 'nodes');
   return { values, outputs: results, skeleton: skeleton.join(';'), scalars };
 }
 
-function tooLarge(count: number): never {
+function requireFit(count: number, limit: number, what: string): void {
+  if (count <= limit) return;
   throw new RavenError(
     'limit',
-    `the traced graph has ${String(count)} nodes, at most ${String(LIMITS.programNodes)} fit one program; ` +
+    `the traced graph has ${String(count)} ${what}, at most ${String(limit)} fit one program; ` +
       'await an intermediate value (`await t.data()`) to cut it in two',
-    { meta: { count } },
+    { meta: { count, limit } },
   );
 }
 
@@ -166,7 +167,10 @@ export interface CapturedProgram {
   readonly outputIndex: readonly number[];
 }
 
-/** The program of a trace; holes with `isSlot` become inputs, the others constants. */
+/**
+ * The program of a trace; holes with `isSlot` become inputs, the others constants.
+ * @throws RavenError `limit` for more inputs or outputs than a program may have.
+ */
 export function programOf(source: Trace, isSlot: readonly boolean[]): CapturedProgram {
   const { values } = source;
   const isInput = values.map(
@@ -183,6 +187,8 @@ export function programOf(source: Trace, isSlot: readonly boolean[]): CapturedPr
     resultOf.set(id, index);
     return index;
   });
+  requireFit(inputs.length, LIMITS.programInputs, 'inputs');
+  requireFit(resultOf.size, LIMITS.programOutputs, 'outputs');
   return {
     program: {
       inputs: inputs.map((id) => typeOf(source, id)),

@@ -14,6 +14,8 @@ export interface Skeleton<P> {
 
 export class SlotMemory<P> {
   private readonly skeletons = new Map<string, Skeleton<P>>();
+  /** Characters of all keys: what an entry holds is proportional to its key. */
+  private chars = 0;
 
   /**
    * The skeleton of `source`, updated: a scalar that differs from the value first seen at its place is a slot from
@@ -34,14 +36,18 @@ export class SlotMemory<P> {
     // Re-inserting makes it the most recently used: a Map iterates in insertion order.
     this.skeletons.delete(source.skeleton);
     this.skeletons.set(source.skeleton, skeleton);
-    this.forgetOldest();
+    if (known === undefined) this.chars += source.skeleton.length;
+    this.forgetOldest(source.skeleton);
     return skeleton;
   }
 
-  private forgetOldest(): void {
+  private forgetOldest(newest: string): void {
     for (const key of this.skeletons.keys()) {
-      if (this.skeletons.size <= LIMITS.planSkeletons) return;
+      const fits =
+        this.skeletons.size <= LIMITS.planSkeletons && this.chars <= LIMITS.planSkeletonChars;
+      if (fits || key === newest) return;
       this.skeletons.delete(key);
+      this.chars -= key.length;
     }
   }
 }

@@ -42,8 +42,8 @@ interface OpsManifest extends Manifest {
 
 const FOLDER = join(__dirname, '..', '..', '..', 'vectors');
 
-function readManifest<M extends Manifest>(name: string): M {
-  return JSON.parse(readFileSync(join(FOLDER, `${name}.json`), 'utf8')) as M;
+function readJson(name: string): unknown {
+  return JSON.parse(readFileSync(join(FOLDER, `${name}.json`), 'utf8'));
 }
 
 function readTensors(name: string, manifest: Manifest): VectorTensors {
@@ -57,13 +57,13 @@ function readTensors(name: string, manifest: Manifest): VectorTensors {
 }
 
 export function readVectors(model: string): Vectors {
-  const manifest = readManifest<ModelManifest>(model);
+  const manifest = readJson(model) as ModelManifest;
   const { loss, losses, adam } = manifest;
   return { loss, losses, adam, tensors: readTensors(model, manifest) };
 }
 
 export function readOpVectors(): readonly OpVector[] {
-  const manifest = readManifest<OpsManifest>('ops');
+  const manifest = readJson('ops') as OpsManifest;
   const tensors = readTensors('ops', manifest);
   const pick = (name: string): VectorTensor => vectorOf({ tensors }, name);
   return manifest.cases.map(({ op, params, inputs, output }) => ({

@@ -7,6 +7,7 @@ import { applyOp, stateLeaf, stopGradient } from '../../../../kernel/src/core/gr
 import { printProgram } from '../../../../kernel/src/core/graph/print.js';
 import { programOf, trace } from '../../../../kernel/src/core/plan/capture.js';
 import { PlanMemory, plan } from '../../../../kernel/src/core/plan/plan.js';
+import { SlotMemory } from '../../../../kernel/src/core/plan/slotMemory.js';
 import { floatLeaf } from '../lib/oracle.js';
 
 const g = new GraphBuilder();
@@ -84,6 +85,12 @@ describe('trace', () => {
   });
 });
 
+test('more inputs than a program may have are refused with a remedy', () => {
+  const many = Array.from({ length: LIMITS.programInputs + 1 }, (_, k) => floatLeaf([1], [k]));
+  const total = many.reduce<GraphNode>((sum, leaf) => g.add(sum, leaf), g.scalar(1));
+  expect(() => programOf(trace([total]), [])).toThrow(/4097 inputs, at most 4096 fit one program/);
+});
+
 describe('scalar slots', () => {
   const step = (lr: number, decay = 0.5): GraphNode => {
     const x = weight(1);
@@ -121,6 +128,17 @@ describe('scalar slots', () => {
     expect(encodeProgram(planWith(memory, 0.1).programs[0]!)).toEqual(
       encodeProgram(planWith(new PlanMemory(), 0.1).programs[0]!),
     );
+  });
+
+  test('forgets large graphs before their texts fill the memory, but never the newest', () => {
+    const memory = new SlotMemory<string>();
+    const source = { values: [], outputs: [], scalars: [] };
+    const large = (name: string): ReturnType<typeof memory.observe> =>
+      memory.observe({ ...source, skeleton: name.repeat(LIMITS.planSkeletonChars / 2 + 1) });
+    const first = large('a');
+    const second = large('b');
+    expect(large('b')).toBe(second);
+    expect(large('a')).not.toBe(first);
   });
 
   test('forgets the least recently used graph first', () => {

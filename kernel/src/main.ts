@@ -1,4 +1,3 @@
-#!/usr/bin/env node
 /**
  * @file Entry of the kernel process: `main.js <connection file>`. Reads the environment, starts the kernel,
  * ends with the front end that started it.
@@ -40,10 +39,11 @@ async function main(): Promise<void> {
 
 async function run(connectionPath: string): Promise<void> {
   const connection = readConnectionFile(connectionPath);
+  let kernel: Kernel | null = null;
   const engine =
     process.env['RAVENLAB_ENGINE'] === 'off'
       ? null
-      : new EngineClient({ onNotice: ({ level, text }) => warn(level, text) });
+      : new EngineClient({ onNotice: ({ text }) => kernel?.notify(text) });
   const gateway: EngineGateway = engine ?? NO_ENGINE;
   const apiPath = join(DIST_DIR, 'api', 'index.js');
   const types = new TypeHost({
@@ -52,13 +52,12 @@ async function run(connectionPath: string): Promise<void> {
     heapMib: heapMib(),
     onWarning: warn,
   });
-  let kernel: Kernel | null = null;
   let isEnding = false;
   const end = async ({ restart }: { restart: boolean }): Promise<void> => {
     if (isEnding) return;
     isEnding = true;
     // Live timers of cells, or an engine that does not answer, must not keep the process.
-    setTimeout(() => process.exit(0), KERNEL_LIMITS.shutdownFlushMs).unref();
+    setTimeout(() => process.exit(0), KERNEL_LIMITS.shutdownMs).unref();
     await Promise.allSettled([gateway.close({ restart }), kernel?.close(), types.dispose()]);
     process.exit(0);
   };

@@ -176,6 +176,8 @@ export const KERNEL_LIMITS = {
   carriedDeclarations: 5_000,
   /** How long the last replies may take to leave the sockets at shutdown. */
   shutdownFlushMs: 500,
+  /** The whole shutdown; a Jupyter server kills a kernel after 5 s. */
+  shutdownMs: 3_000,
   parentPollMs: 1_000,
 } as const;
 

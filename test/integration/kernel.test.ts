@@ -6,7 +6,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { JupyterClient } from './lib/jupyterClient';
+import { JupyterClient } from './lib/jupyterClient.js';
 
 const ENV = { RAVENLAB_ENGINE: 'off' };
 

@@ -15,6 +15,7 @@ import { History } from './history.js';
 import { OutputRouter } from './outputRouter.js';
 import type { RouterClock } from './outputRouter.js';
 import { KernelServer } from './server.js';
+import type { KernelParts } from './server.js';
 import { KernelSockets } from './sockets.js';
 import { MessageCodec } from './wire.js';
 import type { IncomingMessage } from './wire.js';
@@ -42,6 +43,8 @@ export interface KernelOptions {
 /** A running kernel. */
 export interface Kernel {
   readonly comms: CommManager;
+  /** Shows a line of text on stderr of the newest cell. */
+  notify(text: string): void;
   interrupt(): Promise<void>;
   /** Ends cells, comms and sockets; what is queued for front ends still leaves. */
   close(): Promise<void>;
@@ -58,12 +61,6 @@ const CLOCK: RouterClock = {
 /** Starts a kernel; resolves when its sockets are bound. */
 export async function startKernel(options: KernelOptions): Promise<Kernel> {
   const { onWarning } = options;
-  const codec = new MessageCodec({
-    key: options.connection.key,
-    sessionId: randomUUID(),
-    username: 'kernel',
-    nowMs: () => Date.now(),
-  });
   let sockets: KernelSockets | null = null;
   const comms: CommManager = new CommManager({
     send: (message) => server.sendComm(message),
@@ -75,8 +72,8 @@ export async function startKernel(options: KernelOptions): Promise<Kernel> {
     session: Date.now(),
     onError: onWarning,
   });
-  const server = new KernelServer({
-    codec,
+  const server: KernelServer = new KernelServer({
+    codec: createCodec(options.connection.key),
     send: (channel, frames) => sockets?.send(channel, frames),
     version: options.version,
     types: options.types,
@@ -86,36 +83,9 @@ export async function startKernel(options: KernelOptions): Promise<Kernel> {
     onWarning,
   });
   const interrupter = new Interrupter();
-  const host = new UserHost({
-    notebookDir: options.notebookDir,
-    apiPath: options.apiPath,
-    isInteractive: options.isInteractive,
-    heapMib: options.heapMib,
-    gateway: options.gateway,
-    interrupter,
-    events: {
-      onOutput: server.onOutput,
-      onInput: server.onInput,
-      onVariablesLost: () => options.types.reset(),
-    },
-  });
-  const router = new OutputRouter<CellId, IncomingMessage>({
-    clock: CLOCK,
-    publish: server.publish,
-    onReleased: (sizeBytes) => host.releaseOutput(sizeBytes),
-  });
-  const executor = new Executor({
-    host,
-    types: options.types,
-    history,
-    router,
-    typePolicy: options.typePolicy,
-    internalDir: options.internalDir,
-    publish: server.publish,
-    reply: server.reply,
-    drainSocket: () => drain(() => sockets?.hasShellBacklog ?? false),
-  });
-  server.attach({ host, executor, router });
+  const hasBacklog = (): boolean => sockets?.hasShellBacklog ?? false;
+  const parts = createParts(options, { server, history, interrupter, hasBacklog });
+  server.attach(parts);
   sockets = await KernelSockets.bind(options.connection, {
     onMessage: (channel, frames) => server.receive(channel, frames),
     onSubscribe: (topic) => server.welcome(topic),
@@ -124,15 +94,62 @@ export async function startKernel(options: KernelOptions): Promise<Kernel> {
   server.publish(null, status('starting'));
   return {
     comms,
+    notify: (text) => parts.router.stream(null, 'stderr', `${text}\n`, 0),
     interrupt: () => server.interrupt(),
     close: async () => {
       comms.closeAll();
-      router.flushAll();
+      parts.router.flushAll();
       sockets.close();
-      await host.dispose();
+      await parts.host.dispose();
       interrupter.dispose();
     },
   };
+}
+
+function createCodec(key: string): MessageCodec {
+  return new MessageCodec({
+    key,
+    sessionId: randomUUID(),
+    username: 'kernel',
+    nowMs: () => Date.now(),
+  });
+}
+
+interface PartsContext {
+  readonly server: KernelServer;
+  readonly history: History;
+  readonly interrupter: Interrupter;
+  readonly hasBacklog: () => boolean;
+}
+
+/** What runs cells and carries their output. */
+function createParts(
+  options: KernelOptions,
+  { server, history, interrupter, hasBacklog }: PartsContext,
+): KernelParts {
+  const { types, notebookDir, apiPath, isInteractive, heapMib, gateway } = options;
+  const host: UserHost = new UserHost({
+    ...{ notebookDir, apiPath, isInteractive, heapMib, gateway, interrupter },
+    events: {
+      onOutput: server.onOutput,
+      onInput: server.onInput,
+      onVariablesLost: () => types.reset(),
+    },
+  });
+  const router = new OutputRouter<CellId, IncomingMessage>({
+    clock: CLOCK,
+    publish: server.publish,
+    onReleased: (sizeBytes) => host.releaseOutput(sizeBytes),
+  });
+  const executor = new Executor({
+    ...{ host, types, history, router },
+    typePolicy: options.typePolicy,
+    internalDir: options.internalDir,
+    publish: server.publish,
+    reply: server.reply,
+    drainSocket: () => drain(hasBacklog),
+  });
+  return { host, router, executor };
 }
 
 /** Turns the event loop until the socket has handed over what it holds; bounded by the queue's limit. */

@@ -54,7 +54,7 @@ export class KernelServer {
     kernel_info_request: () => kernelInfo(this.options.version),
     complete_request: ({ content }) => this.complete(content),
     inspect_request: ({ content }) => this.inspect(content),
-    is_complete_request: ({ content }) => isComplete(String(content['code'] ?? '')),
+    is_complete_request: ({ content }) => isComplete(codeOf(content)),
     history_request: ({ content }) => ({
       status: 'ok',
       history: this.options.history.query(content),
@@ -289,8 +289,12 @@ interface Cursor {
   readonly offset: number;
 }
 
+function codeOf(content: JsonObject): string {
+  return typeof content['code'] === 'string' ? content['code'] : '';
+}
+
 function cursorOf(content: JsonObject): Cursor {
-  const code = String(content['code'] ?? '').slice(0, KERNEL_LIMITS.cellChars);
+  const code = codeOf(content).slice(0, KERNEL_LIMITS.cellChars);
   const wanted = content['cursor_pos'];
   const cursor =
     typeof wanted === 'number' && wanted >= 0 ? wanted : toCodePoints(code, code.length);

@@ -108,11 +108,12 @@ export class KernelSockets {
     socket: { receive(): Promise<Uint8Array[]> },
     handle: (frames: Uint8Array[]) => void,
   ): Promise<void> {
-    while (!this.isClosed) {
+    const isOpen = (): boolean => !this.isClosed;
+    while (isOpen()) {
       try {
         handle(await socket.receive());
       } catch (error) {
-        if (!this.isClosed) this.events.onError(`receiving on ${name}`, error);
+        if (isOpen()) this.events.onError(`receiving on ${name}`, error);
       }
     }
   }

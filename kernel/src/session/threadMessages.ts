@@ -1,6 +1,7 @@
 /** @file What the kernel's main thread and the user thread say to each other. Plain, clonable data. */
 
-import type { EngineReply, EngineRequest, WireError } from '@ravenlab/protocol';
+import type { MessagePort } from 'node:worker_threads';
+import type { EngineReply, EngineRequest, ErrorMeta, WireError } from '@ravenlab/protocol';
 import type { CellScript } from './transform/cellTransform.js';
 
 /** Number of a run of a cell, from 1; also the epoch that the engine client refuses after Stop. */
@@ -106,7 +107,7 @@ export type ToUser =
 
 export type EngineAnswer =
   | { readonly ok: true; readonly reply: EngineReply }
-  | { readonly ok: false; readonly error: WireError };
+  | { readonly ok: false; readonly error: WireError; readonly meta: ErrorMeta };
 
 /** To the user thread, on the port that it also reads while it is blocked. */
 export type HostAnswer =
@@ -128,8 +129,8 @@ export const CONTROL = {
 
 /** What a user thread is born with. */
 export interface UserThreadData {
-  readonly port: import('node:worker_threads').MessagePort;
-  readonly answerPort: import('node:worker_threads').MessagePort;
+  readonly port: MessagePort;
+  readonly answerPort: MessagePort;
   readonly control: Int32Array;
   /** Directory of the notebook. */
   readonly notebookDir: string;

@@ -5,7 +5,7 @@
 
 import { MessageChannel, receiveMessageOnPort, Worker } from 'node:worker_threads';
 import type { MessagePort } from 'node:worker_threads';
-import { KERNEL_LIMITS, toWireError } from '@ravenlab/protocol';
+import { KERNEL_LIMITS, RavenError, toWireError } from '@ravenlab/protocol';
 import type { EngineGateway } from './engineGateway.js';
 import { INTERRUPTIBLE_EXEC_ARGV } from './interrupter.js';
 import type { Interrupter } from './interrupter.js';
@@ -208,7 +208,8 @@ export class UserHost {
       const reply = await this.options.gateway.request(request, cellId);
       answer = { ok: true, reply };
     } catch (error) {
-      answer = { ok: false, error: toWireError(error) };
+      const meta = error instanceof RavenError ? error.meta : {};
+      answer = { ok: false, error: toWireError(error), meta };
     }
     // Stop may have answered in the meantime.
     if (this.openRequests.delete(requestId)) this.answer({ kind: 'engine', requestId, answer });
@@ -231,15 +232,10 @@ export class UserHost {
   private cancelRequests(): boolean {
     const isWanted = (cellId: CellId): boolean => !this.cell || this.cell.cellId === cellId;
     const requests = [...this.openRequests].filter(([, cellId]) => isWanted(cellId));
-    const error = toWireError(null);
+    const error = toWireError(new RavenError('interrupted', 'the cell was stopped'));
     for (const [requestId, cellId] of requests) {
       this.openRequests.delete(requestId);
-      const interrupted = {
-        ...error,
-        code: 'interrupted',
-        message: 'the cell was stopped',
-      } as const;
-      this.answer({ kind: 'engine', requestId, answer: { ok: false, error: interrupted } });
+      this.answer({ kind: 'engine', requestId, answer: { ok: false, error, meta: {} } });
       this.options.gateway.cancelEpoch(cellId);
     }
     if (this.cell) this.options.gateway.cancelEpoch(this.cell.cellId);

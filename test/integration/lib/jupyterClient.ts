@@ -62,7 +62,6 @@ const MAIN = join(ROOT, 'kernel/dist/main.js');
 const DELIMITER = '<IDS|MSG>';
 const DEFAULT_TIMEOUT_MS = 30_000;
 /** Colour codes in tracebacks. */
-// eslint-disable-next-line no-control-regex -- that is what a colour code is
 const ANSI = /\u001b\[[0-9;]*m/g;
 
 type Listener = (message: ClientMessage) => void;

@@ -17,7 +17,7 @@ import {
   RUNTIME_NAME,
 } from './moduleSyntax.js';
 import { gapsBetween, originalColumn, PatchList, renderSpans } from './patches.js';
-import type { Patch, Position, Span } from './patches.js';
+import type { Position, Span } from './patches.js';
 import { stripTypes } from './stripTypes.js';
 import type { CellSyntaxError } from './stripTypes.js';
 import { namesOfPattern, walk } from './walk.js';
@@ -282,9 +282,16 @@ function withoutExport(node: TopLevelNode): AnyNode {
 }
 
 function resultOf(statements: readonly AnyNode[]): AnyNode | null {
-  const last = statements.filter((node) => node.type !== 'EmptyStatement').at(-1);
+  const last = statements.filter((node) => !isEmpty(node)).at(-1);
   if (last?.type === 'ExpressionStatement') return last.expression;
   return last?.type.endsWith('Expression') ? last : null;
+}
+
+/** Does nothing when it runs; `var` without a value is also what a compiled namespace ends in. */
+function isEmpty(node: AnyNode): boolean {
+  if (node.type === 'EmptyStatement') return true;
+  if (node.type !== 'VariableDeclaration' || node.kind !== 'var') return false;
+  return node.declarations.every(({ init }) => !init);
 }
 
 function isLoopTarget(node: VariableDeclaration, parent: AnyNode | null): boolean {

@@ -99,8 +99,8 @@ export function originalColumn(
   position: Position,
 ): number | null {
   const lineStart = offsetOfLine(source, position.line);
-  const lineEnd =
-    source.indexOf('\n', lineStart) < 0 ? source.length : source.indexOf('\n', lineStart);
+  const newlineAt = source.indexOf('\n', lineStart);
+  const lineEnd = newlineAt === -1 ? source.length : newlineAt;
   let generated = 0;
   let original = lineStart;
   const target = position.column - 1;

@@ -1,7 +1,7 @@
 /** @file TypeScript to JavaScript without moving a character where that is possible. */
 
 import { SourceMap } from 'node:module';
-import amaro from 'amaro';
+import { transformSync } from 'amaro';
 import type { Position } from './patches.js';
 
 /** A syntax error of a cell, at its place in the cell. */
@@ -34,7 +34,7 @@ interface SwcError {
  */
 export function stripTypes(source: string): StripResult {
   try {
-    const { code } = amaro.transformSync(source, { mode: 'strip-only' });
+    const { code } = transformSync(source, { mode: 'strip-only' });
     return { ok: true, code, toOriginal: (position) => position };
   } catch (error) {
     if (!isSwcError(error)) throw error;
@@ -45,7 +45,7 @@ export function stripTypes(source: string): StripResult {
 
 function compile(source: string): StripResult {
   try {
-    const { code, map } = amaro.transformSync(source, {
+    const { code, map } = transformSync(source, {
       mode: 'transform',
       sourceMap: true,
       // An import that only a later cell uses must stay.

@@ -24,6 +24,8 @@ declare var jupyter: {
   json(value: unknown, options?: JupyterDisplayOptions): void;
   /** Clears the cell's output; with \`wait\`, when the next output comes. */
   clearOutput(options?: { readonly wait?: boolean }): void;
+  /** Writes to stdout, without adding a line end. */
+  print(text: string): void;
   /** Asks for a line of text; blocks the cell, not the kernel. */
   input(prompt?: string): string | null;
   /** Like \`input\`, without showing what is typed. */

@@ -94,7 +94,7 @@ function splitImport(statement: ts.ImportDeclaration): NamedText[] {
   const from = statement.moduleSpecifier.getText();
   const clause = statement.importClause;
   if (!clause) return [];
-  const keyword = clause.isTypeOnly ? 'import type' : 'import';
+  const keyword = clause.phaseModifier === ts.SyntaxKind.TypeKeyword ? 'import type' : 'import';
   const result: NamedText[] = [];
   const add = (name: string, binding: string): void => {
     result.push({ name, text: `${keyword} ${binding} from ${from};` });

@@ -40,7 +40,7 @@ export function runCell(
       if (run.hoisted) evaluate(run.hoisted, run.filename);
       const outcome = evaluate(run.body, run.filename) as Box | Promise<Box>;
       const complete = (box: Box): void => {
-        const result = box && box[0] !== undefined ? describeValue(box[0]) : null;
+        const result = box?.[0] === undefined ? null : describeValue(box[0]);
         if (result instanceof Promise || run.userExpressions.length > 0) {
           finishLater(result, run.userExpressions, finish).catch(fail);
         } else {

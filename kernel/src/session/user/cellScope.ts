@@ -149,10 +149,10 @@ export class CellScope {
   private bindCallback(callback: AnyFunction): AnyFunction {
     const context = this.active;
     if (!context) return callback;
-    const enter = this.enter.bind(this, context) as (body: () => unknown) => unknown;
-    const isStopped = (): boolean => this.isStopped(context);
+    const enter = (body: () => unknown): unknown =>
+      this.isStopped(context) ? NEVER : this.enter(context, body);
     return function (this: unknown, ...args: unknown[]): unknown {
-      return isStopped() ? NEVER : enter(() => callback.apply(this, args));
+      return enter(() => callback.apply(this, args));
     };
   }
 

@@ -17,7 +17,7 @@ export function captureError(thrown: unknown, depth = 0): CapturedError {
 function captureErrorObject(error: Error, depth: number): CapturedError {
   const hasCause = error.cause !== undefined && depth < KERNEL_LIMITS.errorCauses;
   return {
-    name: clip(String(error.name)),
+    name: clip(textOf(error.name)),
     message: clip(describe(error)),
     stack: clip(typeof error.stack === 'string' ? error.stack : ''),
     cause: hasCause ? captureError(error.cause, depth + 1) : null,
@@ -26,7 +26,7 @@ function captureErrorObject(error: Error, depth: number): CapturedError {
 }
 
 function describe(error: Error): string {
-  const message = String(error.message);
+  const message = textOf(error.message);
   if (!('errors' in error) || !Array.isArray(error.errors)) return message;
   const inner = error.errors.slice(0, KERNEL_LIMITS.errorCauses).map((one) => `  - ${String(one)}`);
   return [message, ...inner].join('\n');
@@ -38,6 +38,11 @@ function captureValue(value: unknown): CapturedError {
     'Thrown',
     `${inspect(value, { depth: 2 })} (${kind}; throw an Error to get a stack)`,
   );
+}
+
+/** Name and message of an error are whatever the program has put there. */
+function textOf(value: unknown): string {
+  return typeof value === 'string' ? value : inspect(value);
 }
 
 function plain(name: string, message: string): CapturedError {

@@ -70,6 +70,11 @@ export class JupyterApi {
     this.output.emit({ kind: 'clear', wait });
   }
 
+  /** Writes to stdout, without adding a line end. */
+  print(text: string): void {
+    this.output.write('stdout', text);
+  }
+
   /** Asks for a line of text; blocks the cell, not the kernel. */
   input(prompt = ''): string | null {
     return this.session.input(prompt, false);
@@ -112,7 +117,7 @@ export function installGlobals(jupyter: JupyterApi, modules: ModuleLoader): void
     require: modules.require,
     prompt: (text?: string) => jupyter.input(text),
     confirm: (text = '') => /^y(es)?$/i.test(jupyter.input(`${text} [y/N] `) ?? ''),
-    alert: (text = '') => console.log(String(text)),
+    alert: (text = '') => jupyter.print(`${text}\n`),
   };
   for (const [name, value] of Object.entries(globals)) {
     Object.defineProperty(globalThis, name, { value, writable: true, configurable: true });

@@ -3,7 +3,7 @@
 import { createHash } from 'node:crypto';
 import type { MessagePort } from 'node:worker_threads';
 import { receiveMessageOnPort } from 'node:worker_threads';
-import { fromWireError, KERNEL_LIMITS, RavenError } from '@ravenlab/protocol';
+import { KERNEL_LIMITS, RavenError } from '@ravenlab/protocol';
 import type { EngineReply, EngineRequest } from '@ravenlab/protocol';
 import type { DisplayOptions, MimeBundle, Session } from '../../api/session.js';
 import { CONTROL } from '../threadMessages.js';
@@ -27,7 +27,7 @@ interface BlockingWait {
 
 /** One per user thread. */
 export class ThreadSession implements Session {
-  readonly interactive: boolean;
+  private readonly isInteractive: boolean;
   private readonly output: OutputPort;
   private readonly scope: CellScope;
   private readonly control: Int32Array;
@@ -38,7 +38,7 @@ export class ThreadSession implements Session {
   private nextRequestId = 1;
 
   constructor(data: UserThreadData, output: OutputPort, scope: CellScope) {
-    this.interactive = data.isInteractive;
+    this.isInteractive = data.isInteractive;
     this.control = data.control;
     this.answerPort = data.answerPort;
     this.output = output;
@@ -47,6 +47,11 @@ export class ThreadSession implements Session {
       scope.reset();
       this.accept(answer);
     });
+  }
+
+  /** A front end that takes no input is a batch runner. */
+  get interactive(): boolean {
+    return this.isInteractive && (this.scope.current?.allowStdin ?? true);
   }
 
   requestSync(request: EngineRequest): EngineReply {
@@ -170,13 +175,18 @@ export class ThreadSession implements Session {
     this.openTickets.delete(answer.requestId);
     ticket.answer = answer.answer;
     if (answer.answer.ok) ticket.resolve(answer.answer.reply);
-    else ticket.reject(fromWireError(answer.answer.error));
+    else ticket.reject(toError(answer.answer));
   }
 }
 
 function unwrap(answer: EngineAnswer): EngineReply {
   if (answer.ok) return answer.reply;
-  throw fromWireError(answer.error);
+  throw toError(answer);
+}
+
+function toError({ error, meta }: EngineAnswer & { ok: false }): RavenError {
+  const { code, message, fault, retryable } = error;
+  return new RavenError(code, message, { fault, retryable, meta });
 }
 
 /** Cloning a view clones the buffer behind it; a small view of a large buffer is copied out first. */

@@ -78,5 +78,5 @@ function silenceLoaderWarning(): void {
     if (String(warning).includes('USE_MAIN_CONTEXT_DEFAULT_LOADER')) return;
     (emitWarning as (...args: unknown[]) => void)(warning, ...rest);
   };
-  process.emitWarning = filtered as typeof process.emitWarning;
+  process.emitWarning = filtered;
 }

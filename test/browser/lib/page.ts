@@ -18,6 +18,8 @@ const PLACES = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/goog
 /** Files of ours on the page; errors of JupyterLab itself are not ours to count. */
 const OUR_SOURCE = 'extensions/@ravenlab/';
 
+const OUR_KERNEL = 'TypeScript (RavenLab)';
+
 function chromiumPath(): string {
   const chosen = process.env['RAVENLAB_CHROMIUM'] ?? PLACES.find((path) => existsSync(path));
   if (chosen === undefined) {
@@ -99,7 +101,13 @@ export class LabPage {
     const section = launcher.locator('.jp-Launcher-section', { hasText: 'Notebook' }).first();
     await section.locator('.jp-LauncherCard', { hasText: kernelDisplayName }).click();
     await this.notebook.locator('.jp-Cell').first().waitFor();
-    await this.waitForKernel('idle');
+    await this.waitForSession(kernelDisplayName);
+  }
+
+  /** What is run before the session is there, JupyterLab drops; its status bar says when it is. */
+  async waitForSession(kernelDisplayName = OUR_KERNEL): Promise<void> {
+    const statusBar = this.page.locator('#jp-main-statusbar');
+    await statusBar.getByText(`${kernelDisplayName} | Idle`).waitFor();
   }
 
   async closeNotebook(): Promise<void> {
@@ -181,6 +189,33 @@ export class LabPage {
         };
       }),
     );
+  }
+
+  /** The metered total in whole coins, whatever unit it is shown in. */
+  async metered(): Promise<number> {
+    const text = (await this.panel.locator('.rvn-total').textContent()) ?? '';
+    const [, digits = '0', prefix = ''] = /([\d,.]+)\s*([mµnp]?)[A-Z]/.exec(text) ?? [];
+    const powers: Readonly<Record<string, number>> = { m: -3, µ: -6, n: -9, p: -12 };
+    return Number(digits.replaceAll(',', '')) * 10 ** (powers[prefix] ?? 0);
+  }
+
+  /** Text of the last output of the notebook in front. */
+  async lastOutput(): Promise<string> {
+    const output = this.notebook.locator('.jp-OutputArea-executeResult .jp-OutputArea-output');
+    await output.last().waitFor();
+    return (await output.last().textContent())?.trim() ?? '';
+  }
+
+  /** Polls what the page shows; a state that never comes is named in the error. */
+  async until(what: string, limitMs: number, isTrue: () => Promise<boolean>): Promise<void> {
+    const deadline = performance.now() + limitMs;
+    while (!(await isTrue())) {
+      if (performance.now() > deadline) {
+        const shown = (await this.panel.innerText()).replaceAll('\n', ' · ');
+        throw new Error(`${what}: not within ${limitMs / 1000} s; the panel shows: ${shown}`);
+      }
+      await this.page.waitForTimeout(100);
+    }
   }
 
   async screenshot(path: string): Promise<void> {

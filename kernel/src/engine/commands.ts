@@ -21,6 +21,8 @@ export interface CommandTargets {
   readonly remote: RemoteAccess;
   readonly resources: Resources;
   readonly heap: SharedHeap;
+  /** Where local workers connect. */
+  readonly endpoint: string;
 }
 
 type Args = Readonly<Record<string, unknown>>;
@@ -81,7 +83,7 @@ export class Commands {
   }
 
   private status(): unknown {
-    const { cluster, hub, resources, heap, locals, panel } = this.targets;
+    const { cluster, hub, resources, heap, locals, panel, endpoint } = this.targets;
     const sessions = [...hub.sessions()].map((session) => ({
       workerId: session.worker,
       ...session.counters,
@@ -91,6 +93,8 @@ export class Commands {
       panel: panel.snapshot(),
       counters: { ...cluster.counters, badMessages: hub.badMessages },
       sessions,
+      enginePid: process.pid,
+      endpoint,
       localPids: locals.pids(),
       resources: resources.count,
       heapBytes: heap.usedBytes,

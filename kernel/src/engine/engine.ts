@@ -139,6 +139,7 @@ export class Engine {
       remote: this.remote,
       resources: this.resources,
       heap: this.heap,
+      endpoint: endpoint('workers.sock'),
     });
     await this.kernel.listen(endpoint('kernel.sock'));
     this.locals.scale(this.options.localWorkers);
@@ -175,6 +176,9 @@ export class Engine {
       reducers: { inline: new InlineReducer(heap.memory), thread: this.thread },
       sha256: (bytes) => createHash('sha256').update(bytes).digest('hex'),
       amountOf: (flops) => amountOf(DEFAULT_PRICE, flops),
+      beforeSubmit: () => {
+        this.tellRetired();
+      },
       onCommitted: (plan, collector) => {
         this.onCommitted(plan, collector);
       },
@@ -325,11 +329,22 @@ export class Engine {
   private retire(ids: readonly ResourceId[]): void {
     const isFirst = this.retired.length === 0;
     this.retired.push(...ids);
-    if (!isFirst) return;
+    if (isFirst) {
+      queueMicrotask(() => {
+        this.tellRetired();
+      });
+    }
+  }
+
+  /** Also before every execution: what is dropped and what replaces it may have one name, and the order decides. */
+  private tellRetired(): void {
+    if (this.retired.length === 0) return;
+    const resources = this.retired;
+    this.retired = [];
+    this.loop.feed({ kind: 'retired', resources });
+    // After the loop, which may be in the middle of another event.
     queueMicrotask(() => {
-      const resources = this.retired;
-      this.retired = [];
-      this.loop.feed({ kind: 'retired', resources });
+      this.resources.sweep(resources);
     });
   }
 

@@ -21,6 +21,7 @@ interface Entry {
 
 export class Resources {
   private readonly entries = new Map<ResourceId, Entry>();
+  private readonly removed = new Map<ResourceId, ResourceBody>();
   private nextId = 1;
 
   add(body: ResourceBody, sizeBytes: number): Resource {
@@ -29,12 +30,26 @@ export class Resources {
     return resource;
   }
 
+  /** Undefined when it is unknown or removed: its bytes must not be sent any more. */
   get(id: ResourceId): ResourceBody | undefined {
     return this.entries.get(id)?.body;
   }
 
+  /** Its name on the wire, also between its removal and its `sweep`: workers are still to be told. */
+  nameOf(id: ResourceId): ResourceBody | undefined {
+    return this.entries.get(id)?.body ?? this.removed.get(id);
+  }
+
   remove(id: ResourceId): void {
+    const entry = this.entries.get(id);
+    if (entry === undefined) return;
     this.entries.delete(id);
+    this.removed.set(id, entry.body);
+  }
+
+  /** Forgets the names of removed resources; every worker that held them has been told. */
+  sweep(ids: readonly ResourceId[]): void {
+    for (const id of ids) this.removed.delete(id);
   }
 
   get count(): number {

@@ -66,6 +66,7 @@ export interface RunnerOptions {
   readonly feed: (event: ClusterEvent) => void;
   readonly sha256: (bytes: Uint8Array) => string;
   readonly amountOf: (flops: number) => bigint;
+  readonly beforeSubmit: () => void;
   readonly onCommitted: (plan: ExecutionPlan, collector: Collector) => void;
   readonly onFailed: (plan: ExecutionPlan, error: RavenError) => void;
 }
@@ -325,6 +326,7 @@ export class Runner {
     const collector = new Collector(bound, heap, reducers);
     this.active.set(id, { id, ticket, bound, collector, releases, workers: 0, version: null });
     if (plan.updates.length > 0) this.updating = id;
+    this.options.beforeSubmit();
     this.options.feed({ kind: 'submitted', spec: bound.spec });
   }
 

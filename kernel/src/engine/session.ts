@@ -114,7 +114,7 @@ export class WorkerSession {
         this.freeIndices.push(index);
         message.programs.push(index);
       }
-      const body = this.resources.get(id);
+      const body = this.resources.nameOf(id);
       if (body?.kind === 'state') message.states.push(body.ref);
       if (body?.kind === 'block') message.blocks.push(body.ref);
     }

@@ -3,6 +3,7 @@
  * them. Hostile input ends here: a message that breaks the protocol costs its sender the connection and nobody else.
  */
 import type {
+  ByeReason,
   DoneMessage,
   DoneUnit,
   EngineId,
@@ -288,18 +289,14 @@ export class WorkerHub implements PortHandlers {
     }
   }
 
-  private refuse(peer: Peer, reason: 'refused' | 'protocol' | 'replaced', message: string): void {
+  private refuse(peer: Peer, reason: ByeReason, message: string): void {
     this.forgetStranger(peer);
     this.say(peer, reason, message);
     this.banned.add(peer.key);
     this.lose(peer, message);
   }
 
-  private say(
-    peer: Peer,
-    reason: 'refused' | 'protocol' | 'replaced' | 'leave' | 'shutdown',
-    message: string,
-  ): void {
+  private say(peer: Peer, reason: ByeReason, message: string): void {
     peer.send(
       encodeEngineMessage({ kind: 'bye', reason, message: message.slice(0, LIMITS.errorChars) }),
     );

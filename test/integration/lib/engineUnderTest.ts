@@ -1,0 +1,222 @@
+/** @file A real engine process with real workers for a test, and a perceptron to train on it. */
+import { spawn } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import type { EngineReply, EngineRequest, PanelState, UpdateRule } from '@ravenlab/protocol';
+import { EngineClient } from '../../../kernel/src/engine/client.js';
+import type { Notice } from '../../../kernel/src/engine/kernelWire.js';
+import type { MlpShape } from './mlpPlan.js';
+import { W1, W2, float32, mlpPrograms, mlpStep, noise } from './mlpPlan.js';
+
+const ROOT = resolve(__dirname, '../../..');
+export const ENGINE_ENTRY = join(ROOT, 'kernel/dist/engine/main.js');
+export const CLIENT_MODULE = join(ROOT, 'kernel/dist/engine/client.js');
+export const WORKER_CLI = join(ROOT, 'worker/dist/cli.js');
+
+for (const file of [ENGINE_ENTRY, WORKER_CLI]) {
+  if (!existsSync(file)) throw new Error(`${file} is missing: run npm run build`);
+}
+
+export interface EngineStatus {
+  readonly panel: PanelState;
+  readonly counters: Readonly<Record<string, number>>;
+  readonly sessions: readonly { readonly workerId: string; readonly programsSent: number }[];
+  readonly enginePid: number;
+  readonly endpoint: string;
+  readonly localPids: readonly number[];
+  readonly heapBytes: number;
+}
+
+export interface TestEngine {
+  readonly client: EngineClient;
+  readonly notices: Notice[];
+  readonly home: string;
+  status(): Promise<EngineStatus>;
+  command(op: string, args?: Readonly<Record<string, unknown>>): Promise<unknown>;
+  /** Ends the engine; `keepHome` leaves its data for the next one. */
+  stop(options?: { readonly keepHome?: boolean }): Promise<void>;
+}
+
+export interface TestEngineOptions {
+  readonly workers: number;
+  readonly home?: string;
+  readonly engineId?: string;
+}
+
+export async function startTestEngine(options: TestEngineOptions): Promise<TestEngine> {
+  const home = options.home ?? mkdtempSync(join(tmpdir(), 'ravenlab-test-'));
+  const notices: Notice[] = [];
+  const client = new EngineClient({
+    entry: ENGINE_ENTRY,
+    env: {
+      ...process.env,
+      RAVENLAB_HOME: home,
+      RAVENLAB_LOCAL_WORKERS: String(options.workers),
+      ...(options.engineId === undefined ? {} : { RAVENLAB_ENGINE_ID: options.engineId }),
+    },
+    onNotice: (notice) => notices.push(notice),
+  });
+  const command = async (op: string, args: Readonly<Record<string, unknown>> = {}) => {
+    const reply = await client.request({ kind: 'command', op, args });
+    if (reply.kind !== 'result') throw new Error(`${op} answered with ${reply.kind}`);
+    return reply.value;
+  };
+  const engine: TestEngine = {
+    client,
+    notices,
+    home,
+    command,
+    status: async () => (await command('status')) as EngineStatus,
+    stop: async ({ keepHome = false } = {}) => {
+      await client.close();
+      if (!keepHome) rmSync(home, { recursive: true, force: true });
+    },
+  };
+  await engine.status();
+  return engine;
+}
+
+/** Polls until `probe` gives something. @throws Error after `timeoutMs`. */
+export async function until<T>(
+  what: string,
+  probe: () => T | null | undefined | false | Promise<T | null | undefined | false>,
+  timeoutMs = 20_000,
+): Promise<T> {
+  const end = performance.now() + timeoutMs;
+  for (;;) {
+    const value = await probe();
+    if (value !== null && value !== undefined && value !== false) return value;
+    if (performance.now() > end) throw new Error(`${what}: not within ${String(timeoutMs)} ms`);
+    await new Promise((wake) => setTimeout(wake, 20));
+  }
+}
+
+export function waitForWorkers(engine: TestEngine, count: number): Promise<EngineStatus> {
+  return until(`${String(count)} workers`, async () => {
+    const status = await engine.status();
+    return status.panel.cluster.workerCount >= count && status;
+  });
+}
+
+export const isAlive = (pid: number): boolean => {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
+};
+
+/** A worker process that joins by invite, as a person would start it. */
+export function joinByInvite(command: string, home: string): ChildProcess {
+  const invite = command.split(' ').pop() ?? '';
+  return spawn(process.execPath, [WORKER_CLI, 'join', invite, '--threads', '1'], {
+    stdio: ['ignore', 'ignore', 'inherit'],
+    env: { ...process.env, RAVENLAB_HOME: home },
+  });
+}
+
+const SHAPE: MlpShape = { features: 40, hidden: 64, classes: 5 };
+const ROWS = 2_000;
+const BATCH = 200;
+const SHARD_ROWS = 32;
+const ADAM: UpdateRule = {
+  name: 'adam',
+  learningRate: 0.01,
+  beta1: 0.9,
+  beta2: 0.999,
+  epsilon: 1e-8,
+  weightDecay: 0,
+};
+
+/** Trains a perceptron on made-up data, step by step. */
+export class Training {
+  readonly losses: number[] = [];
+  private readonly engine: TestEngine;
+  private readonly programs = mlpPrograms(SHAPE, BATCH, SHARD_ROWS);
+
+  constructor(engine: TestEngine) {
+    this.engine = engine;
+  }
+
+  get version(): number {
+    return this.losses.length;
+  }
+
+  async prepare(x: Float32Array = noise(ROWS * SHAPE.features, 3)): Promise<void> {
+    const { features, hidden, classes } = SHAPE;
+    for (const program of [this.programs.full, this.programs.rest]) {
+      if (program === null) continue;
+      await this.ask({ kind: 'defineProgram', hash: program.hash, bytes: program.bytes });
+    }
+    const state = (stateId: typeof W1, rows: number, columns: number) =>
+      this.ask({
+        kind: 'createState',
+        stateId,
+        type: float32(rows, columns),
+        data: noise(rows * columns, stateId),
+      });
+    await state(W1, features, hidden);
+    await state(W2, hidden, classes);
+    const y = noise(ROWS * classes, 4);
+    await this.ask({
+      kind: 'createData',
+      dataId: 1 as never,
+      type: float32(ROWS, features),
+      data: x,
+    });
+    await this.ask({
+      kind: 'createData',
+      dataId: 2 as never,
+      type: float32(ROWS, classes),
+      data: y,
+    });
+  }
+
+  /** One step; its loss. */
+  async step(epoch = 0): Promise<number> {
+    const reply = await this.engine.client.request(this.request(), epoch);
+    if (reply.kind !== 'executed') throw new Error(`a step answered with ${reply.kind}`);
+    const loss = reply.outputs[0]?.[0] ?? NaN;
+    this.losses.push(loss);
+    return loss;
+  }
+
+  async run(steps: number): Promise<readonly number[]> {
+    for (let i = 0; i < steps; i++) await this.step();
+    return this.losses;
+  }
+
+  request(version = this.version): EngineRequest {
+    const indices = Int32Array.from({ length: BATCH }, (_, i) => (version * BATCH + i) % ROWS);
+    const plan = mlpStep({
+      shape: SHAPE,
+      version,
+      indices,
+      shardRows: SHARD_ROWS,
+      programs: this.programs,
+      rule: ADAM,
+      dataIds: { x: 1, y: 2 },
+    });
+    return { kind: 'execute', plan };
+  }
+
+  /** Weights now, as bytes for exact comparison. */
+  async weights(): Promise<Buffer> {
+    const reply = await this.ask({
+      kind: 'readStates',
+      stateIds: [W1, W2],
+      version: this.version as never,
+    });
+    if (reply.kind !== 'states') throw new Error(`weights answered with ${reply.kind}`);
+    return Buffer.concat(
+      reply.values.map((value) => Buffer.from(value.buffer, value.byteOffset, value.byteLength)),
+    );
+  }
+
+  private ask(request: EngineRequest): Promise<EngineReply> {
+    return this.engine.client.request(request);
+  }
+}

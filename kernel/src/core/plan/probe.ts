@@ -7,6 +7,7 @@ export interface Probe {
   readonly program: Program;
   /** Value ids of the probed program, ascending: flag k is 1 if `values[k]` has a non-finite element, else 0. */
   readonly values: readonly number[];
+  readonly probed: Program;
 }
 
 /** Nodes that one probed value costs: times zero, sum, reshape. */
@@ -16,28 +17,81 @@ const FIXED_NODES = 4;
 
 /**
  * Extends `program` with a flag for every float32 input and node. The flags are integers, so that the run itself is not
- * stopped for its NaNs. A program too long for a flag a value gets one for every k-th; the last value always has one.
- * @throws RavenError `limit` when not a single flag fits.
+ * stopped for its NaNs. In a program too long for a flag a value, outputs have one and every k-th of the others.
+ * @throws RavenError `limit` when the outputs alone do not fit.
  */
 export function probeProgram(program: Program): Probe {
   const floats = floatValues(program);
+  const outputs = new Set(program.outputs);
+  const results = floats.filter((id) => outputs.has(id));
+  const others = floats.filter((id) => !outputs.has(id));
   const room = Math.min(
     LIMITS.nodeInputs,
     Math.floor((LIMITS.programNodes - program.nodes.length - FIXED_NODES) / NODES_PER_VALUE),
   );
-  if (room < 1) {
-    throw new RavenError('limit', 'the program is too long to be probed for non-finite values');
+  if (results.length === 0 || room < results.length) {
+    throw new RavenError(
+      'limit',
+      `a program of ${String(program.nodes.length)} nodes with ${String(results.length)} float32 outputs cannot be ` +
+        `probed for non-finite values: there is room for ${String(room)} flags`,
+    );
   }
-  const stride = Math.ceil(floats.length / room);
-  // Counted from the end, so that the last value is always among them.
-  const values = floats.filter((_, index) => (floats.length - 1 - index) % stride === 0);
-  return { program: withFlags(program, values), values };
+  const stride = Math.ceil(others.length / Math.max(1, room - results.length));
+  const sampled = others.filter((_, index) => room > results.length && index % stride === 0);
+  const values = [...results, ...sampled].sort((a, b) => a - b);
+  return { program: withFlags(program, values), values, probed: program };
 }
 
-/** The first value that is not finite, by the flags of a probe; null if all are finite. */
+/** Ops that hand on an infinity that was put in on purpose, like the -∞ of an attention mask. */
+const CARRIES: ReadonlySet<OpName> = new Set<OpName>([
+  ...(['where', 'add', 'sub', 'maximum', 'minimum', 'concat', 'pad'] as const),
+  ...(['reshape', 'transpose', 'broadcastTo', 'slice', 'tile', 'reverse', 'gather'] as const),
+]);
+
+/**
+ * The value to blame, by the flags of a probe: starting at the first non-finite output, the end of the chain of
+ * non-finite values that led to it. Infinite constants and masks made of them are not blamed, nor are infinities that
+ * no output depends on. Null if all outputs are finite.
+ */
 export function firstNonFinite(probe: Probe, flags: ArrayLike<number>): number | null {
-  const index = probe.values.findIndex((_, k) => flags[k] !== 0);
-  return probe.values[index] ?? null;
+  const { probed } = probe;
+  const isBad = badValues(probe, flags);
+  const isMeant = meantValues(probed, isBad);
+  const isCulprit = (id: number): boolean => isBad[id] === true && isMeant[id] !== true;
+  const bad = probed.outputs.find(isCulprit) ?? probed.outputs.find((id) => isBad[id] === true);
+  if (bad === undefined) return null;
+  let culprit: number = bad;
+  for (;;) {
+    const node = probed.nodes[culprit - probed.inputs.length];
+    const next: number | undefined = node?.inputs.find(isCulprit);
+    if (next === undefined) return culprit;
+    culprit = next;
+  }
+}
+
+/** Where there is no flag, a value counts as bad if one of its inputs is. */
+function badValues({ probed, values }: Probe, flags: ArrayLike<number>): boolean[] {
+  const flagged = new Map(values.map((id, k) => [id, flags[k] !== 0]));
+  const isBad = probed.inputs.map((_, id) => flagged.get(id) ?? false);
+  for (const node of probed.nodes) {
+    isBad.push(flagged.get(isBad.length) ?? node.inputs.some((input) => isBad[input] === true));
+  }
+  return isBad;
+}
+
+function meantValues(probed: Program, isBad: readonly boolean[]): boolean[] {
+  const isMeant = probed.inputs.map(() => false);
+  for (const node of probed.nodes) {
+    const id = isMeant.length;
+    const infinite =
+      typeof node.params['value'] === 'number' && !Number.isFinite(node.params['value']);
+    const handsOn =
+      CARRIES.has(node.op) &&
+      node.inputs.every((input) => isBad[input] !== true || isMeant[input] === true) &&
+      node.inputs.some((input) => isMeant[input] === true);
+    isMeant.push(isBad[id] === true && (infinite || handsOn));
+  }
+  return isMeant;
 }
 
 function floatValues(program: Program): number[] {

@@ -6,6 +6,7 @@ import {
   FAINT,
   label,
   logTicks,
+  positiveRangeOf,
   rangeOf,
   svg,
   tickLabel,
@@ -57,7 +58,7 @@ export class Axes {
     this.bottom = this.height - MARGIN.bottom;
     const isLog = options.logY === true;
     const xRange = rangeOf(xs);
-    const yRange = isLog ? rangeOf([...ys].filter((value) => value > 0)) : padded(rangeOf(ys));
+    const yRange = isLog ? positiveRangeOf([...ys]) : padded(rangeOf(ys));
     this.xTicks = ticks(xRange, 6);
     this.yTicks = isLog ? logTicks(yRange) : ticks(yRange, 5);
     this.x = linear(xRange, MARGIN.left, this.width - MARGIN.right);

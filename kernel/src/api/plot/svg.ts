@@ -92,10 +92,19 @@ export function ticks({ min, max }: Range, count: number): number[] {
   return list;
 }
 
+/** Smallest range that holds all positive values; never empty and never at zero, so that its logarithm is finite. */
+export function positiveRangeOf(values: readonly number[]): Range {
+  const positive = values.filter((value) => value > 0);
+  if (positive.length === 0) return { min: 0.1, max: 1 };
+  const { min, max } = rangeOf(positive);
+  return min > 0 ? { min, max } : { min: max / 10, max };
+}
+
 /** Powers of ten in a positive range; with few of them also 2 and 5 times each. */
 export function logTicks({ min, max }: Range): number[] {
-  const powers: number[] = [];
-  for (let p = Math.floor(Math.log10(min)); p <= Math.ceil(Math.log10(max)); p++) powers.push(p);
+  const first = Math.floor(Math.log10(min));
+  const last = Math.ceil(Math.log10(max));
+  const powers = Array.from({ length: last - first + 1 }, (_, i) => first + i);
   const factors = powers.length > 3 ? [1] : [1, 2, 5];
   return powers
     .flatMap((power) => factors.map((factor) => factor * 10 ** power))

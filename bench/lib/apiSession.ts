@@ -1,0 +1,42 @@
+/** @file The package `ravenlab` on a bench's own engine: requests go through, and what they say is kept for the baseline. */
+import { createHash } from 'node:crypto';
+import type { EngineRequest, ExecutionPlan, Program } from '@ravenlab/protocol';
+import { decodeProgram } from '@ravenlab/protocol';
+import { installSession } from '../../kernel/src/api/session.js';
+import type { EngineClient } from '../../kernel/src/engine/client.js';
+
+export interface Seen {
+  readonly programs: Map<string, Program>;
+  /** The last execution that updated states. */
+  lastStep: ExecutionPlan | null;
+}
+
+/** Installs a session whose blocking calls are refused: a bench awaits, it has no second thread to block. */
+export function installBenchSession(client: EngineClient): Seen {
+  const seen: Seen = { programs: new Map(), lastStep: null };
+  const refuse = (): never => {
+    throw new Error('a bench awaits; it must not block its only thread');
+  };
+  installSession({
+    requestSync: refuse,
+    waitSync: refuse,
+    request: (request) => {
+      note(seen, request);
+      return client.request(request);
+    },
+    display: () => undefined,
+    write: () => undefined,
+    sha256: (bytes) => createHash('sha256').update(bytes).digest('hex'),
+    now: () => Date.now(),
+    interactive: false,
+  });
+  return seen;
+}
+
+function note(seen: Seen, request: EngineRequest): void {
+  if (request.kind === 'execute' && request.plan.updates.length > 0) seen.lastStep = request.plan;
+  if (request.kind !== 'defineProgram') return;
+  const decoded = decodeProgram(request.bytes);
+  if (!decoded.ok) throw decoded.error;
+  seen.programs.set(request.hash, decoded.value);
+}

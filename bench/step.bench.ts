@@ -1,0 +1,155 @@
+/**
+ * @file What a distributed training step costs above its arithmetic: traced, planned, sent to one local worker, summed and
+ * applied by the engine, against the same programs run directly in an ONNX session with the same threads in the same run.
+ */
+import { cpus } from 'node:os';
+import type { ExecutionPlan, Program } from '@ravenlab/protocol';
+import { allocate, sizeOf } from '@ravenlab/protocol';
+import type { Tensor } from '../kernel/src/api/index.js';
+import { data, manualSeed, nn, optim, tensor } from '../kernel/src/api/index.js';
+import { openBackend } from '../worker/src/compute/openBackend.js';
+import { installBenchSession } from './lib/apiSession.js';
+import type { Seen } from './lib/apiSession.js';
+import { startBenchEngine } from './lib/engine.js';
+import { measure } from './lib/measure.js';
+import { report } from './lib/report.js';
+import type { Row, Verdict } from './lib/report.js';
+
+const ROWS = 1_280;
+const SAMPLES = 100;
+const WARM_UP = 20;
+const OVERHEAD_MS = 5;
+
+interface Case {
+  readonly name: 'mlp' | 'cnn';
+  readonly batch: number;
+  readonly shape: readonly number[];
+  readonly build: () => nn.Sequential;
+}
+
+const CASES: readonly Case[] = [
+  {
+    name: 'mlp',
+    batch: 128,
+    shape: [784],
+    build: () =>
+      new nn.Sequential(
+        new nn.Linear(784, 512),
+        new nn.ReLU(),
+        new nn.Linear(512, 512),
+        new nn.ReLU(),
+        new nn.Linear(512, 10),
+      ),
+  },
+  {
+    name: 'cnn',
+    batch: 64,
+    shape: [1, 28, 28],
+    build: () =>
+      new nn.Sequential(
+        new nn.Conv2d(1, 32, 3, { padding: 1 }),
+        new nn.ReLU(),
+        new nn.MaxPool2d(2),
+        new nn.Conv2d(32, 64, 3, { padding: 1 }),
+        new nn.ReLU(),
+        new nn.MaxPool2d(2),
+        new nn.Flatten(),
+        new nn.Linear(64 * 7 * 7, 128),
+        new nn.ReLU(),
+        new nn.Linear(128, 10),
+      ),
+  },
+];
+
+/** A step as a cell writes it; batches go round and round. */
+function makeStep({ batch, shape, build }: Case): () => Promise<void> {
+  manualSeed(1);
+  const model = build();
+  const opt = new optim.Adam(model.parameters(), { lr: 1e-3 });
+  const labels = tensor(Int32Array.from({ length: ROWS }, (_, i) => (i * 7) % 10));
+  const pixels = Float32Array.from(
+    { length: ROWS * sizeOf(shape) },
+    (_, i) => ((i * 7919) % 251) / 251,
+  );
+  const set = data.dataset(tensor(pixels, { shape: [ROWS, ...shape] }), labels);
+  const batches = function* (): Generator<readonly Tensor[]> {
+    for (;;) yield* data.loader(set, { batchSize: batch, shuffle: true });
+  };
+  const source = batches();
+  return async () => {
+    const [x, y] = source.next().value as readonly [Tensor, Tensor];
+    const loss = nn.crossEntropy(model.forward(x), y);
+    loss.backward();
+    await opt.step();
+  };
+}
+
+/** Runs every micro-shard of a plan, one after the other, on prepared inputs. */
+async function directly(
+  plan: ExecutionPlan,
+  seen: Seen,
+): Promise<{ run: () => void; close: () => void }> {
+  const backend = await openBackend('onnx-cpu', { threads: cpus().length });
+  const programs = plan.programs.map((hash): Program => {
+    const program = seen.programs.get(hash);
+    if (program === undefined) throw new Error(`program ${hash} was not seen`);
+    return program;
+  });
+  const compiled = programs.map((program) => backend.compile(program));
+  const inputs = programs.map((program) =>
+    program.inputs.map((type) => allocate(type.dtype, sizeOf(type.shape))),
+  );
+  return {
+    run: () => {
+      for (const shard of plan.shards) compiled[shard.program]?.run(inputs[shard.program] ?? []);
+    },
+    close: () => {
+      for (const executable of compiled) executable.dispose();
+      backend.dispose();
+    },
+  };
+}
+
+const engine = await startBenchEngine(1);
+const seen = installBenchSession(engine.client);
+const rows: Row[] = [];
+const verdicts: Verdict[] = [];
+const details: Record<string, number> = { threads: cpus().length };
+for (const each of CASES) {
+  const step = makeStep(each);
+  await step();
+  await step();
+  const plan = seen.lastStep;
+  if (plan === null) throw new Error('no step was sent');
+  const direct = await directly(plan, seen);
+  const programsSent = async () =>
+    (await engine.status()).sessions.reduce((sum, session) => sum + session.programsSent, 0);
+  const before = await programsSent();
+  const times = await measure(
+    [
+      { name: 'step', run: step },
+      { name: 'direct', run: direct.run },
+    ],
+    { samples: SAMPLES, warmUp: WARM_UP },
+  );
+  const sentAgain = (await programsSent()) - before;
+  direct.close();
+  rows.push({ name: `${each.name} step`, summary: times.step });
+  rows.push({ name: `${each.name} in one ONNX session`, summary: times.direct });
+  details[`${each.name}Shards`] = plan.shards.length;
+  const directMs = times.direct.p50Ns / 1e6;
+  verdicts.push({
+    metric: `${each.name}StepP50Ms`,
+    value: times.step.p50Ns / 1e6,
+    baseline: { name: 'direct', value: directMs },
+    atMost: directMs + OVERHEAD_MS,
+  });
+  verdicts.push({
+    metric: `${each.name}ProgramsSentAfterFirstStep`,
+    value: sentAgain,
+    baseline: { name: 'programs of the step', value: plan.programs.length },
+    atMost: 0,
+  });
+}
+await engine.close();
+report('step', rows, verdicts, details);

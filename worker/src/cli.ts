@@ -146,8 +146,11 @@ function leaveWithParent(runtime: WorkerRuntime): void {
   process.stdin.on('end', () => runtime.leave());
   process.stdin.on('error', () => runtime.leave());
   process.stdin.resume();
+  // Watching alone must not keep the process alive.
+  process.stdin.unref();
 }
 
 process.exitCode = await main();
-// Sockets and threads are closed; what may be left is a native call that cannot be interrupted.
-process.exit();
+// The process ends by itself once the last message has left. What could hold it up longer is a native call that cannot
+// be interrupted, and for that nobody waits.
+setTimeout(() => process.exit(), WORKER_LIMITS.exitMs).unref();

@@ -8,6 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as zmq from 'zeromq';
 import type {
+  DoneUnit,
   EngineId,
   EngineToWorker,
   ExecutionId,
@@ -88,7 +89,7 @@ export class ScriptedEngine {
       sendHighWaterMark: 0,
       receiveHighWaterMark: 0,
       linger: 0,
-      maxMessageSize: LIMITS.frameBytes,
+      maxMessageSize: LIMITS.socketFrameBytes,
       ...(isRemote
         ? {
             curveServer: true,
@@ -138,14 +139,28 @@ export class ScriptedEngine {
     return child;
   }
 
-  /** The next message of this kind; CREDIT and PONG that come between are passed over, others are an error. */
-  async next<K extends Kind>(kind: K): Promise<Message<K>> {
+  /** The next message of this kind; CREDIT and PONG that come between are passed over, others fail. */
+  next<K extends Kind>(kind: K): Promise<Message<K>> {
+    return this.either(kind);
+  }
+
+  /** The next message of one of these kinds. */
+  async either<K extends Kind>(...kinds: K[]): Promise<Message<K>> {
+    const isWanted = (message: WorkerToEngine): message is Message<K> =>
+      kinds.some((kind) => kind === message.kind);
     for (;;) {
-      const message = await soon(this.take(), `${kind} from the worker`);
-      if (message.kind === kind) return message as Message<K>;
+      const message = await soon(this.take(), `${kinds.join(' or ')} from the worker`);
+      if (isWanted(message)) return message;
       if (message.kind === 'credit' || message.kind === 'pong') continue;
-      throw new Error(`expected ${kind}, got ${JSON.stringify(message)}`);
+      throw new Error(`expected ${kinds.join(' or ')}, got ${JSON.stringify(message)}`);
     }
+  }
+
+  /** Results of so many units, however many messages they come in. */
+  async results(count: number): Promise<DoneUnit[]> {
+    const units: DoneUnit[] = [];
+    while (units.length < count) units.push(...(await this.next('done')).units);
+    return units;
   }
 
   /** HELLO answered by WELCOME. */

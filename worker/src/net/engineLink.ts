@@ -31,6 +31,8 @@ export interface LinkEvents {
 
 /** Time for the last message (BYE) to leave when the socket is closed; ms. */
 const LINGER_MS = 300;
+/** Time after a lost connection in which libzmq shows that it tries again; ms. */
+const REDIAL_MS = 500;
 /** Handshakes that fail in a row, with none before that succeeded, until the key must be wrong. */
 const HANDSHAKES = 5;
 
@@ -39,6 +41,7 @@ export class EngineLink {
   private readonly events: LinkEvents;
   private socket: Dealer | undefined;
   private readonly queue: Uint8Array[][] = [];
+  private redial: NodeJS.Timeout | undefined;
   private isSending = false;
   private isUp = false;
   private wasUp = false;
@@ -89,14 +92,22 @@ export class EngineLink {
 
   /** Gives the connection up and makes a new one. */
   restart(): void {
+    this.keepDialling();
     this.socket?.close();
     this.goDown();
     this.open();
   }
 
+  /** libzmq is trying: there is no need to. */
+  private keepDialling(): void {
+    clearTimeout(this.redial);
+    this.redial = undefined;
+  }
+
   /** Closes once what was sent before has left. */
   async close(): Promise<void> {
     while (this.isSending && this.isUp) await new Promise((resolve) => setImmediate(resolve));
+    this.keepDialling();
     const { socket } = this;
     this.socket = undefined;
     this.isUp = false;
@@ -113,8 +124,16 @@ export class EngineLink {
       this.events.up();
     });
     socket.events.on('disconnect', () => {
-      if (isCurrent()) this.goDown();
+      if (!isCurrent()) return;
+      // libzmq gives up a peer that broke ZMTP (a frame above maxMessageSize, say) without trying again.
+      this.redial ??= setTimeout(() => this.restart(), REDIAL_MS);
+      this.goDown();
     });
+    for (const sign of ['connect', 'connect:delay', 'connect:retry'] as const) {
+      socket.events.on(sign, () => {
+        if (isCurrent()) this.keepDialling();
+      });
+    }
     socket.events.on('handshake:error:auth', () => {
       if (isCurrent()) this.refuse('it was withdrawn or has expired');
     });

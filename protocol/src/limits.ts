@@ -295,6 +295,8 @@ export const WORKER_LIMITS = {
   welcomeMs: 10_000,
   /** Longest wait for units to finish after Ctrl-C; a second Ctrl-C does not wait; ms. */
   drainMs: 30_000,
+  /** Time for the last message to leave at the end; ms. */
+  exitMs: 1_000,
   /** Speed measurement at start; ms. */
   benchmarkMs: 150,
   /** Redraws of the terminal view; per second. */

@@ -92,6 +92,7 @@ export async function startKernel(options: KernelOptions): Promise<Kernel> {
     onError: onWarning,
   });
   server.publish(null, status('starting'));
+  sockets.listen();
   return {
     comms,
     notify: (text) => parts.router.stream(null, 'stderr', `${text}\n`, 0),

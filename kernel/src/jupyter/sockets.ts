@@ -48,7 +48,7 @@ export class KernelSockets {
     this.heartbeat = new zmq.Reply(SOCKET_OPTIONS);
   }
 
-  /** Binds all sockets; throws if a port is taken. */
+  /** Binds all sockets; throws if a port is taken. Nothing is received before {@link listen}. */
   static async bind(connection: ConnectionInfo, events: SocketEvents): Promise<KernelSockets> {
     const sockets = new KernelSockets(events);
     const bound: Record<Channel, zmq.Socket> = {
@@ -61,7 +61,6 @@ export class KernelSockets {
         socket.bind(endpointOf(connection, channel as Channel)),
       ),
     );
-    sockets.listen();
     return sockets;
   }
 
@@ -88,7 +87,8 @@ export class KernelSockets {
     this.heartbeat.close();
   }
 
-  private listen(): void {
+  /** Starts to hand over what arrives; call once, when the answers can be sent. */
+  listen(): void {
     for (const channel of ['shell', 'control', 'stdin'] as const) {
       void this.loop(channel, this.requests[channel], (frames) =>
         this.events.onMessage(channel, frames),

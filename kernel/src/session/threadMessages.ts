@@ -85,7 +85,7 @@ export type FromUser =
       readonly sizeBytes: number;
     }
   | { readonly kind: 'done'; readonly cellId: CellId; readonly outcome: CellOutcome }
-  | { readonly kind: 'stopped'; readonly stopId: number }
+  | { readonly kind: 'stopped' }
   | {
       readonly kind: 'engine';
       readonly requestId: number;
@@ -103,7 +103,7 @@ export type FromUser =
 /** To the user thread, on the port that its event loop reads. */
 export type ToUser =
   | { readonly kind: 'run'; readonly run: CellRun }
-  | { readonly kind: 'stop'; readonly stopId: number };
+  | { readonly kind: 'stop' };
 
 export type EngineAnswer =
   | { readonly ok: true; readonly reply: EngineReply }

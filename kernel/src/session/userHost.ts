@@ -59,10 +59,13 @@ interface RunningCell {
 }
 
 interface PendingStop {
-  readonly stopId: number;
   readonly startedAtMs: number;
   readonly resolve: () => void;
   timer: NodeJS.Timeout | null;
+  /** The thread's event loop has answered. */
+  isAcknowledged: boolean;
+  /** A termination that was asked for has not hit anything yet. */
+  isTerminating: boolean;
 }
 
 /** A live thread and its channels. */
@@ -82,7 +85,6 @@ export class UserHost {
   private cell: RunningCell | null = null;
   private lastCellId: CellId = 0;
   private stopping: PendingStop | null = null;
-  private nextStopId = 1;
   private isDisposed = false;
   /** Cell of every engine request that is not answered yet. */
   private readonly openRequests = new Map<number, CellId>();
@@ -116,10 +118,12 @@ export class UserHost {
     if (this.stopping) return;
     const hadOpenRequests = this.cancelRequests();
     await new Promise<void>((resolve) => {
-      const stopId = this.nextStopId++;
       const firstMs = hadOpenRequests ? KERNEL_LIMITS.stopGraceMs : KERNEL_LIMITS.stopRetryMs;
-      this.stopping = { stopId, startedAtMs: Date.now(), resolve, timer: null };
-      this.post({ kind: 'stop', stopId });
+      this.stopping = {
+        ...{ startedAtMs: Date.now(), resolve, timer: null },
+        ...{ isAcknowledged: false, isTerminating: false },
+      };
+      this.post({ kind: 'stop' });
       this.scheduleTermination(firstMs);
     });
   }
@@ -185,7 +189,7 @@ export class UserHost {
         if (this.cell?.cellId === message.cellId) this.settle(message.outcome);
         return;
       case 'stopped':
-        this.onStopped(message.stopId);
+        this.onStopped();
         return;
       case 'engine':
         void this.forward(message);
@@ -245,7 +249,10 @@ export class UserHost {
     return requests.length > 0 || input !== null;
   }
 
-  /** Terminates again and again until the thread's event loop answers: its code may start anew at once. */
+  /**
+   * Terminates again and again until the thread's event loop answers: its code may start anew at once.
+   * Every attempt brings a new message along, because a termination also drops the handler of a message.
+   */
   private scheduleTermination(delayMs: number): void {
     const stop = this.stopping;
     if (!stop) return;
@@ -254,14 +261,29 @@ export class UserHost {
         void this.thread.worker.terminate();
         return;
       }
-      this.options.interrupter.terminate(this.thread.worker.threadId);
+      if (!stop.isAcknowledged && !stop.isTerminating) {
+        stop.isTerminating = true;
+        this.options.interrupter.terminate(this.thread.worker.threadId, () => {
+          stop.isTerminating = false;
+          this.finishStop(stop);
+        });
+      }
+      this.post({ kind: 'stop' });
       this.scheduleTermination(Math.min(delayMs * 2, KERNEL_LIMITS.stopRetryMaxMs));
     }, delayMs);
   }
 
-  private onStopped(stopId: number): void {
+  private onStopped(): void {
     const stop = this.stopping;
-    if (stop?.stopId !== stopId) return;
+    if (!stop) return;
+    stop.isAcknowledged = true;
+    // A termination that came too late would hit the next cell: this message takes the blow.
+    if (stop.isTerminating) this.post({ kind: 'stop' });
+    this.finishStop(stop);
+  }
+
+  private finishStop(stop: PendingStop): void {
+    if (this.stopping !== stop || !stop.isAcknowledged || stop.isTerminating) return;
     this.endStop(stop);
     if (this.cell) this.settle({ status: 'error', error: interruptError() });
   }

@@ -53,10 +53,10 @@ function start(data: UserThreadData): void {
 
   const handlers: { [K in ToUser['kind']]: (message: ToUser & { kind: K }) => void } = {
     run: ({ run }) => execute(run, scope, output),
-    stop: ({ stopId }) => {
+    stop: () => {
       session.acceptPending();
       // One turn later the cell's `finally` blocks have run and its outcome is on the way.
-      nextTurn(() => output.post({ kind: 'stopped', stopId }));
+      nextTurn(() => output.post({ kind: 'stopped' }));
     },
   };
   data.port.on('message', (message: ToUser) => {

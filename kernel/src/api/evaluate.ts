@@ -3,7 +3,6 @@ import type { EngineReply, EngineRequest, StateVersion, TensorData } from '@rave
 import { RavenError } from '@ravenlab/protocol';
 import type { GraphNode, LeafNode } from '../core/graph/node.js';
 import { applyOp } from '../core/graph/node.js';
-import type { Execution } from './execution.js';
 import { planExecution } from './execution.js';
 import { takeRows } from './host.js';
 import type { Deferred, Runtime } from './runtime.js';
@@ -48,8 +47,8 @@ function jobsFor(runtime: Runtime, nodes: readonly GraphNode[]): Job[] {
 
 function executeJob(runtime: Runtime, nodes: readonly GraphNode[]): Job {
   const roots = substituteKnown(runtime, nodes);
-  const execution: Execution = planExecution(runtime, roots);
-  if (execution.note !== undefined) runtime.warnOnce(execution.note);
+  // A graph that cannot be cut is fine here: it runs as one unit. Only a step says so, because it comes again.
+  const execution = planExecution(runtime, roots);
   return {
     request: { kind: 'execute', plan: execution.plan },
     accept(reply) {

@@ -8,8 +8,8 @@ import type { Tensor } from './tensor.js';
 
 /** Between two updates of the display. */
 const RENDER_MS = 150;
-/** Between two lines where nobody watches. */
-const PRINT_MS = 1_000;
+/** Between two lines where nobody watches; a saved notebook keeps them all. */
+const PRINT_MS = 5_000;
 /** The rate shown is that of the last seconds. */
 const RATE_WINDOW_MS = 3_000;
 const BAR_CHARS = 24;
@@ -87,9 +87,9 @@ export class Progress<T> implements Iterable<T> {
           place.epochs = this.total;
         }
         this.render(false);
-        this.roundSteps = 0;
         yield item;
         this.done++;
+        this.roundSteps = 0;
       }
       isFinished = true;
     } finally {

@@ -16,7 +16,7 @@ import {
   programOf,
   runOnce,
 } from './lib/backends.js';
-import type { ForwardCase } from './lib/cases.js';
+import type { ForwardCase } from './lib/caseInputs.js';
 import { FORWARD_CASES } from './lib/cases.js';
 
 function casesOf(op: OpName): readonly ForwardCase<OpName>[] {

@@ -251,7 +251,9 @@ describe('a worker of the engine itself', () => {
     await engine.sendFrames([Uint8Array.of(1, 2, 3, 4), new Uint8Array(100)]);
     await engine.next('error');
     expect(await engine.next('bye')).toMatchObject({ reason: 'protocol' });
-    expect(await end).toMatchObject({ code: 1, output: expect.stringContaining('malformed') });
+    const { code, output } = await end;
+    expect(code).toBe(1);
+    expect(output).toContain('malformed');
   });
 
   test('comes back when the engine does, and says what it still holds', async () => {
@@ -334,10 +336,9 @@ describe('a worker that a person joins', () => {
     const hello = await engine.next('hello');
     expect(hello.token).toBe('old');
     await engine.send({ kind: 'bye', reason: 'refused', message: 'this invite was withdrawn' });
-    expect(await end).toMatchObject({
-      code: 1,
-      output: expect.stringContaining('this invite was withdrawn'),
-    });
+    const { code, output } = await end;
+    expect(code).toBe(1);
+    expect(output).toContain('this invite was withdrawn');
   });
 
   test('with a key that the engine does not admit ends with the reason', async () => {

@@ -4,6 +4,8 @@
  */
 import { TestEnvironment } from 'jest-environment-node';
 
+// jest takes an environment from the default export.
+// eslint-disable-next-line no-restricted-exports
 export default class NativeArraysEnvironment extends TestEnvironment {
   override async setup(): Promise<void> {
     await super.setup();

@@ -1,4 +1,3 @@
-#!/usr/bin/env node
 /** @file The worker's command: `join <invite>` for people, `run --connect` for an engine's own workers. Composition only. */
 import { fstatSync } from 'node:fs';
 import type { ByeReason, WireError } from '@ravenlab/protocol';

@@ -6,7 +6,7 @@ import type { Backend } from '../../../worker/src/compute/backend.js';
 import { INSTALLED_BACKENDS } from '../../../worker/src/compute/backend.js';
 import { openBackend } from '../../../worker/src/compute/openBackend.js';
 import { floats } from '../../unit/core/lib/oracle.js';
-import type { ForwardInput } from './cases.js';
+import type { ForwardInput } from './caseInputs.js';
 
 export const RELATIVE = 1e-4;
 /** Of values that are differences of larger ones. */
@@ -74,8 +74,8 @@ export function expectClose(
     throw new Error(`${what}: ${actual.length} elements, expected ${expected.length}`);
   }
   let largest = 0;
-  for (let i = 0; i < expected.length; i++) {
-    const size = Math.abs(expected[i]!);
+  for (const value of Array.from(expected)) {
+    const size = Math.abs(value);
     if (Number.isFinite(size)) largest = Math.max(largest, size);
   }
   const absolute = allowed + ABSOLUTE * Math.max(1, largest);

@@ -1,6 +1,6 @@
 /** @file Puts the inputs of a unit together from states, rows of data, inline values and keys. Sizes were checked before. */
-import type { DataId, TensorData, TensorType } from '@ravenlab/protocol';
-import { allocate, byteSizeOf, sizeOf, viewAs } from '@ravenlab/protocol';
+import type { DType, DataId, TensorData, TensorType } from '@ravenlab/protocol';
+import { byteSizeOf, sizeOf, viewAs } from '@ravenlab/protocol';
 import { blockKey } from '../core/state.js';
 import type { BlobKey } from '../core/state.js';
 import type { ComputeInput } from './computeMessages.js';
@@ -8,15 +8,18 @@ import type { ComputeInput } from './computeMessages.js';
 /** Gives one input of unit `unit`; the array may be filled anew for the next unit. */
 export type InputSource = (unit: number, shard: number) => TensorData;
 
+interface HeldTensor {
+  readonly bytes: Uint8Array;
+  /** The view that was asked for last. */
+  made: { readonly dtype: DType; readonly view: TensorData } | null;
+}
+
 /** Tensors held, as bytes of buffers of their own. */
 export class TensorTable {
-  private readonly tensors = new Map<
-    BlobKey,
-    { bytes: Uint8Array; view: TensorData | undefined }
-  >();
+  private readonly tensors = new Map<BlobKey, HeldTensor>();
 
   set(key: BlobKey, bytes: Uint8Array): void {
-    this.tensors.set(key, { bytes, view: undefined });
+    this.tensors.set(key, { bytes, made: null });
   }
 
   delete(key: BlobKey): void {
@@ -25,22 +28,23 @@ export class TensorTable {
 
   /** @throws Error when it is not here: the lease machine lets no unit start without. */
   bytes(key: BlobKey): Uint8Array {
-    const entry = this.tensors.get(key);
-    if (entry === undefined) throw new Error(`tensor ${key} is not held`);
-    return entry.bytes;
+    return this.entry(key).bytes;
   }
 
   /** The same array object every time, so that backends can keep what they made of it. */
   view(key: BlobKey, type: TensorType): TensorData {
-    const bytes = this.bytes(key);
-    const entry = this.tensors.get(key);
-    const known = entry?.view;
-    // Element types differ in size or constructor; a state has one, so this is made once.
-    if (known !== undefined && known.constructor === allocate(type.dtype, 0).constructor)
-      return known;
-    const view = viewAs(type.dtype, bytes.buffer, bytes.byteOffset, sizeOf(type.shape));
-    if (entry !== undefined) entry.view = view;
+    const entry = this.entry(key);
+    if (entry.made?.dtype === type.dtype) return entry.made.view;
+    const { buffer, byteOffset } = entry.bytes;
+    const view = viewAs(type.dtype, buffer, byteOffset, sizeOf(type.shape));
+    entry.made = { dtype: type.dtype, view };
     return view;
+  }
+
+  private entry(key: BlobKey): HeldTensor {
+    const entry = this.tensors.get(key);
+    if (entry === undefined) throw new Error(`tensor ${key} is not held`);
+    return entry;
   }
 }
 

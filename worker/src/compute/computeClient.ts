@@ -73,7 +73,7 @@ export class ComputeClient {
   private spawn(onMessage: (message: FromCompute) => void): Worker {
     const workerData: ComputeSettings = {
       ...this.options,
-      busySince: this.busySince.buffer as SharedArrayBuffer,
+      busySince: this.busySince.buffer,
     };
     Atomics.store(this.busySince, 0, 0);
     const thread = new Worker(new URL('./computeThread.js', import.meta.url), { workerData });

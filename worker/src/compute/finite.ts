@@ -12,12 +12,12 @@ export function isFinite32(data: Float32Array): boolean {
   let d = 0;
   const whole = data.length - (data.length % LANES);
   for (let i = 0; i < whole; i += LANES) {
-    a += data[i]! * 0 + data[i + 1]! * 0;
-    b += data[i + 2]! * 0 + data[i + 3]! * 0;
-    c += data[i + 4]! * 0 + data[i + 5]! * 0;
-    d += data[i + 6]! * 0 + data[i + 7]! * 0;
+    a += (data[i] ?? 0) * 0 + (data[i + 1] ?? 0) * 0;
+    b += (data[i + 2] ?? 0) * 0 + (data[i + 3] ?? 0) * 0;
+    c += (data[i + 4] ?? 0) * 0 + (data[i + 5] ?? 0) * 0;
+    d += (data[i + 6] ?? 0) * 0 + (data[i + 7] ?? 0) * 0;
   }
-  for (let i = whole; i < data.length; i++) a += data[i]! * 0;
+  for (let i = whole; i < data.length; i++) a += (data[i] ?? 0) * 0;
   return a + b + c + d === 0;
 }
 

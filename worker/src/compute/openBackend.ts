@@ -6,9 +6,7 @@ import { INSTALLED_BACKENDS } from './backend.js';
 
 type InstalledBackend = (typeof INSTALLED_BACKENDS)[number];
 
-const OPENERS: {
-  readonly [N in InstalledBackend]: (options: BackendOptions) => Promise<Backend>;
-} = {
+const OPENERS: Readonly<Record<InstalledBackend, (options: BackendOptions) => Promise<Backend>>> = {
   'onnx-cpu': async (options) => {
     const { OnnxBackend } = await import('./onnx/onnxBackend.js');
     return new OnnxBackend(options);

@@ -3,8 +3,8 @@
  * turn of the event loop and validates feeds by name: 10 µs and a promise per unit, on a thread that has nothing else to do.
  * This file is all that knows of the package's inside.
  */
-import { Tensor, env } from 'onnxruntime-node';
-import type { InferenceSession } from 'onnxruntime-node';
+import { env } from 'onnxruntime-node';
+import type { InferenceSession, Tensor } from 'onnxruntime-node';
 import { binding, initOrt } from 'onnxruntime-node/dist/binding.js';
 
 export { Tensor as OrtTensor } from 'onnxruntime-node';
@@ -32,7 +32,7 @@ export function createNativeSession(
   const bytes = model.slice();
   session.loadModel(bytes.buffer, 0, bytes.byteLength, options);
   return {
-    run: (feeds, fetches) => session.run(feeds, fetches, {}) as Record<string, Tensor>,
+    run: (feeds, fetches) => session.run(feeds, fetches, {}),
     dispose: () => session.dispose(),
   };
 }

@@ -36,10 +36,6 @@ function reduction<N extends 'sum' | 'reduceMax' | 'reduceMin'>(op: string): Emi
   return (inputs, { graph, params }) => reduce(graph, op, operand(inputs, 0).name, params);
 }
 
-function reducedCount(x: Operand, axes: readonly number[]): number {
-  return axes.reduce((count, axis) => count * (x.type.shape[axis] ?? 1), 1);
-}
-
 function divided(graph: ModelBuilder, x: ValueName, count: number): ValueName {
   return count === 1 ? x : graph.node('Div', [x, graph.scalar('float32', count)]);
 }

@@ -88,7 +88,7 @@ class Lowering {
   private row(node: ProgramNode, inputs: readonly number[]): ValueName {
     const { graph } = this;
     const operands = inputs.map((input) => this.value(input));
-    return emitRow(node.op)(operands, { graph, params: node.params as never, type: node.type });
+    return emitRow(node.op)(operands, { graph, params: node.params, type: node.type });
   }
 
   private draw(node: ProgramNode, id: number): ValueName {

@@ -60,7 +60,7 @@ interface Slot {
 class OnnxExecutable implements Executable {
   private readonly session: NativeSession;
   private readonly slots: readonly Slot[];
-  private readonly feeds: Record<string, OrtTensor> = {};
+  private feeds: Record<string, OrtTensor> = {};
   private readonly fetches: Readonly<Record<string, null>>;
   private readonly names: readonly string[];
   private readonly sizes: readonly number[];
@@ -94,7 +94,7 @@ class OnnxExecutable implements Executable {
 
   release(): void {
     for (const slot of this.slots) slot.release();
-    for (const name of Object.keys(this.feeds)) delete this.feeds[name];
+    this.feeds = {};
   }
 
   dispose(): void {

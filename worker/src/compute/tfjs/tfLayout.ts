@@ -41,7 +41,7 @@ const scatterAdd: TfEmit<'scatterAdd'> = (inputs, { params, type }) => {
   const kept = tf.where(mask, updates, tf.zerosLike(updates));
   const rows = tf.reshape(clamped(indices, params.size), [-1, 1]);
   const width = type.shape.slice(1).reduce((size, extent) => size * extent, 1);
-  const flat = tf.reshape(kept, [rows.shape[0] ?? 0, width]);
+  const flat = tf.reshape(kept, [-1, width]);
   return tf.reshape(tf.scatterND(rows, flat, [params.size, width]), [...type.shape]);
 };
 

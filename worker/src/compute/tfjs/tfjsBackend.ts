@@ -84,7 +84,7 @@ class TfjsExecutable implements Executable {
       if (result.kind === 'constant') return tf.fill([...shape], result.value, dtype);
       operands = operands.filter(({ size }) => size > 0);
     }
-    const value = tfRow(node.op)(operands, { params: node.params as never, type: node.type });
+    const value = tfRow(node.op)(operands, { params: node.params, type: node.type });
     // Some kernels answer in float32 whatever they are given.
     return value.dtype === dtype ? value : tf.cast(value, dtype);
   }

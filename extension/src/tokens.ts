@@ -41,4 +41,3 @@ export const CommandIds = {
 
 export const PANEL_ID = 'ravenlab-panel';
 export const TRANSLATION_DOMAIN = 'ravenlab';
-export const NOTEBOOK_FACTORY = 'Notebook';

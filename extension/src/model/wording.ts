@@ -53,7 +53,7 @@ export function isRunning(job: JobSummary): boolean {
   return job.state === 'running' || job.state === 'paused';
 }
 
-export function workersText(count: number, trans: Translate): string {
+function workersText(count: number, trans: Translate): string {
   return trans._n('%1 worker', '%1 workers', count);
 }
 

@@ -15,7 +15,7 @@ import { Store } from '../model/store.js';
 import { CommandIds, IClusterRegistry, PANEL_ID, TRANSLATION_DOMAIN } from '../tokens.js';
 import type { PanelServices, PanelSettings } from '../views/context.js';
 
-export const PANEL_PLUGIN_ID = '@ravenlab/extension:panel';
+const PANEL_PLUGIN_ID = '@ravenlab/extension:panel';
 
 const WORKER_ARGS = {
   args: {

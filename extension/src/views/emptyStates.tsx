@@ -14,7 +14,7 @@ interface EmptyProps {
   readonly children?: ReactNode;
 }
 
-export function Empty(props: EmptyProps) {
+function Empty(props: EmptyProps) {
   return (
     <div className="rvn-empty" data-empty={props.name} role="status">
       <logoIcon.react tag="span" width="56px" height="56px" aria-hidden="true" />

@@ -9,13 +9,16 @@ export interface ForwardInput {
   readonly range?: readonly [number, number];
 }
 
-export interface ForwardCase<N extends OpName> {
+export interface ParamCase<Params> {
   readonly name: string;
   readonly inputs: readonly ForwardInput[];
-  readonly params: OpParams[N];
+  readonly params: Params;
   /** Error allowed on top, where float32 itself cannot do better. */
   readonly absolute?: number;
 }
+
+/** Equal parameters make equal cases: those of `add` serve `sub`. */
+export type ForwardCase<N extends OpName> = ParamCase<OpParams[N]>;
 
 export type ForwardCases = { readonly [N in OpName]: readonly ForwardCase<N>[] };
 

@@ -66,7 +66,10 @@ async function run(connectionPath: string): Promise<void> {
     version: packageVersion(),
     notebookDir: process.cwd(),
     apiPath,
-    internalDir: DIST_DIR,
+    internalDirs: [
+      DIST_DIR,
+      fileURLToPath(new URL('.', import.meta.resolve('@ravenlab/protocol'))),
+    ],
     historyPath: historyPath(),
     isInteractive: process.env['RAVENLAB_INTERACTIVE'] !== '0',
     heapMib: heapMib(),

@@ -167,7 +167,7 @@ export const KERNEL_LIMITS = {
   /** Type diagnostics printed for one cell. */
   diagnostics: 20,
   /** How long `idle` waits for the type check of a cell that has already run. */
-  diagnosticsWaitMs: 60,
+  diagnosticsWaitMs: 40,
   /** Longest wait for one answer of the type thread before the reply goes out empty. */
   typeAnswerMs: 20_000,
   /** Questions that may wait for the type thread. */
@@ -256,9 +256,9 @@ export const API_LIMITS = {
   /** Constants up to this size travel inside an execution; larger ones are sent to the engine once. */
   inlineBytes: 16 * KIB,
   /** Programs whose origins (cell lines) are kept for error messages. */
-  programOrigins: 64,
+  programOrigins: 128,
   /** A step that has needed this many different programs gets a warning about changing shapes. */
-  programsBeforeWarning: 50,
+  programsBeforeWarning: 128,
   /** One data file, decompressed. */
   fileBytes: 2_047 * MIB,
   /** JSON header of a safetensors file. */

@@ -34,8 +34,8 @@ export interface ExecutorOptions {
   readonly history: History;
   readonly router: OutputRouter<CellId, IncomingMessage>;
   readonly typePolicy: TypePolicy;
-  /** Frames of stacks in this directory are ours and are left out. */
-  readonly internalDir: string;
+  /** Frames of stacks in these directories are ours and are left out. */
+  readonly internalDirs: readonly string[];
   readonly publish: (parent: IncomingMessage, message: IopubMessage) => void;
   readonly reply: (parent: IncomingMessage, content: JsonObject) => void;
   /** Lets requests arrive that are in the socket already. */
@@ -86,7 +86,7 @@ export class Executor {
 
   /** Request of a cell that ran, for its stdin. */
   errorContent(error: Parameters<typeof formatError>[0]): ErrorContent {
-    return formatError(error, (name) => this.sources.get(name), this.options.internalDir);
+    return formatError(error, (name) => this.sources.get(name), this.options.internalDirs);
   }
 
   /** Aborts everything that waits; the running cell goes on. */

@@ -27,8 +27,8 @@ export interface KernelOptions {
   readonly notebookDir: string;
   /** Entry of the package `ravenlab` that cells import. */
   readonly apiPath: string;
-  /** Stack frames in this directory are left out of tracebacks. */
-  readonly internalDir: string;
+  /** Stack frames in these directories are left out of tracebacks. */
+  readonly internalDirs: readonly string[];
   /** Null: history of this session only. */
   readonly historyPath: string | null;
   readonly isInteractive: boolean;
@@ -145,7 +145,7 @@ function createParts(
   const executor = new Executor({
     ...{ host, types, history, router },
     typePolicy: options.typePolicy,
-    internalDir: options.internalDir,
+    internalDirs: options.internalDirs,
     publish: server.publish,
     reply: server.reply,
     drainSocket: () => drain(hasBacklog),

@@ -35,20 +35,20 @@ const CELL_NAME = /^cell\[[^\]]*\]\.ts$/;
 const FRAME = /^\s+at (?:async (?=\S+$))?(?:(.*?) \()?((?:file:\/\/)?[^()]*?):(\d+):(\d+)\)?$/;
 /** V8 puts the place of a syntax error above the message. */
 const SYNTAX_PLACE = /^(cell\[[^\]]*\]\.ts):(\d+)\n.*\n( *)\^/;
-/** Frames of Node and of this kernel (its folder is `internalDir`) say nothing about the notebook. */
+/** Frames of Node and of this kernel (in `internalDirs`) say nothing about the notebook. */
 const NODE_INTERNAL = /^(node:|evalmachine|<anonymous>)/;
 
 /** Builds the `error` content of what a cell threw. */
 export function formatError(
   error: CapturedError,
   lookup: SourceLookup,
-  internalDir: string,
+  internalDirs: readonly string[],
 ): ErrorContent {
   const lines: string[] = [];
   for (let current: CapturedError | null = error; current; current = current.cause) {
     const title = `${RED}${current.name}${RESET}: ${current.message}`;
     if (lines.length > 0) lines.push(`${CYAN}Caused by:${RESET}`);
-    lines.push(title, ...describeFrames(framesOf(current, lookup, internalDir), lookup));
+    lines.push(title, ...describeFrames(framesOf(current, lookup, internalDirs), lookup));
   }
   return { ename: error.name, evalue: error.message, traceback: lines };
 }
@@ -110,7 +110,11 @@ function codeFrame(source: string, { line, column }: Position): string {
   return shown.join('\n');
 }
 
-function framesOf(error: CapturedError, lookup: SourceLookup, internalDir: string): Frame[] {
+function framesOf(
+  error: CapturedError,
+  lookup: SourceLookup,
+  internalDirs: readonly string[],
+): Frame[] {
   const syntax = SYNTAX_PLACE.exec(error.stack);
   if (syntax) {
     const [, filename = '', line = '1', indent = ''] = syntax;
@@ -122,7 +126,8 @@ function framesOf(error: CapturedError, lookup: SourceLookup, internalDir: strin
     const match = FRAME.exec(text);
     if (!match) continue;
     const [, label = '', filename = '', line = '1', column = '1'] = match;
-    if (NODE_INTERNAL.test(filename) || filename.includes(internalDir)) continue;
+    const isInternal = internalDirs.some((directory) => filename.includes(directory));
+    if (NODE_INTERNAL.test(filename) || isInternal) continue;
     const position = { line: Number(line), column: Number(column) };
     const frame = toFrame(label, filename, position, lookup);
     if (frame) frames.push(frame);

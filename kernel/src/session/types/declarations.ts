@@ -19,8 +19,15 @@ export class Declarations {
     return texts.size === 0 ? '' : `${[...texts].join('\n')}\n`;
   }
 
-  /** Takes over the names that a cell declared, from its emitted declaration file. */
-  add(declarationFile: string, names: ReadonlySet<string>): void {
+  /**
+   * Takes over the names that a cell declared, from its emitted declaration file.
+   * @param typeOf names the type of a declaration that the file leaves out: a `var` inside a block.
+   */
+  add(
+    declarationFile: string,
+    names: ReadonlySet<string>,
+    typeOf: (name: string) => string | null,
+  ): void {
     const file = ts.createSourceFile('cell.d.ts', declarationFile, ts.ScriptTarget.ESNext, true);
     const found = new Map<string, string[]>();
     for (const statement of file.statements) {
@@ -30,6 +37,11 @@ export class Declarations {
         texts.push(text);
         found.set(name, texts);
       }
+    }
+    for (const name of names) {
+      if (found.has(name)) continue;
+      const type = typeOf(name);
+      if (type !== null) found.set(name, [`declare let ${name}: ${type};`]);
     }
     for (const [name, texts] of found) {
       this.texts.delete(name);
@@ -81,11 +93,12 @@ function splitStatement(statement: ts.Statement): NamedText[] {
 
 function splitVariables(statement: ts.VariableStatement): NamedText[] {
   const { declarationList } = statement;
+  const documentation = documentationOf(statement);
   const isConst = (declarationList.flags & ts.NodeFlags.Const) !== 0;
   return declarationList.declarations.flatMap((declaration) =>
     namesOfBinding(declaration.name).map((name) => ({
       name,
-      text: `declare ${isConst ? 'const' : 'let'} ${declaration.getText()};`,
+      text: `${documentation}declare ${isConst ? 'const' : 'let'} ${declaration.getText()};`,
     })),
   );
 }
@@ -127,5 +140,12 @@ function collectVars(node: ts.Node, names: Set<string>): void {
 }
 
 function withoutExport(statement: ts.Statement): string {
-  return statement.getText().replace(/^export\s+(default\s+)?/, '');
+  return documentationOf(statement) + statement.getText().replace(/^export\s+(default\s+)?/, '');
+}
+
+/** The JSDoc in front of a statement: hover shows it in later cells too. */
+function documentationOf(statement: ts.Statement): string {
+  const before = statement.getFullText().slice(0, statement.getLeadingTriviaWidth());
+  const last = before.lastIndexOf('/**');
+  return last === -1 ? '' : before.slice(last);
 }

@@ -119,7 +119,19 @@ export class LanguageTypeService {
   private carryOver(names: ReadonlySet<string>): void {
     const emitted = this.service.getEmitOutput(this.cellPath, true, true);
     const text = emitted.outputFiles[0]?.text;
-    if (text !== undefined) this.declarations.add(text, names);
+    if (text === undefined) return;
+    this.declarations.add(text, names, (name) => this.typeOfExport(name));
+  }
+
+  private typeOfExport(name: string): string | null {
+    const program = this.service.getProgram();
+    const file = program?.getSourceFile(this.cellPath);
+    const checker = program?.getTypeChecker();
+    const module = file && checker?.getSymbolAtLocation(file);
+    const symbol = module && checker?.getExportsOfModule(module).find((one) => one.name === name);
+    if (!file || !checker || !symbol) return null;
+    const type = checker.getTypeOfSymbolAtLocation(symbol, file);
+    return checker.typeToString(type, file, ts.TypeFormatFlags.NoTruncation);
   }
 
   private diagnose(code: string, shift: number): TypeDiagnostic[] {

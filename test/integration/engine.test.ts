@@ -110,15 +110,15 @@ describe('same bits, any crowd', () => {
     const home = mkdtempSync(join(tmpdir(), 'ravenlab-joiner-'));
     const joiner = joinByInvite(command, home);
     try {
-      let isEnough = false;
+      const enough = new AbortController();
       const running = (async () => {
-        while (!isEnough) await training.step();
+        while (!enough.signal.aborted) await training.step();
       })();
       const row = await until('the joiner at work', async () => {
         const { panel } = await engine.status();
         return panel.contributors.find((each) => !each.local && each.unitsDone > 0);
       });
-      isEnough = true;
+      enough.abort();
       await running;
       expect(row.state).not.toBe('gone');
       const expected = await reference();

@@ -1,6 +1,5 @@
 /** @file Commands of cells and of the panel: a table from name to action. Arguments are checked here. */
 import { PANEL_LIMITS, RavenError } from '@ravenlab/protocol';
-import type { WorkerId } from '@ravenlab/protocol';
 import type { ClusterEvent } from '../core/cluster/events.js';
 import type { ClusterState } from '../core/cluster/state.js';
 import type { SharedHeap } from './heap.js';
@@ -70,16 +69,19 @@ export class Commands {
     this.table = new Map(Object.entries(commands));
   }
 
-  /** @throws RavenError for an unknown command or arguments that do not fit. */
-  async run(op: string, args: Args): Promise<unknown> {
+  /** Rejects with RavenError for an unknown command or arguments that do not fit. */
+  run(op: string, args: Args): Promise<unknown> {
     const command = this.table.get(op);
     if (command === undefined) {
-      throw new RavenError(
-        'cluster',
-        `unknown command '${op}'; the engine knows ${[...this.table.keys()].join(', ')}`,
+      const known = [...this.table.keys()].join(', ');
+      return Promise.reject(
+        new RavenError('cluster', `unknown command '${op}'; the engine knows ${known}`),
       );
     }
-    return command(args);
+    // Refusals of arguments are rejections too.
+    return new Promise((resolve) => {
+      resolve(command(args));
+    });
   }
 
   private status(): unknown {
@@ -110,7 +112,7 @@ export class Commands {
     if (worker === undefined || workerId.length < 4) {
       throw new RavenError('cluster', `${kind}: no worker ${workerId} is connected`);
     }
-    feed({ kind, worker: worker as WorkerId });
+    feed({ kind, worker });
     return { workerId: worker };
   }
 }

@@ -99,9 +99,10 @@ export class Engine {
       onMessage: (message) => {
         this.fromKernel(message);
       },
-      onError: (error) => {
-        options.log(`kernel socket: ${String(error)}`);
+      onUnreadable: (error) => {
+        options.log(`kernel socket: ${error.message}`);
       },
+      onFatal: options.onFatal,
     });
   }
 
@@ -187,7 +188,7 @@ export class Engine {
       },
     });
     this.hub = new WorkerHub({
-      ...{ engineId, resources, cluster, log },
+      ...{ engineId, resources, cluster, log, onFatal: this.options.onFatal },
       price: priceText(DEFAULT_PRICE),
       now: monotonicMs,
       feed: (event, done) => {

@@ -32,7 +32,7 @@ const LAST_WORDS = 4_000;
 export async function startEngine(options: StartOptions): Promise<EngineProcess> {
   const child = spawn(process.execPath, [options.entry ?? ENTRY], {
     stdio: ['pipe', 'pipe', 'pipe'],
-    env: options.env as NodeJS.ProcessEnv,
+    env: options.env,
   });
   let lastWords = '';
   child.stderr.on('data', (text: Buffer) => {

@@ -24,6 +24,7 @@ interface Gap {
   size: number;
 }
 
+const endOf = (gap: Gap | undefined): number => (gap === undefined ? -1 : gap.ptr + gap.size);
 const roundUp = (bytes: number): number => Math.max(ALIGN, Math.ceil(bytes / ALIGN) * ALIGN);
 
 export class SharedHeap {
@@ -69,15 +70,13 @@ export class SharedHeap {
     while (at > 0 && (this.gaps[at - 1]?.ptr ?? 0) > block.ptr) at--;
     const before = this.gaps[at - 1];
     const after = this.gaps[at];
-    const joinsBefore = before !== undefined && before.ptr + before.size === block.ptr;
-    const joinsAfter = after !== undefined && block.ptr + size === after.ptr;
-    if (joinsBefore) {
+    if (endOf(before) === block.ptr && before !== undefined) {
       before.size += size;
-      if (joinsAfter) {
+      if (after?.ptr === endOf(before)) {
         before.size += after.size;
         this.gaps.splice(at, 1);
       }
-    } else if (joinsAfter) {
+    } else if (after?.ptr === block.ptr + size) {
       after.ptr = block.ptr;
       after.size += size;
     } else {

@@ -7,7 +7,10 @@ import { KERNEL_FRAME_BYTES, decodeKernelMessage, encodeKernelMessage } from './
 
 export interface KernelPortHandlers {
   onMessage(message: ToEngine): void;
-  onError(error: unknown): void;
+  /** A message that is none of ours; it is ignored. */
+  onUnreadable(error: Error): void;
+  /** The socket failed, or a mistake of ours came to light. */
+  onFatal(error: unknown): void;
 }
 
 export class KernelPort {
@@ -62,24 +65,25 @@ export class KernelPort {
     });
   }
 
+  /** Ends when the socket is closed. */
   private async receive(): Promise<void> {
-    while (!this.closing) {
-      let message: Uint8Array[];
-      try {
-        message = await this.socket.receive();
-      } catch (error) {
-        if (!this.closing) this.handlers.onError(error);
-        return;
-      }
-      const [id, ...frames] = message;
-      if (id === undefined) continue;
-      try {
-        const decoded = decodeKernelMessage(frames) as ToEngine;
-        this.kernel = Buffer.from(id);
-        this.handlers.onMessage(decoded);
-      } catch (error) {
-        this.handlers.onError(error);
-      }
+    try {
+      for await (const [id, ...frames] of this.socket) this.take(id, frames);
+    } catch (error) {
+      this.handlers.onFatal(error);
     }
+  }
+
+  private take(id: Uint8Array | undefined, frames: Uint8Array[]): void {
+    if (id === undefined) return;
+    let message: ToEngine;
+    try {
+      message = decodeKernelMessage(frames) as ToEngine;
+    } catch (error) {
+      this.handlers.onUnreadable(error instanceof Error ? error : new Error(String(error)));
+      return;
+    }
+    this.kernel = Buffer.from(id);
+    this.handlers.onMessage(message);
   }
 }

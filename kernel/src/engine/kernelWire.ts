@@ -111,10 +111,9 @@ export function decodeKernelMessage(frames: readonly Uint8Array[]): ToEngine | T
 function unpack(value: unknown, frames: readonly Uint8Array[]): unknown {
   if (typeof value !== 'object' || value === null) return value;
   if (Array.isArray(value)) return value.map((item) => unpack(item, frames));
-  const ref = value as Partial<ArrayRef> & Partial<NumberRef>;
-  const tag: string | undefined = ref.$;
-  if (tag === 'n') return Number(ref.text);
-  if (tag !== undefined && Object.hasOwn(ARRAYS, tag)) return arrayOf(ref as ArrayRef, frames);
+  const tag = (value as { readonly $?: unknown }).$;
+  if (tag === 'n') return Number((value as NumberRef).text);
+  if (typeof tag === 'string') return arrayOf(value as ArrayRef, frames);
   const entries = Object.entries(value).map(([key, item]) => [key, unpack(item, frames)] as const);
   return Object.fromEntries(entries);
 }

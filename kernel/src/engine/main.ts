@@ -12,6 +12,10 @@ const log = (text: string): void => {
   process.stderr.write(`${text}\n`);
 };
 
+/** With the stack: nobody will see this process again. */
+const textOf = (error: unknown): string =>
+  error instanceof Error ? (error.stack ?? error.message) : JSON.stringify(error);
+
 const env = readEngineEnv(process.env);
 const engineId = env.engineId ?? newEngineId();
 let exitCode = 0;
@@ -28,7 +32,7 @@ const engine = new Engine({
   onFatal: (error) => {
     if (error !== null) {
       exitCode = 1;
-      log(error instanceof Error ? (error.stack ?? error.message) : String(error));
+      log(textOf(error));
     }
     void end();
   },
@@ -58,6 +62,6 @@ try {
   const endpoint = await engine.start();
   process.stdout.write(`${JSON.stringify({ endpoint, engineId })}\n`);
 } catch (error) {
-  log(error instanceof Error ? (error.stack ?? error.message) : String(error));
+  log(textOf(error));
   process.exit(1);
 }

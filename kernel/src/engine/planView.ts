@@ -12,6 +12,7 @@ import type {
 import {
   ClusterError,
   ENGINE_LIMITS,
+  LIMITS,
   byteSizeOf,
   formatShape,
   sameShape,
@@ -283,6 +284,11 @@ function specOf(
       if (input.kind === 'inline' && input.sharded) {
         messageBytes += (input.values[index] ?? []).reduce((sum, f) => sum + f.byteLength, 0);
       }
+    }
+    if (messageBytes > LIMITS.messageBytes / 2) {
+      refuse(
+        `micro-shard ${String(index)} carries ${String(messageBytes)} bytes of values with it, at most ${String(LIMITS.messageBytes / 2)} can; put large tensors into a data set`,
+      );
     }
     return { program: shard.program, resources, messageBytes, samples: shard.size };
   });

@@ -86,7 +86,7 @@ export class InlineReducer implements Reducer {
   }
 
   run(body: ReduceBody, onDone: (result: number) => void): void {
-    onDone(runCommand(this.kernels, this.memory, { ...body, id: 0 } as ReduceCommand));
+    onDone(runCommand(this.kernels, this.memory, { ...body, id: 0 }));
   }
 }
 

@@ -16,6 +16,7 @@ export interface PortHandlers {
   onMessage(peer: Peer, frames: Uint8Array[]): void;
   /** The connection is gone; nothing more comes from it. */
   onClose(peer: Peer): void;
+  /** The port receives nothing any more. */
   onError(error: Error): void;
 }
 
@@ -78,17 +79,12 @@ export class RouterPort {
     this.socket.close();
   }
 
+  /** Ends when the socket is closed. */
   private async receive(): Promise<void> {
-    while (!this.closing) {
-      let message: Uint8Array[];
-      try {
-        message = await this.socket.receive();
-      } catch (error) {
-        if (!this.closing)
-          this.handlers.onError(error instanceof Error ? error : new Error(String(error)));
-        return;
-      }
-      this.deliver(message);
+    try {
+      for await (const message of this.socket) this.deliver(message);
+    } catch (error) {
+      this.handlers.onError(error instanceof Error ? error : new Error(String(error)));
     }
   }
 

@@ -43,6 +43,8 @@ export interface HubOptions {
   readonly onJoined: (session: WorkerSession) => void;
   readonly onLeft: (session: WorkerSession, reason: string) => void;
   readonly log: (text: string) => void;
+  /** A socket failed, or a mistake of ours came to light. */
+  readonly onFatal: (error: Error) => void;
 }
 
 type Kind = WorkerToEngine['kind'];
@@ -107,7 +109,7 @@ export class WorkerHub implements PortHandlers {
   }
 
   onError(error: Error): void {
-    this.options.log(`worker socket failed: ${error.message}`);
+    this.options.onFatal(error);
   }
 
   /** Ends a member's connection; the scheduler has already forgotten it. */

@@ -12,6 +12,8 @@ export interface Diagnosis {
 export interface StepCallbacks {
   /** The step is committed; outputs in plan order. */
   committed(outputs: readonly (TensorData | null)[]): void;
+  /** The step never happened: it failed, or one before it did. */
+  abandoned(): void;
   /** How to explain `error`, null if it speaks for itself. */
   diagnose(error: RavenError): Diagnosis | null;
 }
@@ -187,7 +189,10 @@ export class StepQueue {
     this.version = this.committed;
     this.onRollBack(this.committed);
     if (!lost.some((step) => this.observed.has(step))) this.unreported = error;
-    for (const step of lost) step.settle(error);
+    for (const step of lost) {
+      step.callbacks.abandoned();
+      step.settle(error);
+    }
   }
 }
 

@@ -37,7 +37,7 @@ export interface OptimizerState {
 export abstract class Optimizer {
   readonly groups: readonly OptimizerGroup[];
   readonly optimizerId: number;
-  /** Steps submitted so far. */
+  /** Steps done or on their way. */
   steps = 0;
   private readonly runName: string;
 
@@ -91,6 +91,9 @@ export abstract class Optimizer {
       runName: this.runName,
       stepIndex: this.steps,
       updates,
+      onAbandoned: () => {
+        this.steps--;
+      },
     });
     this.steps++;
     this.zeroGrad();

@@ -31,6 +31,8 @@ export interface StepSpec {
   /** Steps of this optimizer before this one. */
   readonly stepIndex: number;
   readonly updates: readonly GradientUpdate[];
+  /** Called if the step never happens. */
+  readonly onAbandoned: () => void;
 }
 
 /** A state that this step writes, and the node whose value goes in. */
@@ -80,6 +82,7 @@ export function submitStep(runtime: Runtime, spec: StepSpec): PendingStep {
           losses.length === 0 ? null : (outputs[execution.outputOf[0] ?? -1]?.[0] ?? null);
         runtime.meter.report({ loss, samples: execution.samples });
       },
+      abandoned: spec.onAbandoned,
       diagnose: (error) => explainNonFinite(runtime, execution, error, spec.stepIndex),
     },
   );

@@ -371,7 +371,7 @@ describe('the end of a kernel', () => {
 
   it('says what is wrong with a connection file', async () => {
     const { execFile } = await import('node:child_process');
-    const main = join(__dirname, '../../kernel/dist/main.js');
+    const main = join(import.meta.dirname, '../../kernel/dist/main.js');
     const stderr = await new Promise<string>((resolve) => {
       execFile(process.execPath, [main, '/no/such/file.json'], (_error, _stdout, text) =>
         resolve(text),

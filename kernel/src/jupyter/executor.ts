@@ -84,7 +84,7 @@ export class Executor {
     void this.work();
   }
 
-  /** Request of a cell that ran, for its stdin. */
+  /** An error of user code as Jupyter shows it. */
   errorContent(error: Parameters<typeof formatError>[0]): ErrorContent {
     return formatError(error, (name) => this.sources.get(name), this.options.internalDirs);
   }

@@ -5,7 +5,7 @@ import { PROTOCOL_VERSION } from './wire.js';
 import type { JsonObject } from './wire.js';
 
 /** `implementation` by which front ends of ours know the kernel. */
-export const IMPLEMENTATION = 'ravenlab';
+const IMPLEMENTATION = 'ravenlab';
 
 /** Content of kernel_info_reply. */
 export function kernelInfo(version: string): JsonObject {

@@ -101,9 +101,7 @@ export type FromUser =
     };
 
 /** To the user thread, on the port that its event loop reads. */
-export type ToUser =
-  | { readonly kind: 'run'; readonly run: CellRun }
-  | { readonly kind: 'stop' };
+export type ToUser = { readonly kind: 'run'; readonly run: CellRun } | { readonly kind: 'stop' };
 
 export type EngineAnswer =
   | { readonly ok: true; readonly reply: EngineReply }

@@ -57,7 +57,7 @@ export interface StartOptions {
   readonly env?: Readonly<Record<string, string>>;
 }
 
-const ROOT = resolve(__dirname, '../../..');
+const ROOT = resolve(import.meta.dirname, '../../..');
 const MAIN = join(ROOT, 'kernel/dist/main.js');
 const DELIMITER = '<IDS|MSG>';
 const DEFAULT_TIMEOUT_MS = 30_000;

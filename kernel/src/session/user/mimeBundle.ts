@@ -38,7 +38,7 @@ export function describeValue(value: unknown): DisplayBundle | Promise<DisplayBu
 }
 
 /** The `text/plain` form, without colours. */
-export function plainText(value: unknown): string {
+function plainText(value: unknown): string {
   return inspect(value, { colors: false, depth: 4, maxArrayLength: 100, breakLength: 100 });
 }
 

@@ -42,7 +42,9 @@ export function readBytes(reader: string, path: string): Uint8Array {
 
 function unreadable(reader: string, path: string, absolute: string, error: unknown): DataError {
   if (error instanceof DataError) return error;
-  const code = error instanceof Error && 'code' in error ? String(error.code) : '';
+  // Not `instanceof Error`: errors of Node may come from another realm.
+  const code =
+    typeof error === 'object' && error !== null && 'code' in error ? String(error.code) : '';
   const what =
     code === 'ENOENT'
       ? `no file '${path}' (looked at ${absolute}); ${hint(absolute)}`

@@ -30,20 +30,18 @@ export function encodeSafetensors(
   tensors: ReadonlyMap<string, HostArray>,
   metadata: Readonly<Record<string, string>> = {},
 ): Uint8Array[] {
-  const header: Record<string, unknown> = { [METADATA]: { ...metadata, format: 'pt' } };
+  const entries: [string, unknown][] = [[METADATA, { ...metadata, format: 'pt' }]];
   const bodies: Uint8Array[] = [];
   let offset = 0;
   for (const [name, { data, dtype, shape }] of tensors) {
     const body = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
-    header[name] = {
-      dtype: DTYPE_NAMES[dtype],
-      shape,
-      data_offsets: [offset, offset + body.byteLength],
-    };
+    const end = offset + body.byteLength;
+    entries.push([name, { dtype: DTYPE_NAMES[dtype], shape, data_offsets: [offset, end] }]);
     bodies.push(body);
-    offset += body.byteLength;
+    offset = end;
   }
-  const json = new TextEncoder().encode(JSON.stringify(header));
+  // fromEntries, not assignment: a tensor may be called '__proto__'.
+  const json = new TextEncoder().encode(JSON.stringify(Object.fromEntries(entries)));
   // Padded with spaces so that the values start at a multiple of 8.
   const padded = new Uint8Array(Math.ceil(json.length / LENGTH_BYTES) * LENGTH_BYTES).fill(0x20);
   padded.set(json);

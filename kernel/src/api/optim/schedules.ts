@@ -101,9 +101,9 @@ export function oneCycle(
   const { maxLr, steps, pctStart = 0.3, divFactor = 25, finalDivFactor = 1e4 } = options;
   const initial = maxLr / divFactor;
   const final = initial / finalDivFactor;
-  const peak = pctStart * steps - 1;
+  const peak = Math.max(0, pctStart * steps - 1);
   const rateAt = (step: number): number =>
-    step <= peak
+    step < peak
       ? cosine(step / peak, initial, maxLr)
       : cosine((step - peak) / (steps - 1 - peak), maxLr, final);
   // One absolute rate for every group: the factor undoes the initial rate it will be multiplied by.

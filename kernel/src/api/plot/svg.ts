@@ -86,10 +86,11 @@ export function ticks({ min, max }: Range, count: number): number[] {
   const raw = (max - min) / Math.max(1, count);
   const power = 10 ** Math.floor(Math.log10(raw));
   const step = ([1, 2, 5].find((factor) => factor * power >= raw) ?? 10) * power;
-  const list: number[] = [];
-  for (let i = Math.ceil(min / step - 1e-9); i * step <= max + step * 1e-9; i++)
-    list.push(i * step);
-  return list;
+  // Counted up front: a loop would not end where adding a step no longer changes the value.
+  const first = Math.ceil(min / step - 1e-9);
+  const last = Math.floor(max / step + 1e-9);
+  const length = Math.min(2 * count + 2, Math.max(0, last - first + 1));
+  return Array.from({ length }, (_, i) => (first + i) * step);
 }
 
 /** Smallest range that holds all positive values; never empty and never at zero, so that its logarithm is finite. */

@@ -1,0 +1,99 @@
+/** @file The namespace `cluster`: commands, tables, and waiting for workers. */
+import { EMPTY_PANEL_STATE } from '@ravenlab/protocol';
+import type { Contributor, PanelState } from '@ravenlab/protocol';
+import { cluster, tensor } from 'ravenlab';
+import { freshSession } from './lib/oracleSession.js';
+import type { OracleSession } from './lib/oracleSession.js';
+
+let session: OracleSession;
+beforeEach(() => {
+  session = freshSession();
+});
+
+const WORKER: Contributor = {
+  workerId: 'a'.repeat(64),
+  shortId: 'aaaaaa',
+  name: '<b>eve</b>',
+  device: 'CPU',
+  backend: 'onnx-cpu',
+  state: 'idle',
+  unitsDone: 7,
+  unitsFailed: 0,
+  samplesPerSecond: 10,
+  latencyMs: 2,
+  gflops: 3,
+  memoryBytes: null,
+  earnedUnits: '0',
+  joinedAtMs: 0,
+  local: true,
+};
+
+function panel(workers: number): PanelState {
+  const { cluster: summary, payments } = EMPTY_PANEL_STATE;
+  return {
+    ...EMPTY_PANEL_STATE,
+    cluster: { ...summary, state: 'ready', engineId: 'e', workerCount: workers },
+    contributors: Array.from({ length: workers }, () => WORKER),
+    payments: { ...payments, currency: 'RVN', decimals: 9, unitPriceText: '1 RVN per TFLOP' },
+  };
+}
+
+test('workers are a table in which a hostile name stays text', async () => {
+  session.commands.set('status', () => ({ panel: panel(1) }));
+  const table = await cluster.workers();
+  expect(table).toHaveLength(1);
+  expect([...table][0]?.unitsDone).toBe(7);
+  const display = (table as unknown as Record<symbol, () => Record<string, string>>)[
+    Symbol.for('Jupyter.display')
+  ];
+  const bundle = display?.call(table) ?? {};
+  expect(bundle['text/html']).toContain('&lt;b&gt;eve');
+  expect(bundle['text/plain']).toMatch(/^worker +device/);
+});
+
+test('ready says that it waits, once, and goes on when workers come', async () => {
+  let asked = 0;
+  session.commands.set('status', () => {
+    session.clockMs += 600;
+    return { panel: panel(asked++ < 4 ? 0 : 2) };
+  });
+  expect(await cluster.ready(2)).toHaveLength(2);
+  expect(session.text('stdout')).toBe('waiting for workers: 0 of 2 are here\n');
+});
+
+test('ready gives up after its time with what to do', async () => {
+  session.commands.set('status', () => {
+    session.clockMs += 10_000;
+    return { panel: panel(1) };
+  });
+  await expect(cluster.ready(3, { timeoutMs: 1_000 })).rejects.toThrow(
+    /1 of 3 workers after .*cluster\.scale\(2\).*invite/,
+  );
+});
+
+test('scale and invite pass on to the engine', async () => {
+  const asked: unknown[] = [];
+  session.commands.set('scale', (args) => {
+    asked.push(args);
+    return { workers: 3 };
+  });
+  session.commands.set('invite', () => ({
+    command: 'npm run worker -- join x',
+    expiresAtMs: null,
+  }));
+  await cluster.scale(3);
+  expect(asked).toEqual([{ workers: 3 }]);
+  expect(await cluster.invite()).toEqual({ command: 'npm run worker -- join x' });
+});
+
+test('an answer that is no panel state is refused', async () => {
+  session.commands.set('status', () => ({ panel: { cluster: 1 } }));
+  await expect(cluster.status()).rejects.toThrow(/status\.panel/);
+});
+
+test('the micro-shard size cuts the batches of what comes after', () => {
+  cluster.microShard = 8;
+  expect(cluster.microShard).toBe(8);
+  expect(() => (cluster.microShard = 0)).toThrow(/expected a positive integer, got 0/);
+  expect(tensor([1, 2]).sum().item()).toBe(3);
+});

@@ -106,7 +106,7 @@ export function logTicks({ min, max }: Range): number[] {
   const first = Math.floor(Math.log10(min));
   const last = Math.ceil(Math.log10(max));
   const powers = Array.from({ length: last - first + 1 }, (_, i) => first + i);
-  const factors = powers.length > 3 ? [1] : [1, 2, 5];
+  const factors = max / min > 300 ? [1] : [1, 2, 5];
   return powers
     .flatMap((power) => factors.map((factor) => factor * 10 ** power))
     .filter((value) => value >= min * 0.999 && value <= max * 1.001);

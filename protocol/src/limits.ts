@@ -147,7 +147,7 @@ export const KERNEL_LIMITS = {
   outputOverheadBytes: 256,
   /** Requests to the engine that one user thread may have open. */
   openEngineRequests: 10_000,
-  /** Stop: a cell that waits for the engine may clean up this long before it is terminated. */
+  /** Stop: a cell that uses the engine is told by its next call; it is terminated only after this long. */
   stopGraceMs: 15,
   /** Stop: delay of the first forced termination, doubled up to the maximum. */
   stopRetryMs: 2,
@@ -201,6 +201,10 @@ export const ENGINE_LIMITS = {
   stallMs: 15_000,
   /** ... or for this many times the expected time of its next unit. */
   stallFactor: 8,
+  /** Units that a worker adds up before it answers, at most; a power of two. */
+  groupUnits: 64,
+  /** ... and their expected time at most: what is lost when the worker is; µs. */
+  groupUs: 500_000,
   /** Times that a unit is tried before its error is the execution's. */
   unitAttempts: 3,
   /** First guess of a unit's time on a worker that has never run its program; µs. */

@@ -56,6 +56,8 @@ export interface UserHostOptions {
 interface RunningCell {
   readonly cellId: CellId;
   readonly settle: (outcome: CellOutcome) => void;
+  /** It has asked the engine for something, so it will ask again and can be stopped between two steps. */
+  usesEngine: boolean;
 }
 
 interface PendingStop {
@@ -100,7 +102,7 @@ export class UserHost {
     if (this.cell) throw new Error('a cell is running already; the caller must queue');
     this.lastCellId = run.cellId;
     return new Promise((settle) => {
-      this.cell = { cellId: run.cellId, settle };
+      this.cell = { cellId: run.cellId, settle, usesEngine: false };
       this.post({ kind: 'run', run });
     });
   }
@@ -116,9 +118,9 @@ export class UserHost {
       Atomics.store(control, CONTROL.stoppedThrough, this.lastCellId);
     }
     if (this.stopping) return;
-    const hadOpenRequests = this.cancelRequests();
+    const canEndItself = this.cancelRequests() || this.cell?.usesEngine === true;
     await new Promise<void>((resolve) => {
-      const firstMs = hadOpenRequests ? KERNEL_LIMITS.stopGraceMs : KERNEL_LIMITS.stopRetryMs;
+      const firstMs = canEndItself ? KERNEL_LIMITS.stopGraceMs : KERNEL_LIMITS.stopRetryMs;
       this.stopping = {
         ...{ startedAtMs: Date.now(), resolve, timer: null },
         ...{ isAcknowledged: false, isTerminating: false },
@@ -207,6 +209,7 @@ export class UserHost {
     request,
   }: FromUser & { kind: 'engine' }): Promise<void> {
     this.openRequests.set(requestId, cellId);
+    if (this.cell?.cellId === cellId) this.cell.usesEngine = true;
     let answer: EngineAnswer;
     try {
       const reply = await this.options.gateway.request(request, cellId);

@@ -2,8 +2,8 @@
  * @file Which cell the running code belongs to, and what keeps the code of a stopped cell from going on.
  *
  * Termination ends only what is running at that moment. A stopped cell that waits would wake up later
- * and continue (a zombie), so every await of cell code, every timer and every promise callback passes
- * through here: none wakes up once its cell was stopped.
+ * and continue (a zombie), so every await of cell code, every timer and tick passes through here: none
+ * wakes up once its cell was stopped. Promise callbacks are not cut off: libraries keep their books in them.
  *
  * This is not AsyncLocalStorage: up to Node 22 that is built on async hooks, and terminating code inside
  * a promise callback then leaves Node's async id stack unbalanced, which aborts the whole process.
@@ -24,6 +24,9 @@ export interface RunContext {
 }
 
 type AnyFunction = (this: unknown, ...args: unknown[]) => unknown;
+
+/** What Stop does to a callback that its cell has left behind. */
+type CallbackLifetime = 'endsWithCell' | 'outlivesCell';
 
 /** How an awaited value settled, as a value: the awaiting code itself throws, in its own context. */
 type Settled =
@@ -60,6 +63,11 @@ export class CellScope {
   /** The cell of the running code; if unknown, the newest cell. */
   get current(): RunContext | null {
     return this.active ?? this.newest;
+  }
+
+  /** Stop has come: remembers it in the runs that it ended, before another Stop overwrites the mark. */
+  noteStop(): void {
+    if (this.newest) this.isStopped(this.newest);
   }
 
   /** True once Stop has ended this run. */
@@ -121,20 +129,20 @@ export class CellScope {
     const setTimeoutPromised = promisify(setTimeout);
     const setImmediatePromised = promisify(setImmediate);
     for (const name of ['setTimeout', 'setInterval', 'setImmediate', 'queueMicrotask'] as const) {
-      this.bindArguments(globalThis, name);
+      this.bindArguments(globalThis, name, 'endsWithCell');
     }
     Object.defineProperty(setTimeout, promisify.custom, { value: setTimeoutPromised });
     Object.defineProperty(setImmediate, promisify.custom, { value: setImmediatePromised });
-    this.bindArguments(process, 'nextTick');
+    this.bindArguments(process, 'nextTick', 'endsWithCell');
     // `await` of native promises does not come here; `.then`, `.catch` and `.finally` all do.
-    this.bindArguments(Promise.prototype, 'then');
+    this.bindArguments(Promise.prototype, 'then', 'outlivesCell');
   }
 
   /** Makes a function bind the functions among its first two arguments to the cell that calls it. */
-  private bindArguments(owner: object, name: string): void {
+  private bindArguments(owner: object, name: string, lifetime: CallbackLifetime): void {
     const native = Reflect.get(owner, name) as AnyFunction;
     const bind = (value: unknown): unknown =>
-      typeof value === 'function' ? this.bindCallback(value as AnyFunction) : value;
+      typeof value === 'function' ? this.bindCallback(value as AnyFunction, lifetime) : value;
     const wrapped = function (this: unknown, ...args: unknown[]): unknown {
       if (args.length > 0) args[0] = bind(args[0]);
       if (args.length > 1) args[1] = bind(args[1]);
@@ -146,11 +154,13 @@ export class CellScope {
     Object.defineProperty(owner, name, { ...property, value: wrapped });
   }
 
-  private bindCallback(callback: AnyFunction): AnyFunction {
+  private bindCallback(callback: AnyFunction, lifetime: CallbackLifetime): AnyFunction {
     const context = this.active;
     if (!context) return callback;
     const enter = (body: () => unknown): unknown =>
-      this.isStopped(context) ? NEVER : this.enter(context, body);
+      lifetime === 'endsWithCell' && this.isStopped(context)
+        ? undefined
+        : this.enter(context, body);
     return function (this: unknown, ...args: unknown[]): unknown {
       return enter(() => callback.apply(this, args));
     };

@@ -14,6 +14,8 @@ import type { OutputPort } from './outputPort.js';
 
 /** An asynchronous request and, once it is in, its answer. */
 interface Ticket {
+  /** The run that asked. */
+  readonly context: RunContext | null;
   readonly resolve: (reply: EngineReply) => void;
   readonly reject: (error: RavenError) => void;
   answer: EngineAnswer | null;
@@ -65,10 +67,11 @@ export class ThreadSession implements Session {
       const message = `${KERNEL_LIMITS.openEngineRequests} engine requests are open; await some of them first`;
       return Promise.reject(new RavenError('limit', message));
     }
+    const context = this.scope.current;
     let ticket: Ticket | undefined;
     const reply = new Promise<EngineReply>((resolve, reject) => {
-      ticket = { resolve, reject, answer: null };
-      this.openTickets.set(this.send(request), ticket);
+      ticket = { context, resolve, reject, answer: null };
+      this.send(request, ticket);
     });
     if (ticket) this.tickets.set(reply, ticket);
     return reply;
@@ -83,9 +86,17 @@ export class ThreadSession implements Session {
     return unwrap(ticket.answer);
   }
 
-  /** Takes in the answers that have come; called before Stop is acknowledged. */
-  acceptPending(): void {
+  /**
+   * Settles what stopped cells have asked for; called before Stop is acknowledged. The main thread has
+   * answered everything that reached it: what is still open was cut off on its way, and nobody may wait
+   * for it.
+   */
+  settleStopped(): void {
     for (let answer = this.poll(); answer; answer = this.poll()) this.accept(answer);
+    for (const [requestId, { context }] of this.openTickets) {
+      if (!context || !this.scope.isStopped(context)) continue;
+      this.accept({ kind: 'engine', requestId, answer: INTERRUPTED });
+    }
   }
 
   display(bundle: MimeBundle, options: DisplayOptions = {}): void {
@@ -127,9 +138,11 @@ export class ThreadSession implements Session {
     return answer.kind === 'input' ? answer.value : null;
   }
 
-  private send(request: EngineRequest): number {
+  /** The ticket is there before the request leaves: Stop may cut in between any two steps. */
+  private send(request: EngineRequest, ticket: Ticket | null = null): number {
     const cellId = this.liveContext()?.cellId ?? 0;
     const requestId = this.nextRequestId++;
+    if (ticket) this.openTickets.set(requestId, ticket);
     this.output.post({ kind: 'engine', requestId, cellId, request: compact(request) });
     return requestId;
   }
@@ -178,6 +191,12 @@ export class ThreadSession implements Session {
     else ticket.reject(toError(answer.answer));
   }
 }
+
+const INTERRUPTED: EngineAnswer = {
+  ok: false,
+  error: { code: 'interrupted', message: 'the cell was stopped', fault: 'user', retryable: true },
+  meta: {},
+};
 
 function unwrap(answer: EngineAnswer): EngineReply {
   if (answer.ok) return answer.reply;

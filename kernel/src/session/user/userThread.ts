@@ -54,7 +54,8 @@ function start(data: UserThreadData): void {
   const handlers: { [K in ToUser['kind']]: (message: ToUser & { kind: K }) => void } = {
     run: ({ run }) => execute(run, scope, output),
     stop: () => {
-      session.acceptPending();
+      scope.noteStop();
+      session.settleStopped();
       // One turn later the cell's `finally` blocks have run and its outcome is on the way.
       nextTurn(() => output.post({ kind: 'stopped' }));
     },

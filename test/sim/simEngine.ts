@@ -93,8 +93,10 @@ export class SimEngine implements EngineSide {
     if (at === null || at >= this.timerAtMs) return;
     this.timerAtMs = at;
     this.context.heap.at(at, () => {
+      if (this.timerAtMs !== at) return; // an earlier deadline came up since
       this.timerAtMs = Infinity;
-      this.apply({ kind: 'tick' });
+      const due = deadline(this.state);
+      if (due !== null && due <= at) this.apply({ kind: 'tick' });
       this.arm();
     });
   }
@@ -301,7 +303,6 @@ export class SimEngine implements EngineSide {
 
   heard(worker: SimWorker, link: Link): void {
     if (!this.isCurrent(worker, link)) return;
-    this.consume(worker);
     const latencyUs = this.context.plan.latencyMs * 2000;
     this.apply({ kind: 'heard', worker: worker.id, latencyUs });
   }

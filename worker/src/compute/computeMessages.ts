@@ -3,6 +3,7 @@ import type {
   BackendName,
   DataId,
   ProgramHash,
+  RunMerge,
   TensorData,
   UnitStatus,
   WireError,
@@ -51,6 +52,8 @@ export interface ComputeBatch {
   /** Micro-shard index of each unit. */
   readonly shards: Int32Array;
   readonly inputs: readonly ComputeInput[];
+  /** Groups of units that are answered as one. */
+  readonly merge: RunMerge | null;
   /** Longest time for one unit that is still progress, ms; beyond, the thread is replaced. */
   readonly wallMs: number;
 }
@@ -65,7 +68,7 @@ export type ToCompute =
   | { readonly kind: 'forgetProgram'; readonly hash: ProgramHash };
 
 export interface UnitOutcome {
-  /** Position in the batch. */
+  /** Position in the batch. An `ok` of a merged group is its first unit's and stands for all of them. */
   readonly unit: number;
   readonly status: UnitStatus;
   readonly computeUs: number;

@@ -89,9 +89,8 @@ class ComputeLoop {
     const skipped = this.skipped.get(batch.batch);
     this.lastFlushUs = nowUs();
     this.markBusy();
-    for (const outcome of this.executor.run(batch, (unit) => skipped?.has(unit) === true)) {
-      this.pending.push(outcome);
-      for (const output of outcome.outputs) this.pendingBytes += output.byteLength;
+    for (const outcomes of this.executor.run(batch, (unit) => skipped?.has(unit) === true)) {
+      for (const outcome of outcomes) this.hold(outcome);
       const isDue = nowUs() - this.lastFlushUs >= WORKER_LIMITS.flushUs;
       if (isDue || this.pendingBytes >= WORKER_LIMITS.flushBytes) this.flush(batch.batch);
       this.drain();
@@ -100,6 +99,11 @@ class ComputeLoop {
     Atomics.store(this.busySince, 0, 0);
     this.flush(batch.batch);
     this.skipped.delete(batch.batch);
+  }
+
+  private hold(outcome: UnitOutcome): void {
+    this.pending.push(outcome);
+    for (const output of outcome.outputs) this.pendingBytes += output.byteLength;
   }
 
   private markBusy(): void {

@@ -15,6 +15,7 @@ import type { InputSource } from './assemble.js';
 import type { Backend, Executable } from './backend.js';
 import type { ComputeBatch, UnitOutcome } from './computeMessages.js';
 import { firstNonFinite } from './finite.js';
+import { GroupSum } from './merge.js';
 
 interface Prepared {
   readonly program: Program;
@@ -66,25 +67,26 @@ export class Executor {
   }
 
   /**
-   * Outcomes of the units of a batch, one after the other.
-   * @param isSkipped asked before each unit; skipped units have no outcome.
+   * Runs a batch unit by unit; after each unit yields the outcomes that are known by then.
+   * @param isSkipped asked before each unit; nobody waits for those any more.
    */
-  *run(batch: ComputeBatch, isSkipped: (unit: number) => boolean): Generator<UnitOutcome, void> {
-    let prepared: Prepared | undefined;
-    let inputs: readonly InputSource[] = [];
-    let refusal: unknown;
-    try {
-      prepared = this.prepare(batch.hash);
-      inputs = this.bind(prepared, batch);
-    } catch (error) {
-      refusal = error;
+  *run(
+    batch: ComputeBatch,
+    isSkipped: (unit: number) => boolean,
+  ): Generator<readonly UnitOutcome[], void> {
+    const runUnit = this.start(batch);
+    const { merge, shards } = batch;
+    if (merge === null) {
+      for (let unit = 0; unit < shards.length; unit++) {
+        yield [isSkipped(unit) ? cancelled(unit) : runUnit(unit)];
+      }
+      return;
     }
-    for (let unit = 0; unit < batch.shards.length; unit++) {
-      if (isSkipped(unit)) continue;
-      const shard = batch.shards[unit] ?? 0;
-      yield prepared === undefined || refusal !== undefined
-        ? failed(unit, 0, refusal)
-        : this.runUnit(prepared, inputs, unit, shard);
+    const sum = new GroupSum(merge.summed);
+    let first = 0;
+    for (const size of merge.groups) {
+      yield* runGroup({ first, size, sum, runUnit, isSkipped });
+      first += size;
     }
   }
 
@@ -92,6 +94,17 @@ export class Executor {
     for (const { executable } of this.prepared.values()) executable.dispose();
     this.prepared.clear();
     this.backend.dispose();
+  }
+
+  /** How to run one unit of the batch; when it cannot be prepared, how every unit fails. */
+  private start(batch: ComputeBatch): (unit: number) => UnitOutcome {
+    try {
+      const prepared = this.prepare(batch.hash);
+      const inputs = this.bind(prepared, batch);
+      return (unit) => this.runUnit(prepared, inputs, unit, batch.shards[unit] ?? 0);
+    } catch (error) {
+      return (unit) => failed(unit, 0, error);
+    }
   }
 
   private runUnit(
@@ -157,6 +170,38 @@ export class Executor {
       );
     });
   }
+}
+
+interface Group {
+  /** Position of the first unit. */
+  readonly first: number;
+  readonly size: number;
+  readonly sum: GroupSum;
+  readonly runUnit: (unit: number) => UnitOutcome;
+  readonly isSkipped: (unit: number) => boolean;
+}
+
+/** One outcome for all when all went well; else one each, and nothing runs after the first that did not. */
+function* runGroup(group: Group): Generator<readonly UnitOutcome[], void> {
+  const { first, size, sum, runUnit, isSkipped } = group;
+  let computeUs = 0;
+  for (let unit = first; unit < first + size; unit++) {
+    const outcome = isSkipped(unit) ? cancelled(unit) : runUnit(unit);
+    computeUs += outcome.computeUs;
+    if (outcome.status !== 'ok') {
+      sum.clear();
+      const others = Array.from({ length: size }, (_, i) => first + i).filter((i) => i !== unit);
+      yield [outcome, ...others.map(cancelled)];
+      return;
+    }
+    sum.add(outcome.outputs);
+    if (unit < first + size - 1) yield [];
+  }
+  yield [{ unit: first, status: 'ok', computeUs, outputs: sum.take(), output: -1, error: null }];
+}
+
+function cancelled(unit: number): UnitOutcome {
+  return { unit, status: 'cancelled', computeUs: 0, outputs: NOTHING, output: -1, error: null };
 }
 
 function failed(unit: number, computeUs: number, error: unknown): UnitOutcome {

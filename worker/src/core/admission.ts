@@ -9,10 +9,13 @@ const KEY_WORDS = 4;
 /** Bytes of a tensor that is here in full. */
 export type HeldBytes = (key: BlobKey) => number | undefined;
 
-/** The first input that does not fit, in words; null when all do. */
+/** The first thing that does not fit, in words; null when all do. */
 export function misfit(run: RunMessage, info: ProgramInfo, held: HeldBytes): string | null {
   if (run.inputs.length !== info.inputs.length) {
     return `RUN gives ${String(run.inputs.length)} inputs, the program takes ${String(info.inputs.length)}`;
+  }
+  if (run.merge !== null && run.merge.summed.length !== info.outputBytes.length) {
+    return `RUN merges ${String(run.merge.summed.length)} outputs, the program has ${String(info.outputBytes.length)}`;
   }
   for (const [index, input] of run.inputs.entries()) {
     const type = info.inputs[index];

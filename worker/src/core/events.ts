@@ -56,7 +56,7 @@ export type WorkerEffect =
       readonly ends: boolean;
     }
   | { readonly kind: 'start'; readonly batch: Batch; readonly hash: ProgramHash }
-  /** These units of the event (indices into its list) still matter: send their results. */
+  /** These units of the event (positions in the batch) still matter: send their results. */
   | { readonly kind: 'answer'; readonly batch: Batch; readonly units: readonly number[] }
   /** Units that never ran, or whose results are lost. */
   | {

@@ -259,11 +259,11 @@ function assembledBytes(run: RunMessage, info: ProgramInfo): number {
 function finishUnits(state: WorkerState, event: EventOf<'computed'>): WorkerEffect[] {
   const batch = state.batches.get(event.batch);
   if (batch === undefined) return [];
-  const units = event.units.flatMap((position, index) => {
+  const units = event.units.filter((position) => {
     const unit = batch.units[position];
-    if (unit?.status !== 'queued') return [];
+    if (unit?.status !== 'queued') return false;
     close(state, unit, 'finish');
-    return [index];
+    return true;
   });
   return units.length === 0 ? [] : [{ kind: 'answer', batch, units }];
 }

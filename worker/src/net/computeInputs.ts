@@ -19,7 +19,8 @@ export function packBatch(batch: number, hash: ProgramHash, run: RunMessage): Pa
   const inputs = run.inputs.map((input) => packInput(input, transfer));
   const shards = Int32Array.from(run.units, ({ shard }) => shard);
   const wallMs = Math.max(WORKER_LIMITS.unitWallMs, LEASES_PER_WALL * run.leaseMs);
-  return { message: { kind: 'batch', batch, hash, shards, inputs, wallMs }, transfer };
+  const { merge } = run;
+  return { message: { kind: 'batch', batch, hash, shards, inputs, merge, wallMs }, transfer };
 }
 
 function packInput(input: RunInput, transfer: ArrayBuffer[]): ComputeInput {

@@ -2,7 +2,6 @@
  * @file The worker at work: messages become events of the lease machine, its effects become messages to the engine and to
  * the compute thread. Decides nothing itself; shows nothing.
  */
-import { createHash } from 'node:crypto';
 import type {
   ByeMessage,
   BlobMessage,
@@ -21,28 +20,31 @@ import {
   LIMITS,
   RavenError,
   WORKER_LIMITS,
-  byteSizeOf,
   decodeEngineMessage,
-  decodeProgram,
   encodeWorkerMessage,
   joinChunks,
   messageBytes,
   toWireError,
-  valueType,
 } from '@ravenlab/protocol';
 import { ComputeClient } from '../compute/computeClient.js';
 import type { ComputeOptions } from '../compute/computeClient.js';
-import type { ComputeReady, ComputeResults, ToCompute } from '../compute/computeMessages.js';
+import type {
+  ComputeReady,
+  ComputeResults,
+  ToCompute,
+  UnitOutcome,
+} from '../compute/computeMessages.js';
 import type { WorkerEffect, WorkerEvent } from '../core/events.js';
 import { step } from '../core/machine.js';
-import { peakBytes } from '../core/peakBytes.js';
-import type { ProgramEntry, WorkerState } from '../core/state.js';
+import type { WorkerState } from '../core/state.js';
 import { initialState, isComplete } from '../core/state.js';
 import { answersOf } from './answers.js';
 import { Assembly } from './assembly.js';
 import { packBatch } from './computeInputs.js';
 import { EngineLink } from './engineLink.js';
 import type { LinkOptions } from './engineLink.js';
+import { coveredUnits, openOutcomes, samplesPerUnit } from './outcomes.js';
+import { readProgram } from './readProgram.js';
 
 /** What the worker tells of itself; the rest of HELLO is known when the compute thread is ready. */
 export type Introduction = Pick<HelloMessage, 'workerId' | 'token' | 'incarnation' | 'name'>;
@@ -348,16 +350,29 @@ export class WorkerRuntime {
   }
 
   private takeResults({ batch, outcomes }: ComputeResults): void {
-    const units = outcomes.map(({ unit }) => unit);
-    for (const effect of step(this.state, { kind: 'computed', batch, units })) {
+    const run = this.state.batches.get(batch)?.run;
+    if (run === undefined) return;
+    const covered = outcomes.map((outcome) => coveredUnits(run, outcome));
+    for (const effect of step(this.state, { kind: 'computed', batch, units: covered.flat() })) {
       if (effect.kind !== 'answer') continue;
-      const wanted = effect.units.flatMap((index) => outcomes[index] ?? []);
+      const open = new Set(effect.units);
+      const wanted = outcomes.flatMap((outcome, i) =>
+        openOutcomes(outcome, covered[i] ?? [], open),
+      );
       for (const message of answersOf(effect.batch, wanted)) this.send(message);
-      const done = wanted.filter(({ status }) => status === 'ok').length;
-      const samples = done * samplesPerUnit(effect.batch.run);
-      this.events.unitsDone({ units: done, failed: wanted.length - done, samples });
+      this.count(run, wanted);
     }
     this.leaveWhenDrained();
+  }
+
+  private count(run: RunMessage, outcomes: readonly UnitOutcome[]): void {
+    const units = outcomes
+      .filter(({ status }) => status === 'ok')
+      .reduce((sum, outcome) => sum + coveredUnits(run, outcome).length, 0);
+    const failed = outcomes.filter(
+      ({ status }) => status === 'failed' || status === 'nonFinite',
+    ).length;
+    this.events.unitsDone({ units, failed, samples: units * samplesPerUnit(run) });
   }
 
   private computeCrashed(error: WireError): void {
@@ -427,36 +442,4 @@ export class WorkerRuntime {
     this.hasEnded = true;
     this.events.ended(reason, error);
   }
-}
-
-function readProgram(hash: ProgramHash, bytes: Uint8Array): ProgramEntry {
-  const actual = createHash('sha256').update(bytes).digest('hex');
-  if (actual !== hash) {
-    const message = `the program's hash is ${actual}, PROGRAM says ${hash}`;
-    return {
-      kind: 'refused',
-      error: { code: 'program', message, fault: 'remote', retryable: false },
-    };
-  }
-  const decoded = decodeProgram(bytes);
-  if (!decoded.ok) return { kind: 'refused', error: toWireError(decoded.error) };
-  const program = decoded.value;
-  return {
-    kind: 'known',
-    info: {
-      hash,
-      inputs: program.inputs,
-      outputBytes: program.outputs.map((id) => byteSizeOf(valueType(program, id))),
-      peakBytes: peakBytes(program),
-    },
-  };
-}
-
-/** Rows that a unit takes of data that is cut into micro-shards: what people call samples. */
-function samplesPerUnit(run: RunMessage): number {
-  for (const input of run.inputs) {
-    if (input.kind === 'rows' && input.perUnit) return input.indices.length / run.units.length;
-    if (input.kind === 'inline' && input.perUnit) return input.type.shape[0] ?? 1;
-  }
-  return 0;
 }

@@ -1,0 +1,66 @@
+/** @file Adds up the outputs of a group of units, in the order in which the engine would: a worker then answers once, not once a unit. */
+import type { TensorData } from '@ravenlab/protocol';
+
+/** Sum of `units` consecutive units, a power of two. */
+interface Partial {
+  readonly units: number;
+  readonly outputs: readonly TensorData[];
+}
+
+/**
+ * The sum of a whole group, pairwise: ((u0 + u1) + (u2 + u3)). Holds one partial sum a level of the tree. Sums are made
+ * in the memory of the left operand, so the arrays given to `add` belong to this object from then on.
+ */
+export class GroupSum {
+  private readonly summed: readonly boolean[];
+  private partials: Partial[] = [];
+
+  /** @param summed By output: added up, or taken from the first unit. */
+  constructor(summed: readonly boolean[]) {
+    this.summed = summed;
+  }
+
+  /** Takes the outputs of the next unit. */
+  add(outputs: readonly TensorData[]): void {
+    let right: Partial = { units: 1, outputs };
+    for (
+      let left = this.partials.at(-1);
+      left?.units === right.units;
+      left = this.partials.at(-1)
+    ) {
+      this.partials.pop();
+      right = this.join(left, right);
+    }
+    this.partials.push(right);
+  }
+
+  /** The sum of everything added; the next `add` begins a new group. */
+  take(): readonly TensorData[] {
+    const [whole, ...rest] = this.partials;
+    if (whole === undefined || rest.length > 0) {
+      throw new Error('a group is a power of two of units; the codec refuses others');
+    }
+    this.partials = [];
+    return whole.outputs;
+  }
+
+  clear(): void {
+    this.partials = [];
+  }
+
+  private join(left: Partial, right: Partial): Partial {
+    left.outputs.forEach((output, index) => {
+      const addend = right.outputs[index];
+      if (this.summed[index] === true && addend !== undefined) addInto(output, addend);
+    });
+    return { units: left.units + right.units, outputs: left.outputs };
+  }
+}
+
+/**
+ * target += addend. A float64 sum of two float32, rounded once, is the float32 sum: 53 bits are more than twice 24 and
+ * two. int32 wraps.
+ */
+function addInto(target: TensorData, addend: TensorData): void {
+  for (let i = 0; i < target.length; i++) target[i] = (target[i] ?? 0) + (addend[i] ?? 0);
+}

@@ -35,6 +35,7 @@ const run: RunMessage = {
   execution: 123_456 as ExecutionId,
   program: 3,
   leaseMs: 5_000,
+  merge: null,
   inputs: [
     ...Array.from({ length: STATES }, (_, i) => ({
       kind: 'state' as const,

@@ -21,6 +21,7 @@ import type {
   ResultChunk,
   ResultMessage,
   RunInput,
+  RunMerge,
   RunMessage,
   RunUnit,
   StateRef,
@@ -109,6 +110,41 @@ export function writeRun(out: WordWriter, body: BodyWriter, m: RunMessage): void
     out.wide('lease', unit.lease);
     out.natural('shard', unit.shard);
   }
+  writeMerge(out, m.merge, m.units.length);
+}
+
+/** Zero groups say that nothing is merged. */
+function writeMerge(out: WordWriter, merge: RunMerge | null, units: number): void {
+  if (merge === null) {
+    out.natural('groups', 0);
+    return;
+  }
+  const { groups, summed } = merge;
+  if (!isPartition(groups, units)) out.refuse(notPartition(groups.length, units));
+  out.natural('groups', groups.length);
+  for (const size of groups) out.natural('group size', size);
+  out.range('outputs', summed.length, 1, LIMITS.programOutputs);
+  for (const isSummed of summed) out.flag('summed', isSummed);
+}
+
+function readMerge(input: WordReader, units: number): RunMerge | null {
+  const count = input.count('groups', units, 1);
+  if (count === 0) return null;
+  const groups = Array.from({ length: count }, () => input.range('group size', 1, units));
+  if (!isPartition(groups, units)) input.refuse(notPartition(count, units));
+  const outputs = input.count('outputs', LIMITS.programOutputs, 1);
+  if (outputs === 0) input.refuse('a merge without outputs');
+  return { groups, summed: Array.from({ length: outputs }, () => input.flag('summed')) };
+}
+
+/** Powers of two that add up to `units`. */
+function isPartition(groups: readonly number[], units: number): boolean {
+  const isEachWhole = groups.every((size) => size > 0 && (size & (size - 1)) === 0);
+  return isEachWhole && groups.reduce((sum, size) => sum + size, 0) === units;
+}
+
+function notPartition(groups: number, units: number): string {
+  return `${String(groups)} groups are not powers of two that add up to ${String(units)} units`;
 }
 
 export function readRun(input: WordReader, body: BodyReader): RunMessage {
@@ -125,7 +161,8 @@ export function readRun(input: WordReader, body: BodyReader): RunMessage {
     const lease = input.wide('lease') as LeaseId;
     units.push({ lease, shard: input.natural('shard') });
   }
-  return { kind: 'run', execution, program, leaseMs, inputs, units };
+  const merge = readMerge(input, unitCount);
+  return { kind: 'run', execution, program, leaseMs, inputs, units, merge };
 }
 
 function writeGeometry(

@@ -167,6 +167,18 @@ export interface RunUnit {
   readonly shard: number;
 }
 
+/**
+ * Units that are answered together: the worker adds up their outputs and answers with the first one's lease, so a sum
+ * travels once, not once a unit. A group is a whole subtree of the engine's sum, added in the same order, so the bits are
+ * those that the engine would have made. RFC 1 §3.
+ */
+export interface RunMerge {
+  /** Sizes of the groups of consecutive units, in the order of `units`: powers of two that add up to their number. */
+  readonly groups: readonly number[];
+  /** By output: added up pairwise over the group, or the first unit's. */
+  readonly summed: readonly boolean[];
+}
+
 /** Units of one execution and one program: common part once, then one row a unit. */
 export interface RunMessage {
   readonly kind: 'run';
@@ -176,6 +188,8 @@ export interface RunMessage {
   readonly leaseMs: number;
   readonly inputs: readonly RunInput[];
   readonly units: readonly RunUnit[];
+  /** Null: every unit is answered by itself. */
+  readonly merge: RunMerge | null;
 }
 
 /** One piece of a tensor. The worker allocates `totalBytes` at the first piece, within its budget. */
@@ -252,6 +266,8 @@ export type DoneUnit = { readonly lease: LeaseId; readonly computeUs: number } &
 /**
  * Results of units of one execution and one program. FLOPs are not in it: the engine counts them itself. At most
  * LIMITS.segmentsPerMessage outputs in all, LIMITS.messageBytes together; the worker sends several DONE when there are more.
+ * A merged group that went well is answered once, by its first lease, with the time of all its units; when a unit of it
+ * fails, each of them answers by itself: the others as cancelled.
  */
 export interface DoneMessage {
   readonly kind: 'done';

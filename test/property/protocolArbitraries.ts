@@ -14,6 +14,7 @@ import type {
   ProgramHash,
   ProgramNode,
   RunInput,
+  RunMessage,
   StateId,
   StateVersion,
   TensorType,
@@ -189,6 +190,22 @@ const runInput = (units: number): fc.Arbitrary<RunInput> =>
     fc.record({ kind: fc.constant('key' as const), seedLow: int32, seedHigh: int32, step: int32 }),
   );
 
+/** Powers of two that add up to `units`, drawn from the left. */
+const merge = (units: number): fc.Arbitrary<RunMessage['merge']> =>
+  fc.option(
+    fc.record({
+      groups: fc.infiniteStream(fc.nat(3)).map((draws) => {
+        const groups: number[] = [];
+        for (let left = units; left > 0; left -= groups[groups.length - 1] ?? left) {
+          const most = Math.floor(Math.log2(left));
+          groups.push(2 ** Math.min(most, draws.next().value as number));
+        }
+        return groups;
+      }),
+      summed: fc.array(fc.boolean(), { minLength: 1, maxLength: 4 }),
+    }),
+  );
+
 const run = fc
   .array(fc.record({ lease, shard: natural }), { minLength: 1, maxLength: 6 })
   .chain((units) =>
@@ -199,6 +216,7 @@ const run = fc
       leaseMs: natural,
       inputs: fc.array(runInput(units.length), { maxLength: 5 }),
       units: fc.constant(units),
+      merge: merge(units.length),
     }),
   );
 

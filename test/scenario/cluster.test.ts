@@ -18,15 +18,17 @@ function describeEffect(effect: ClusterEffect): string {
     case 'drop':
       return `${effect.kind} ${effect.worker} resources ${effect.resources.join(',')}`;
     case 'run': {
-      const leases = effect.leases.map(({ lease, shard }) => `${String(shard)}@${String(lease)}`);
-      return `run ${effect.worker} execution ${String(effect.execution)} shard@lease ${leases.join(' ')}`;
+      const groups = effect.groups.map((group) =>
+        group.map(({ lease, shard }) => `${String(shard)}@${String(lease)}`).join('+'),
+      );
+      return `run ${effect.worker} execution ${String(effect.execution)} shard@lease ${groups.join(' ')}`;
     }
     case 'revoke':
       return `revoke ${effect.worker} leases ${effect.leases.join(',')}`;
     case 'revokeExecution':
       return `revoke ${effect.worker} execution ${String(effect.execution)}`;
     case 'accept':
-      return `accept execution ${String(effect.execution)} shard ${String(effect.shard)}`;
+      return `accept execution ${String(effect.execution)} shard ${String(effect.shard)}${effect.count > 1 ? ` + ${String(effect.count - 1)}` : ''}`;
     case 'meter':
       return `meter unit ${String(effect.entry.unit)} for ${effect.entry.worker}: ${String(effect.entry.amount)}`;
     case 'complete':
@@ -69,6 +71,12 @@ const COMMANDS: Readonly<Record<string, Command>> = {
   submit: (cluster, [id = '', shards = '', ...common]) => {
     const resources = common.map((text) => resource(Number(text)));
     return cluster.submit({ id: Number(id), units: Number(shards), common: resources });
+  },
+  /** A training step: its results are only summed. */
+  submitSum: (cluster, [id = '', shards = '', ...common]) => {
+    const resources = common.map((text) => resource(Number(text)));
+    const options = { id: Number(id), units: Number(shards), common: resources };
+    return cluster.submit({ ...options, isMergeable: true });
   },
   ok: (cluster, [name = '', lease = '', computeUs]) =>
     cluster.feed({ kind: 'done', worker: worker(name), results: [result(lease, 'ok', computeUs)] }),

@@ -49,6 +49,7 @@ export const CANARIES: readonly Canary[] = [
         kind: 'accept',
         execution: execution.id,
         shard: open.shard,
+        count: 1,
         index: 0,
         cause,
       } as const;
@@ -66,8 +67,8 @@ export const CANARIES: readonly Canary[] = [
     name: 'a part of a RUN gets lost on the way',
     effects: (effects) =>
       effects.flatMap((effect): ClusterEffect[] =>
-        effect.kind === 'run' && effect.leases.length > 1
-          ? [{ ...effect, leases: effect.leases.slice(1) }]
+        effect.kind === 'run' && effect.groups.length > 1
+          ? [{ ...effect, groups: effect.groups.slice(1) }]
           : [effect],
       ),
   },
@@ -77,7 +78,7 @@ export const CANARIES: readonly Canary[] = [
       effects.map((effect) => {
         if (effect.kind !== 'accept') return effect;
         const count = state.executions.get(effect.execution)?.units.length ?? 1;
-        return { ...effect, shard: count - 1 - effect.shard };
+        return effect.count > 1 ? effect : { ...effect, shard: count - 1 - effect.shard };
       }),
   },
 ];

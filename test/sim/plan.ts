@@ -24,6 +24,8 @@ export interface SimPlan {
   readonly workers: number;
   readonly executions: number;
   readonly shards: number;
+  /** Workers may add up whole subtrees of a sum. */
+  readonly isMergeable: boolean;
   /** Per mille, by fault: of a worker's beat for faults of a worker, of a message or unit for the others. */
   readonly rates: Readonly<Record<Fault, number>>;
   /** Faults stop here; then everything must be finished within LIVENESS_MS. */
@@ -55,6 +57,7 @@ export function drawPlan(seed: number): SimPlan {
     workers: random.between(1, 6),
     executions: random.between(1, 4),
     shards: random.between(1, 12),
+    isMergeable: random.chance(500),
     rates: rates as Record<Fault, number>,
     healAtMs: random.chance(800) ? random.between(1_000, 12_000) : random.between(20_000, 60_000),
     latencyMs: random.between(0, 40),

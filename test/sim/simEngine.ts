@@ -112,7 +112,7 @@ export class SimEngine implements EngineSide {
         break;
       }
       case 'run':
-        this.sendRun(effect.worker, effect.execution, effect.leases);
+        this.sendRun(effect.worker, effect.execution, effect.groups);
         break;
       case 'drop':
         this.send(effect.worker, 50, (worker) => {
@@ -120,9 +120,9 @@ export class SimEngine implements EngineSide {
         });
         break;
       case 'revoke': {
-        const leases = new Set(effect.leases);
+        const revoked = new Set(effect.leases);
         this.send(effect.worker, 50, (worker) => {
-          worker.onRevoke((task) => leases.has(task.lease));
+          worker.onRevoke((task) => task.leases.some((lease) => revoked.has(lease)));
         });
         break;
       }
@@ -132,7 +132,7 @@ export class SimEngine implements EngineSide {
         });
         break;
       case 'accept':
-        this.accept(effect.shard, results[effect.index]?.value ?? Number.NaN);
+        this.accept(effect.shard, effect.count, results[effect.index]?.value ?? Number.NaN);
         break;
       case 'meter':
         if (this.paid.has(effect.entry.unit))
@@ -179,17 +179,24 @@ export class SimEngine implements EngineSide {
     });
   }
 
-  private sendRun(id: WorkerId, execution: ExecutionId, leases: readonly GrantedLease[]): void {
+  private sendRun(
+    id: WorkerId,
+    execution: ExecutionId,
+    groups: readonly (readonly GrantedLease[])[],
+  ): void {
     const spec = this.state.executions.get(execution)?.spec;
     if (spec === undefined) return;
     const { current } = this;
-    const tasks = leases.map(({ lease, shard }) => {
-      const unit = spec.units[shard];
-      const program = spec.programs[unit?.program ?? 0]?.resource;
-      const needs = [program, ...spec.common, ...(unit?.resources ?? [])].flatMap(
-        (resource) => resource ?? [],
-      );
-      return { lease, needs, execution: current, shard };
+    const tasks = groups.map((group) => {
+      const units = group.flatMap(({ shard }) => spec.units[shard] ?? []);
+      const programs = units.flatMap((unit) => spec.programs[unit.program]?.resource ?? []);
+      const blocks = units.flatMap((unit) => unit.resources);
+      return {
+        leases: group.map(({ lease }) => lease),
+        needs: [...new Set([...programs, ...spec.common, ...blocks])],
+        execution: current,
+        shard: group[0]?.shard ?? 0,
+      };
     });
     this.send(id, 100 + 20 * tasks.length, (worker) => {
       worker.onRun(tasks);
@@ -226,6 +233,7 @@ export class SimEngine implements EngineSide {
         messageBytes: 20,
         samples: 1,
       })),
+      isMergeable: plan.isMergeable,
     };
     this.apply({ kind: 'submitted', spec });
     if (this.context.strikes('cancel')) {
@@ -247,8 +255,8 @@ export class SimEngine implements EngineSide {
     return resource;
   }
 
-  private accept(shard: number, value: number): void {
-    for (const { target, source } of this.tree?.insert(shard, { sum: value }) ?? []) {
+  private accept(shard: number, count: number, value: number): void {
+    for (const { target, source } of this.tree?.insert(shard, { sum: value }, count) ?? []) {
       target.sum = Math.fround(target.sum + source.sum);
     }
   }

@@ -7,11 +7,13 @@ import type { SimContext } from './context.js';
 import { Link } from './link.js';
 import type { Fault } from './plan.js';
 
-/** One unit of a RUN, with all that it reads. */
+/** One group of a RUN (most are of one unit), with all that it reads. */
 export interface SimTask {
-  readonly lease: LeaseId;
+  /** In shard order; the first one answers for all. */
+  readonly leases: readonly LeaseId[];
   readonly needs: readonly Resource[];
   readonly execution: number;
+  /** Of the first lease. */
   readonly shard: number;
 }
 
@@ -266,7 +268,7 @@ export class SimWorker {
     }
     const { heap, plan, faults } = this.context;
     const hangMs = this.context.strikes('hang') ? faults.between(1_000, 60_000) : 0;
-    const computeMs = plan.unitMs * this.slowFactor + hangMs;
+    const computeMs = plan.unitMs * this.slowFactor * task.leases.length + hangMs;
     const { life } = this;
     this.isComputing = true;
     heap.after(computeMs, () => {
@@ -284,22 +286,52 @@ export class SimWorker {
       return;
     }
     this.isComputing = false;
-    this.queue = this.queue.filter((other) => other.lease !== task.lease);
+    this.queue = this.queue.filter((other) => other !== task);
     const isFailed = this.context.strikes('failUnit');
-    const result: UnitResult = {
-      lease: task.lease,
-      status: isFailed ? 'failed' : 'ok',
-      computeUs: computeMs * 1000,
-      output: -1,
-      error: isFailed
-        ? { code: 'cluster', message: 'out of memory', fault: 'remote', retryable: true }
-        : null,
-    };
-    const sent = [{ result, value: this.context.valueOf(task.execution, task.shard) }];
+    const sent = isFailed ? this.refusals(task) : [this.result(task, computeMs)];
     if (!isFailed) this.lastDone = sent;
     this.send((link) => {
       this.engine.done(this, link, sent);
     });
     this.work();
+  }
+
+  /** The values of the group, added up pairwise as the tree would. */
+  private result(task: SimTask, computeMs: number): SimResult {
+    let values = task.leases.map((_, index) =>
+      this.context.valueOf(task.execution, task.shard + index),
+    );
+    while (values.length > 1) {
+      values = values.flatMap((value, index) =>
+        index % 2 === 0 ? [Math.fround(value + (values[index + 1] ?? 0))] : [],
+      );
+    }
+    const [lease] = task.leases;
+    const result: UnitResult = {
+      lease: lease ?? (0 as LeaseId),
+      status: 'ok',
+      computeUs: computeMs * 1000,
+      output: -1,
+      error: null,
+    };
+    return { result, value: values[0] ?? Number.NaN };
+  }
+
+  /** One unit of the group fails, and each of them answers by itself. */
+  private refusals(task: SimTask): SimResult[] {
+    const failing = this.context.faults.between(0, task.leases.length - 1);
+    return task.leases.map((lease, index) => ({
+      result: {
+        lease,
+        status: index === failing ? ('failed' as const) : ('cancelled' as const),
+        computeUs: 1,
+        output: -1,
+        error:
+          index === failing
+            ? { code: 'cluster', message: 'out of memory', fault: 'remote', retryable: true }
+            : null,
+      },
+      value: Number.NaN,
+    }));
   }
 }

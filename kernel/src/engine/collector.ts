@@ -114,8 +114,8 @@ export class Collector {
     if (stage?.sum !== null && stage !== undefined) this.heap.free(stage.sum);
   }
 
-  /** Takes a unit's result for good; sizes have been checked. */
-  accept(shard: number, lease: LeaseId, outputs: readonly Chunks[] | null): void {
+  /** Takes the result of `count` shards from `shard` on for good; sizes have been checked. */
+  accept(shard: number, count: number, lease: LeaseId, outputs: readonly Chunks[] | null): void {
     const stage = this.stageOf(lease, shard);
     this.stages.delete(lease);
     outputs?.forEach((chunks, output) => {
@@ -124,7 +124,7 @@ export class Collector {
     });
     for (const [output, bytes] of stage.others) this.place(shard, output, bytes);
     if (this.tree === null || stage.sum === null) return;
-    const merges = this.tree.insert(shard, stage.sum);
+    const merges = this.tree.insert(shard, stage.sum, count);
     if (merges.length === 0) return;
     this.mergesLeft++;
     const pairs = merges.flatMap(({ target, source }) => [target.ptr, source.ptr]);

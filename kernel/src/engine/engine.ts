@@ -216,15 +216,14 @@ export class Engine {
     const { hub, runner } = this;
     return {
       provide: ({ worker, resources }) => hub.session(worker)?.provide(resources),
-      run: ({ worker, execution, program, leases, leaseMs }) => {
+      run: ({ worker, execution, program, groups, leaseMs }) => {
         const bound = runner.boundOf(execution);
         const resource = bound?.programs[program]?.resource.id;
         if (bound === null || resource === undefined) return;
-        const inputs = runInputs(
-          bound,
-          leases.map(({ shard }) => shard),
-        );
-        hub.session(worker)?.run({ execution, program: resource, leaseMs, inputs, leases });
+        const shards = groups.flatMap((group) => group.map(({ shard }) => shard));
+        const inputs = runInputs(bound, shards);
+        const summed = bound.plan.outputs.map(({ combine }) => combine === 'sum');
+        hub.session(worker)?.run({ execution, program: resource, leaseMs, inputs, groups, summed });
       },
       drop: ({ worker, resources }) => hub.session(worker)?.drop(resources),
       revoke: ({ worker, leases }) => {
@@ -233,8 +232,8 @@ export class Engine {
       revokeExecution: ({ worker, execution }) => {
         hub.session(worker)?.send({ kind: 'cancel', executions: [execution], leases: [] });
       },
-      accept: ({ execution, shard, index }, done) => {
-        runner.accept(execution, shard, index, done);
+      accept: (effect, done) => {
+        runner.accept(effect, done);
       },
       meter: ({ entry }) => {
         this.ledger.append(entry);

@@ -293,7 +293,8 @@ function specOf(
     return { program: shard.program, resources, messageBytes, samples: shard.size };
   });
   const specs = programs.map(({ resource, flops, amount }) => ({ resource, flops, amount }));
-  return { id, programs: specs, common: unique(common), units };
+  const isMergeable = plan.outputs.every(({ combine }) => combine !== 'concat');
+  return { id, programs: specs, common: unique(common), units, isMergeable };
 }
 
 function unique(resources: readonly Resource[]): Resource[] {

@@ -129,11 +129,20 @@ export class Runner {
     }, 'stopped from the panel');
   }
 
-  accept(execution: number, shard: number, index: number, done: DoneMessage | null): void {
+  accept(
+    effect: {
+      readonly execution: number;
+      readonly shard: number;
+      readonly count: number;
+      readonly index: number;
+    },
+    done: DoneMessage | null,
+  ): void {
+    const { execution, shard, count, index } = effect;
     const run = this.active.get(execution);
     const unit = done?.units[index];
     if (run === undefined || unit?.status !== 'ok') return;
-    run.collector.accept(shard, unit.lease, unit.outputs);
+    run.collector.accept(shard, count, unit.lease, unit.outputs);
   }
 
   /** All units are in. */

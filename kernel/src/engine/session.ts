@@ -84,10 +84,13 @@ export class WorkerSession {
     readonly program: ResourceId;
     readonly leaseMs: number;
     readonly inputs: readonly RunInput[];
-    readonly leases: readonly GrantedLease[];
+    readonly groups: readonly (readonly GrantedLease[])[];
+    readonly summed: readonly boolean[];
   }): void {
-    const { execution, leaseMs, inputs, leases } = options;
-    const units = leases.map(({ lease, shard }) => ({ lease, shard }));
+    const { execution, leaseMs, inputs, groups, summed } = options;
+    const units = groups.flat();
+    const sizes = groups.map((group) => group.length);
+    const merge = sizes.some((size) => size > 1) ? { groups: sizes, summed } : null;
     const program = this.indexOf(options.program);
     this.sendCounted({
       kind: 'run',
@@ -96,6 +99,7 @@ export class WorkerSession {
       leaseMs,
       inputs,
       units,
+      merge,
     });
   }
 

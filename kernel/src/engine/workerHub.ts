@@ -272,6 +272,11 @@ export class WorkerHub implements PortHandlers {
   ): void {
     const lease = this.options.cluster.leases.get(unit.lease);
     if (unit.status !== 'ok' || lease?.worker !== session.worker) return;
+    if (lease.group.leases[0] !== lease) {
+      throw new RemoteProtocolError(
+        `lease ${String(unit.lease)} is part of a group and answers alone`,
+      );
+    }
     const repeats = message.units.slice(0, index).some((other) => other.lease === unit.lease);
     if (repeats) throw new RemoteProtocolError(`lease ${String(unit.lease)} is answered twice`);
     const collector = this.options.collectorOf(lease.execution.id);

@@ -49,6 +49,7 @@ const run = (inputs: RunInput[], units = 2): RunMessage => ({
   execution: EXECUTION,
   program: 3,
   leaseMs: 5_000,
+  merge: null,
   inputs,
   units: Array.from({ length: units }, (_, i) => ({ lease: lease(2 ** 32 + i), shard: i })),
 });
@@ -105,13 +106,14 @@ describe('layout', () => {
     expect(frames).toHaveLength(2);
     expect(Buffer.from(frames[0]!.subarray(0, 4)).toString('latin1')).toBe('RVNL');
     expect(header(frames)).toEqual([
-      ...[0x4c4e5652, 1, 3, 31, 1, 0], // magic, version, RUN, header words, body frames, flags
+      ...[0x4c4e5652, 1, 3, 32, 1, 0], // magic, version, RUN, header words, body frames, flags
       ...[5, 2, 3, 5_000, 2, 3], // execution low and high, program, lease ms, units, inputs
       ...[0, 7, 8], // state
       ...[1, 9, 100, 10, 1, 4], // rows
       ...[4, -1, 2, 3], // key
       ...[0, 1, 0], // lease 2³², shard 0
       ...[1, 1, 1], // lease 2³² + 1, shard 1
+      0, // no groups
     ]);
     expect(Array.from(new Int32Array(frames[1]!.buffer))).toEqual([5, 6, 7, 8]);
   });
@@ -135,6 +137,23 @@ describe('layout', () => {
       bytes: [Uint8Array.of(1)],
     });
     expect(Buffer.from(frames[0]!.subarray(28, 60)).toString('hex')).toBe(hash);
+  });
+});
+
+describe('merged units', () => {
+  const merged = (groups: number[], summed = [true]) =>
+    encodeEngineMessage({ ...run([], 4), merge: { groups, summed } });
+
+  test('groups and the outputs to add up come back as they were', () => {
+    const decoded = decodeEngineMessage(merged([2, 1, 1], [true, false]));
+    expect(decoded).toMatchObject({
+      ok: true,
+      value: { merge: { groups: [2, 1, 1], summed: [true, false] } },
+    });
+  });
+
+  test.each([[[3, 1]], [[2, 1]], [[4, 4]], [[]]])('groups %j of 4 units are refused', (groups) => {
+    expect(() => merged(groups)).toThrow('not powers of two that add up to 4 units');
   });
 });
 

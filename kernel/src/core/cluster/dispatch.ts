@@ -13,8 +13,8 @@ import type {
   ClusterState,
   Execution,
   Lease,
+  LeaseGroup,
   Member,
-  Resource,
   ResourceId,
   Unit,
 } from './state.js';
@@ -32,7 +32,15 @@ interface Batch {
   readonly worker: WorkerId;
   readonly execution: Execution;
   readonly program: number;
-  readonly leases: GrantedLease[];
+  readonly groups: GrantedLease[][];
+}
+
+/** What one pass over the queues has granted so far. */
+interface Pass {
+  readonly members: readonly Member[];
+  readonly now: number;
+  readonly effects: EffectBody[];
+  readonly batches: Map<string, Batch>;
 }
 
 /** Grants all that can be granted now. */
@@ -40,56 +48,86 @@ export function dispatch(state: ClusterState, now: number): EffectBody[] {
   if (state.queuedUnits === 0) return [];
   const members = [...state.members.values()].filter((member) => member.status === 'active');
   if (members.length === 0) return [];
-  const effects: EffectBody[] = [];
-  const batches = new Map<string, Batch>();
+  const pass: Pass = { members, now, effects: [], batches: new Map() };
   for (const execution of state.executions.values()) {
-    if (execution.status !== 'running') continue;
-    grantUnits(state, execution, members, now, effects, batches);
+    if (execution.status === 'running') grantUnits(state, execution, pass);
   }
-  for (const batch of batches.values()) {
-    const member = state.members.get(batch.worker);
+  for (const { worker, execution, program, groups } of pass.batches.values()) {
+    const member = state.members.get(worker);
     if (member === undefined) continue;
     const leaseMs = patienceMs(member);
-    const { worker, execution, program, leases } = batch;
-    effects.push({ kind: 'run', worker, execution: execution.id, program, leases, leaseMs });
+    pass.effects.push({ kind: 'run', worker, execution: execution.id, program, groups, leaseMs });
   }
-  return effects;
+  return pass.effects;
 }
 
-function grantUnits(
-  state: ClusterState,
-  execution: Execution,
-  members: readonly Member[],
-  now: number,
-  effects: EffectBody[],
-  batches: Map<string, Batch>,
-): void {
-  for (let left = execution.queue.length; left > 0; left--) {
-    const shard = execution.queue[execution.queue.length - 1];
-    const unit = shard === undefined ? undefined : execution.units[shard];
-    if (unit === undefined) return;
-    const choice = choose(execution, unit, members);
+function grantUnits(state: ClusterState, execution: Execution, pass: Pass): void {
+  const largest = groupSize(execution, pass.members);
+  while (execution.queue.length > 0) {
+    const units = nextGroup(execution, largest);
+    const choice = choose(execution, units, pass.members);
     if (choice === null) return;
-    execution.queue.pop();
-    state.queuedUnits--;
-    const lease = grant(state, execution, unit, choice, now);
+    execution.queue.splice(execution.queue.length - units.length);
+    state.queuedUnits -= units.length;
+    const group = grant(state, execution, units, choice, pass.now);
     const { member } = choice;
     if (choice.evicted.length > 0) {
-      effects.push({ kind: 'drop', worker: member.id, resources: choice.evicted });
+      pass.effects.push({ kind: 'drop', worker: member.id, resources: choice.evicted });
     }
     if (choice.fetch.missing.length > 0) {
       state.counters.resourcesSent += choice.fetch.missing.length;
       const resources = choice.fetch.missing.map((resource) => resource.id);
-      effects.push({ kind: 'provide', worker: member.id, resources });
+      pass.effects.push({ kind: 'provide', worker: member.id, resources });
     }
-    const key = `${member.id}/${String(execution.id)}/${String(unit.spec.program)}`;
-    const batch = batches.get(key);
-    if (batch !== undefined) batch.leases.push({ lease, shard: unit.shard });
-    else {
-      const leases = [{ lease, shard: unit.shard }];
-      batches.set(key, { worker: member.id, execution, program: unit.spec.program, leases });
-    }
+    const program = units[0]?.spec.program ?? 0;
+    const key = `${member.id}/${String(execution.id)}/${String(program)}`;
+    const batch = pass.batches.get(key);
+    if (batch !== undefined) batch.groups.push(group);
+    else pass.batches.set(key, { worker: member.id, execution, program, groups: [group] });
   }
+}
+
+/** Members differ in speed when the slowest takes more than this many halves of the fastest one's time. */
+const UNEVEN_HALVES = 3;
+
+/**
+ * Units that one worker may add up: an equal share of the execution, a quarter of it when workers differ in speed, so that
+ * the fast ones can take more; never so many that much is lost with their worker.
+ */
+function groupSize(execution: Execution, members: readonly Member[]): number {
+  const [unit] = execution.units;
+  if (!execution.spec.isMergeable || unit === undefined) return 1;
+  const times = members.map((member) => expectedUs(member, execution, unit));
+  const slowest = Math.max(...times);
+  const isUneven = slowest * 2 > Math.min(...times) * UNEVEN_HALVES;
+  const shares = members.length === 1 ? 1 : members.length * (isUneven ? 4 : 1);
+  const byTime = Math.floor(ENGINE_LIMITS.groupUs / Math.max(1, slowest));
+  const most = Math.min(ENGINE_LIMITS.groupUnits, byTime, execution.units.length / shares);
+  let size = 1;
+  while (size * 2 <= most) size *= 2;
+  return size;
+}
+
+/** The next units to grant: the largest group at the head of the queue that is a node of the sum's tree. */
+function nextGroup(execution: Execution, largest: number): Unit[] {
+  const { queue, units } = execution;
+  const first = queue[queue.length - 1] ?? 0;
+  let size = largest;
+  while (size > 1 && !isWaitingNode(execution, first, size)) size /= 2;
+  return units.slice(first, first + size);
+}
+
+/** Aligned powers of two are nodes of the tree, whatever the number of shards. */
+function isWaitingNode({ queue, units }: Execution, first: number, size: number): boolean {
+  if (first % size !== 0 || queue.length < size) return false;
+  const program = units[first]?.spec.program;
+  for (let offset = 0; offset < size; offset++) {
+    const isNext = queue[queue.length - 1 - offset] === first + offset;
+    const unit = units[first + offset];
+    // A unit that failed goes alone: it must not take its neighbours down again.
+    if (!isNext || unit?.spec.program !== program || unit?.attempts !== 0) return false;
+  }
+  return true;
 }
 
 /** Expected time of one unit on a member, µs: measured, else from its speed, else a guess. */
@@ -112,31 +150,49 @@ function leaseRoom(member: Member, unitUs: number): number {
   return room - member.leases.size;
 }
 
-/** The member to finish `unit` first among those that can take it now; null when it is better to wait. */
-function choose(execution: Execution, unit: Unit, members: readonly Member[]): Choice | null {
+/** The member to finish these units first among those that can take them now; null when it is better to wait. */
+function choose(
+  execution: Execution,
+  units: readonly Unit[],
+  members: readonly Member[],
+): Choice | null {
+  const [unit] = units;
+  if (unit === undefined) return null;
   let best: Choice | null = null;
   let bestFinishUs = Infinity;
   let soonestUs = Infinity;
   for (const member of members) {
     if (unit.refusedBy?.has(member.id) === true && unit.refusedBy.size < members.length) continue;
     const unitUs = expectedUs(member, execution, unit);
-    const fetch = missingFor(member, execution, unit.spec);
+    const fetch = missingFor(member, execution, units);
     const transferUs = Math.ceil((fetch.missingBytes * 1000) / ENGINE_LIMITS.linkBytesPerMs);
-    const finishUs = member.queuedUs + unitUs + transferUs;
+    const finishUs = member.queuedUs + unitUs * units.length + transferUs;
     soonestUs = Math.min(soonestUs, finishUs);
-    if (finishUs >= bestFinishUs || leaseRoom(member, unitUs) <= 0) continue;
-    const bytes = fetch.missingBytes + unit.spec.messageBytes;
-    // A lone transfer may exceed the window: otherwise a tensor above it could never be sent.
-    const fitsWindow =
-      member.inFlightBytes === 0 || member.inFlightBytes + bytes <= member.windowBytes;
-    if (!fitsWindow) continue;
-    const evicted = evictionsFor(member, fetch.missingBytes, execution, unit.spec);
+    if (finishUs >= bestFinishUs) continue;
+    const evicted = roomFor(member, execution, units, fetch, unitUs);
     if (evicted === null) continue;
     best = { member, fetch, evicted };
     bestFinishUs = finishUs;
   }
   if (best === null || bestFinishUs === soonestUs) return best;
   return bestFinishUs <= drainUs(execution, unit, members) ? best : null;
+}
+
+/** What `member` has to forget to take the units now; null when it cannot take them. */
+function roomFor(
+  member: Member,
+  execution: Execution,
+  units: readonly Unit[],
+  fetch: Fetch,
+  unitUs: number,
+): ResourceId[] | null {
+  const isIdle = member.leases.size === 0;
+  if (!isIdle && leaseRoom(member, unitUs) < units.length) return null;
+  const bytes = units.reduce((sum, { spec }) => sum + spec.messageBytes, fetch.missingBytes);
+  // A lone transfer may exceed the window: otherwise a tensor above it could never be sent.
+  const fitsWindow =
+    member.inFlightBytes === 0 || member.inFlightBytes + bytes <= member.windowBytes;
+  return fitsWindow ? evictionsFor(member, fetch.missingBytes, execution, units) : null;
 }
 
 /**
@@ -157,46 +213,51 @@ function drainUs(execution: Execution, unit: Unit, members: readonly Member[]): 
 function grant(
   state: ClusterState,
   execution: Execution,
-  unit: Unit,
+  units: readonly Unit[],
   choice: Choice,
   now: number,
-): LeaseId {
+): GrantedLease[] {
   const { member, fetch, evicted } = choice;
   for (const id of evicted) release(member, id);
   if (evicted.length > 0) member.ready.clear();
-  touch(member, execution, unit, fetch.missing);
-  const id = state.nextLeaseId++ as LeaseId;
-  const unitUs = expectedUs(member, execution, unit);
+  for (const resource of fetch.missing) hold(member, resource);
+  if (member.leases.size === 0) member.progressAtMs = now;
+  member.inFlightBytes += fetch.missingBytes;
+  execution.workers.add(member.id);
+  const leases = units.map((unit) => grantUnit(state, execution, unit, member));
+  const group: LeaseGroup = { leases };
+  for (const lease of leases) lease.group = group;
+  return leases.map(({ id, unit }) => ({ lease: id, shard: unit.shard }));
+}
+
+const NO_GROUP: LeaseGroup = { leases: [] };
+
+function grantUnit(state: ClusterState, execution: Execution, unit: Unit, member: Member): Lease {
+  touch(member, execution, unit);
+  const expected = expectedUs(member, execution, unit);
   const lease: Lease = {
-    id,
+    id: state.nextLeaseId++ as LeaseId,
     worker: member.id,
     unit,
     execution,
-    expectedUs: unitUs,
+    expectedUs: expected,
+    group: NO_GROUP,
     status: 'granted',
   };
-  if (member.leases.size === 0) member.progressAtMs = now;
-  member.leases.set(id, lease);
-  member.queuedUs += unitUs;
-  member.inFlightBytes += fetch.missingBytes + unit.spec.messageBytes;
-  state.leases.set(id, lease);
+  member.leases.set(lease.id, lease);
+  member.queuedUs += expected;
+  member.inFlightBytes += unit.spec.messageBytes;
+  state.leases.set(lease.id, lease);
   state.counters.leasesGranted++;
   moveUnit(state.trace, unit, 'lease');
   unit.lease = lease;
-  execution.workers.add(member.id);
   const program = execution.spec.programs[unit.spec.program];
-  state.ledger.reserve(id, unit.id, member.id, program?.amount ?? 0n);
-  return id;
+  state.ledger.reserve(lease.id, unit.id, member.id, program?.amount ?? 0n);
+  return lease;
 }
 
 /** Marks what the unit uses as held and recently used. */
-function touch(
-  member: Member,
-  execution: Execution,
-  unit: Unit,
-  missing: readonly Resource[],
-): void {
-  for (const resource of missing) hold(member, resource);
+function touch(member: Member, execution: Execution, unit: Unit): void {
   if (!member.ready.has(execution.id)) {
     for (const resource of execution.spec.common) hold(member, resource);
     member.ready.add(execution.id);

@@ -63,17 +63,20 @@ export type ClusterEffect = { readonly cause: number } & (
       readonly execution: ExecutionId;
       /** All of one program. */
       readonly program: number;
-      readonly leases: readonly GrantedLease[];
+      /** Each is answered as one; most are of one unit. */
+      readonly groups: readonly (readonly GrantedLease[])[];
       readonly leaseMs: number;
     }
   | { readonly kind: 'drop'; readonly worker: WorkerId; readonly resources: readonly ResourceId[] }
   | { readonly kind: 'revoke'; readonly worker: WorkerId; readonly leases: readonly LeaseId[] }
   | { readonly kind: 'revokeExecution'; readonly worker: WorkerId; readonly execution: ExecutionId }
   | {
-      /** Take the result of `results[index]` of the event: it is the result of this shard, now and for ever. */
+      /** Take the result of `results[index]` of the event: it is that of these shards, now and for ever. */
       readonly kind: 'accept';
       readonly execution: ExecutionId;
       readonly shard: number;
+      /** Shards that are summed in it, from `shard` on. */
+      readonly count: number;
       readonly index: number;
     }
   | { readonly kind: 'meter'; readonly entry: LedgerEntry }

@@ -40,6 +40,7 @@ function checkMember(state: ClusterState, member: Member, check: Check): void {
     check(lease.status === 'granted', `${name} has a lease that is ${lease.status}`);
     check(lease.worker === member.id, `${name} has a lease of another worker`);
     check(lease.unit.lease === lease, `a unit does not know its lease of ${name}`);
+    check(lease.group.leases.includes(lease), `a lease of ${name} is not in its group`);
     check(state.leases.get(lease.id) === lease, `a lease of ${name} is not listed`);
   }
   check(

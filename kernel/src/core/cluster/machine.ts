@@ -286,40 +286,50 @@ function takeResult(
   }
   member.progressAtMs = now;
   member.needsInARow = 0;
-  return result.status === 'ok'
-    ? acceptUnit(state, member, lease, result.computeUs, index)
-    : refuseUnit(state, member, lease, result);
+  if (result.status !== 'ok') return refuseUnit(state, member, lease, result);
+  const { leases } = lease.group;
+  // The answer of a group counts as long as all of it is granted, and only with its first lease.
+  const isWhole = leases[0] === lease && leases.every(({ status }) => status === 'granted');
+  return isWhole
+    ? acceptGroup(state, member, leases, result.computeUs, index)
+    : refuseUnit(state, member, lease, { ...result, status: 'cancelled' });
 }
 
-function acceptUnit(
+function acceptGroup(
   state: ClusterState,
   member: Member,
-  lease: Lease,
+  leases: readonly Lease[],
   computeUs: number,
   index: number,
 ): EffectBody[] {
-  const { execution, unit } = lease;
-  moveLease(state.trace, lease, 'settle');
-  closeLease(state, lease);
-  moveUnit(state.trace, unit, 'accept');
-  unit.lease = null;
+  const [first] = leases;
+  if (first === undefined) return [];
+  const { execution, unit } = first;
+  const count = leases.length;
+  const effects: EffectBody[] = leases.map((lease) => acceptUnit(state, member, lease));
   const program = execution.spec.programs[unit.spec.program];
-  if (program !== undefined) learnUnitUs(member, program.resource.id, computeUs);
-  member.unitsDone++;
-  member.samplesDone += unit.spec.samples;
-  state.counters.unitsDone++;
-  execution.unitsLeft--;
-  const entry = state.ledger.post(lease.id, program?.flops ?? 0);
-  const effects: EffectBody[] = [
-    { kind: 'meter', entry },
-    { kind: 'accept', execution: execution.id, shard: unit.shard, index },
-    ...drainedEffect(member),
-  ];
+  if (program !== undefined) learnUnitUs(member, program.resource.id, computeUs / count);
+  effects.push({ kind: 'accept', execution: execution.id, shard: unit.shard, count, index });
+  effects.push(...drainedEffect(member));
   if (execution.unitsLeft === 0) {
     moveExecution(state.trace, execution, 'allIn');
     effects.push({ kind: 'complete', execution: execution.id, workers: execution.workers.size });
   }
   return effects;
+}
+
+function acceptUnit(state: ClusterState, member: Member, lease: Lease): EffectBody {
+  const { execution, unit } = lease;
+  moveLease(state.trace, lease, 'settle');
+  closeLease(state, lease);
+  moveUnit(state.trace, unit, 'accept');
+  unit.lease = null;
+  member.unitsDone++;
+  member.samplesDone += unit.spec.samples;
+  state.counters.unitsDone++;
+  execution.unitsLeft--;
+  const flops = execution.spec.programs[unit.spec.program]?.flops ?? 0;
+  return { kind: 'meter', entry: state.ledger.post(lease.id, flops) };
 }
 
 /** Running mean with weight 1/4: follows a machine that slows down within a few units, ignores one hiccup. */

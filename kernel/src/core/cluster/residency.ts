@@ -1,5 +1,5 @@
 /** @file Who holds which resource: what a grant makes a worker hold, what is evicted for it, what a worker lost. */
-import type { Execution, Member, Resource, ResourceId, UnitSpec } from './state.js';
+import type { Execution, Member, Resource, ResourceId, Unit, UnitSpec } from './state.js';
 
 /** What a member lacks for one unit, and whether it fits. */
 export interface Fetch {
@@ -9,22 +9,19 @@ export interface Fetch {
 
 const NOTHING: Fetch = { missing: [], missingBytes: 0 };
 
-/** Resources of `unit` that `member` does not hold. */
-export function missingFor(member: Member, execution: Execution, unit: UnitSpec): Fetch {
-  const program = programOf(execution, unit);
-  const isReady = member.ready.has(execution.id);
-  if (isReady && unit.resources.length === 0 && member.held.has(program.id)) return NOTHING;
-  const missing: Resource[] = [];
+/** Resources of these units of one program that `member` does not hold. */
+export function missingFor(member: Member, execution: Execution, units: readonly Unit[]): Fetch {
+  const missing = new Map<ResourceId, Resource>();
   let missingBytes = 0;
   const see = (resource: Resource) => {
-    if (member.held.has(resource.id)) return;
-    missing.push(resource);
+    if (member.held.has(resource.id) || missing.has(resource.id)) return;
+    missing.set(resource.id, resource);
     missingBytes += resource.sizeBytes;
   };
-  see(program);
-  if (!isReady) execution.spec.common.forEach(see);
-  unit.resources.forEach(see);
-  return { missing, missingBytes };
+  for (const { spec } of units) see(programOf(execution, spec));
+  if (!member.ready.has(execution.id)) execution.spec.common.forEach(see);
+  for (const { spec } of units) spec.resources.forEach(see);
+  return missing.size === 0 ? NOTHING : { missing: [...missing.values()], missingBytes };
 }
 
 export function programOf(execution: Execution, unit: UnitSpec): Resource {
@@ -50,19 +47,21 @@ export function release(member: Member, id: ResourceId): boolean {
 }
 
 /**
- * Chooses what `member` forgets, least recently used first, so that `needBytes` more fit; null when they cannot: the
- * units that it has still need what it holds.
+ * Chooses what `member` forgets, least recently used first, so that `needBytes` more fit for these units; null when they
+ * cannot: the units that it has still need what it holds.
  */
 export function evictionsFor(
   member: Member,
   needBytes: number,
   execution: Execution,
-  unit: UnitSpec,
+  units: readonly Unit[],
 ): ResourceId[] | null {
   let excess = member.heldBytes + needBytes - member.heldLimitBytes;
   if (excess <= 0) return [];
   const pinned = pinnedBy(member);
-  for (const resource of needsOf(execution, unit)) pinned.add(resource.id);
+  for (const { spec } of units) {
+    for (const resource of needsOf(execution, spec)) pinned.add(resource.id);
+  }
   const evicted: ResourceId[] = [];
   for (const [id, sizeBytes] of member.held) {
     if (excess <= 0) break;

@@ -58,15 +58,17 @@ export class ShardTree<T> {
     return values;
   }
 
-  /** Takes leaf `index`; returns the merges that it makes possible, in the order to do them. */
-  insert(index: number, value: T): Merge<T>[] {
-    invariant(index >= 0 && index < this.count, `shard ${String(index)} of ${String(this.count)}`);
-    invariant(this.seen[index] === 0, `shard ${String(index)} came twice`);
-    this.seen[index] = 1;
-    this.missing--;
+  /**
+   * Takes the sum of leaves `start … start + count - 1`, a node of the tree (one leaf, most often); returns the merges that it
+   * makes possible, in the order to do them.
+   */
+  insert(start: number, value: T, count = 1): Merge<T>[] {
+    const path = this.pathTo(start);
+    this.claim(start, count, path);
     const merges: Merge<T>[] = [];
-    let node = { start: index, size: 1, value };
-    for (const parent of this.pathTo(index)) {
+    let node = { start, size: count, value };
+    for (const parent of path) {
+      if (parent.size <= node.size) continue;
       const left = leftSize(parent.size);
       const siblingStart = node.start === parent.start ? parent.start + left : parent.start;
       const sibling = this.waiting.get(siblingStart);
@@ -80,6 +82,28 @@ export class ShardTree<T> {
     }
     this.waiting.set(node.start, { size: node.size, value: node.value });
     return merges;
+  }
+
+  /** Marks leaves as seen. */
+  private claim(
+    start: number,
+    count: number,
+    path: readonly { start: number; size: number }[],
+  ): void {
+    invariant(
+      start >= 0 && start + count <= this.count,
+      `shard ${String(start)} of ${String(this.count)}`,
+    );
+    const isNode = count === 1 || path.some((node) => node.start === start && node.size === count);
+    invariant(
+      isNode,
+      `shards ${String(start)} + ${String(count)} of ${String(this.count)} are no node`,
+    );
+    for (let index = start; index < start + count; index++) {
+      invariant(this.seen[index] === 0, `shard ${String(index)} came twice`);
+      this.seen[index] = 1;
+    }
+    this.missing -= count;
   }
 
   /** Inner nodes above leaf `index`, the nearest first. */

@@ -51,6 +51,8 @@ export interface ExecutionSpec {
   readonly common: readonly Resource[];
   /** In micro-shard order. */
   readonly units: readonly UnitSpec[];
+  /** Results are only summed, or equal: a worker may add up a whole subtree of the sum and send that. */
+  readonly isMergeable: boolean;
 }
 
 export interface Unit {
@@ -76,6 +78,12 @@ export interface Execution {
   readonly workers: Set<WorkerId>;
 }
 
+/** Units that are answered together: shards first … first + size - 1, a whole node of the sum's tree. */
+export interface LeaseGroup {
+  /** In shard order; the first one's answer is that of all. */
+  readonly leases: readonly Lease[];
+}
+
 export interface Lease {
   readonly id: LeaseId;
   readonly worker: WorkerId;
@@ -83,6 +91,7 @@ export interface Lease {
   readonly execution: Execution;
   /** Expected compute time when it was granted, µs. */
   readonly expectedUs: number;
+  group: LeaseGroup;
   status: LeaseStatus;
 }
 
@@ -188,7 +197,8 @@ export function createCluster(firstUnitId = 1): ClusterState {
 /** How long a member may go without a result while it has leases; ms. */
 export function patienceMs(member: Member): number {
   const head = member.leases.values().next().value;
-  const expectedMs = Math.ceil(((head?.expectedUs ?? 0) * ENGINE_LIMITS.stallFactor) / 1000);
+  const headUs = (head?.expectedUs ?? 0) * (head?.group.leases.length ?? 1);
+  const expectedMs = Math.ceil((headUs * ENGINE_LIMITS.stallFactor) / 1000);
   return Math.max(ENGINE_LIMITS.stallMs, expectedMs);
 }
 

@@ -29,6 +29,7 @@ export interface SpecOptions {
   readonly perUnit?: (shard: number) => readonly Resource[];
   readonly program?: Resource;
   readonly flops?: number;
+  readonly isMergeable?: boolean;
 }
 
 export function spec(options: SpecOptions = {}): ExecutionSpec {
@@ -43,6 +44,7 @@ export function spec(options: SpecOptions = {}): ExecutionSpec {
       messageBytes: 64,
       samples: 32,
     })),
+    isMergeable: options.isMergeable ?? false,
   };
 }
 
@@ -81,6 +83,12 @@ export class Scheduler {
     return [...(this.state.members.get(worker(name))?.leases.keys() ?? [])];
   }
 
+  /** The leases that a worker answers with: the first one of each group. */
+  answersOf(name: string): LeaseId[] {
+    const leases = [...(this.state.members.get(worker(name))?.leases.values() ?? [])];
+    return leases.filter((lease) => lease.group.leases[0] === lease).map((lease) => lease.id);
+  }
+
   done(name: string, leases: readonly LeaseId[], change: Partial<UnitResult> = {}) {
     const results = leases.map((lease): UnitResult => ({
       ...{ lease, status: 'ok', computeUs: 5000, output: -1, error: null },
@@ -92,7 +100,7 @@ export class Scheduler {
   /** The worker answers everything it has until it has nothing. */
   finish(name: string): ClusterEffect[] {
     const effects: ClusterEffect[] = [];
-    for (let leases = this.leasesOf(name); leases.length > 0; leases = this.leasesOf(name)) {
+    for (let leases = this.answersOf(name); leases.length > 0; leases = this.answersOf(name)) {
       effects.push(...this.done(name, leases));
     }
     return effects;
@@ -134,3 +142,7 @@ export function effectsOf<K extends ClusterEffect['kind']>(
     (effect): effect is Extract<ClusterEffect, { kind: K }> => effect.kind === kind,
   );
 }
+
+/** Shards of a RUN, group by group. */
+export const shardsOf = (run: Extract<ClusterEffect, { kind: 'run' }>): number[][] =>
+  run.groups.map((group) => group.map(({ shard }) => shard));

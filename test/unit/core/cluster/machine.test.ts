@@ -3,7 +3,7 @@ import type { ExecutionId, LeaseId } from '@ravenlab/protocol';
 import { ENGINE_LIMITS, LIMITS } from '@ravenlab/protocol';
 import { deadline } from '../../../../kernel/src/core/cluster/machine.js';
 import type { ResourceId } from '../../../../kernel/src/core/cluster/state.js';
-import { MIB, Scheduler, effectsOf, kinds, resource, worker } from './lib.js';
+import { MIB, Scheduler, effectsOf, kinds, resource, shardsOf, worker } from './lib.js';
 
 describe('granting', () => {
   test('units of equal workers are spread evenly, in shard order', () => {
@@ -11,7 +11,7 @@ describe('granting', () => {
     s.join('a');
     s.join('b');
     const runs = effectsOf(s.submit({ units: 4 }), 'run');
-    const shards = runs.map((run) => [run.worker, run.leases.map((lease) => lease.shard)]);
+    const shards = runs.map((run) => [run.worker, shardsOf(run).flat()]);
     expect(shards).toEqual([
       ['a', [0, 2]],
       ['b', [1, 3]],
@@ -40,7 +40,7 @@ describe('granting', () => {
     s.done('slow', s.leasesOf('slow'), { computeUs: 5000 });
     s.feed({ kind: 'reduced', execution: 1 as ExecutionId, failure: null });
     const runs = effectsOf(s.submit({ id: 2, units: 12, program }), 'run');
-    const counts = new Map(runs.map((run) => [run.worker as string, run.leases.length]));
+    const counts = new Map(runs.map((run) => [run.worker as string, run.groups.length]));
     expect(counts.get('fast')).toBe(10);
     expect(counts.get('slow')).toBe(2);
   });
@@ -165,6 +165,108 @@ describe('results', () => {
     s.join('a');
     const effects = s.submit({ units: 1 });
     expect(new Set(effects.map((effect) => effect.cause))).toEqual(new Set([2]));
+  });
+});
+
+describe('groups', () => {
+  /** Everything a worker was told to run, group by group. */
+  const granted = (s: Scheduler, options: Parameters<Scheduler['submit']>[0]) =>
+    effectsOf(s.submit({ ...options, isMergeable: true }), 'run').map((run) => [
+      run.worker as string,
+      shardsOf(run),
+    ]);
+
+  test('one worker adds up all of a power of two of units, and the rest in falling powers', () => {
+    const s = new Scheduler();
+    s.join('a');
+    expect(granted(s, { units: 4 })).toEqual([['a', [[0, 1, 2, 3]]]]);
+    s.finish('a');
+    s.feed({ kind: 'reduced', execution: 1 as ExecutionId, failure: null });
+    expect(granted(s, { id: 2, units: 7 })).toEqual([['a', [[0, 1, 2, 3], [4, 5], [6]]]]);
+  });
+
+  test('two equal workers add up half each', () => {
+    const s = new Scheduler();
+    s.join('a');
+    s.join('b');
+    expect(granted(s, { units: 8 })).toEqual([
+      ['a', [[0, 1, 2, 3]]],
+      ['b', [[4, 5, 6, 7]]],
+    ]);
+  });
+
+  test('units of different programs, or results that are not sums, are not grouped', () => {
+    const s = new Scheduler();
+    s.join('a');
+    const runs = effectsOf(s.submit({ units: 4 }), 'run');
+    expect(runs.map(shardsOf)).toEqual([[[0], [1], [2], [3]]]);
+  });
+
+  test('the answer of its first lease settles and pays the whole group at once', () => {
+    const s = new Scheduler();
+    s.join('a');
+    s.submit({ units: 4, isMergeable: true });
+    const effects = s.done('a', s.leasesOf('a').slice(0, 1));
+    expect(kinds(effects)).toEqual(['meter', 'meter', 'meter', 'meter', 'accept', 'complete']);
+    expect(effectsOf(effects, 'accept')[0]).toMatchObject({ shard: 0, count: 4, index: 0 });
+    expect(s.state.ledger.totalPosted).toBe(40n);
+  });
+
+  test('another lease of the group cannot answer for it', () => {
+    const s = new Scheduler();
+    s.join('a');
+    s.submit({ units: 4, isMergeable: true });
+    const effects = s.done('a', s.leasesOf('a').slice(1, 2));
+    expect(effectsOf(effects, 'accept')).toEqual([]);
+    expect(s.state.ledger.totalPosted).toBe(0n);
+  });
+
+  test('a group that lost a unit is not taken as a whole: its units run again', () => {
+    const s = new Scheduler();
+    s.join('a');
+    s.submit({ units: 4, isMergeable: true });
+    const leases = s.leasesOf('a');
+    const error = { code: 'internal', message: 'boom', fault: 'local', retryable: true } as const;
+    s.done('a', leases.slice(2, 3), { status: 'failed', error });
+    expect(effectsOf(s.done('a', leases.slice(0, 1)), 'accept')).toEqual([]);
+    s.finish('a');
+    s.done('a', [leases[1]!, leases[3]!], { status: 'cancelled' });
+    s.finish('a');
+    expect(s.state.counters.unitsDone).toBe(4);
+    expect(s.state.executions.get(1 as ExecutionId)?.status).toBe('reducing');
+  });
+
+  test('a worker that leaves gives back whole groups, and another gets them as such', () => {
+    const s = new Scheduler();
+    s.join('a');
+    s.submit({ units: 4, isMergeable: true });
+    s.join('b');
+    const effects = s.feed({ kind: 'left', worker: worker('a'), reason: 'gone' });
+    expect(effectsOf(effects, 'run').map(shardsOf)).toEqual([[[0, 1, 2, 3]]]);
+  });
+
+  test('groups stay small when they would take long', () => {
+    const s = new Scheduler();
+    s.join('a');
+    const program = resource(1);
+    s.submit({ units: 1, program });
+    s.done('a', s.leasesOf('a'), { computeUs: ENGINE_LIMITS.groupUs / 2 });
+    s.feed({ kind: 'reduced', execution: 1 as ExecutionId, failure: null });
+    const runs = effectsOf(s.submit({ id: 2, units: 8, program, isMergeable: true }), 'run');
+    expect(runs.flatMap(shardsOf)[0]).toEqual([0, 1]);
+  });
+
+  test('workers of different speed get smaller groups', () => {
+    const s = new Scheduler();
+    s.join('fast');
+    s.join('slow');
+    const program = resource(1);
+    s.submit({ units: 2, program });
+    s.done('fast', s.leasesOf('fast'), { computeUs: 1000 });
+    s.done('slow', s.leasesOf('slow'), { computeUs: 4000 });
+    s.feed({ kind: 'reduced', execution: 1 as ExecutionId, failure: null });
+    const runs = effectsOf(s.submit({ id: 2, units: 16, program, isMergeable: true }), 'run');
+    expect(Math.max(...runs.flatMap(shardsOf).map((group) => group.length))).toBe(2);
   });
 });
 

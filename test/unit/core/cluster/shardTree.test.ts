@@ -66,6 +66,43 @@ test('leaves in order hold at most log2 n + 1 partial sums', () => {
   expect(tree.held).toBe(1);
 });
 
+test('a node that was summed elsewhere gives the bits of its leaves', () => {
+  const leaves = leavesOf(13);
+  const expected = sumByDefinition(leaves, 0, 13);
+  const tree = new ShardTree<{ value: number }>(13);
+  for (const [start, count] of [
+    [8, 4],
+    [4, 2],
+    [12, 1],
+    [0, 4],
+    [6, 2],
+  ] as const) {
+    const value = { value: sumByDefinition(leaves, start, count) };
+    for (const { target, source } of tree.insert(start, value, count)) {
+      target.value = Math.fround(target.value + source.value);
+    }
+  }
+  expect(tree.root.value).toBe(expected);
+});
+
+test('shards that are no node of the tree are refused', () => {
+  const tree = new ShardTree<number>(6);
+  expect(() => tree.insert(1, 0, 2)).toThrow('are no node');
+  expect(() => tree.insert(4, 0, 4)).toThrow(InvariantError);
+  tree.insert(0, 0, 2);
+  expect(() => tree.insert(1, 0)).toThrow('came twice');
+});
+
+test('every aligned power of two is a node, whatever the number of shards', () => {
+  for (let count = 1; count <= 40; count++) {
+    for (let size = 1; size <= count; size *= 2) {
+      for (let start = 0; start + size <= count; start += size) {
+        expect(() => new ShardTree<number>(count).insert(start, 0, size)).not.toThrow();
+      }
+    }
+  }
+});
+
 test('a leaf that comes twice, or is none, breaks an invariant', () => {
   const tree = new ShardTree<number>(2);
   tree.insert(0, 0);

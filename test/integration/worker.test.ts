@@ -166,6 +166,24 @@ describe('a worker of the engine itself', () => {
     expect(floatsOf((await engine.next('done')).units[0])).toEqual([1, 0.25]);
   });
 
+  test('adds up the units of a group and answers with the first lease', async () => {
+    await start();
+    engine.spawnLocal();
+    await engine.welcome();
+    await engine.define(0, NOOP);
+    const merge = { groups: [4, 1], summed: [true] };
+    const leases = await engine.run({ program: 0, inputs: [KEY], units: 5, merge });
+    const units = await engine.results(2);
+    expect(units.map(({ lease }) => lease)).toEqual([leases[0], leases[4]]);
+    const sums = units.map((unit) => {
+      if (unit.status !== 'ok') throw new Error(JSON.stringify(unit));
+      return new Int32Array(Uint8Array.from(joinChunks(unit.outputs![0]!)).buffer)[0];
+    });
+    expect(sums).toEqual([6 + 7 + 8 + 9, 10]);
+    await engine.send({ kind: 'ping', seq: 1, sentMs: 1 });
+    expect(await engine.next('pong')).toMatchObject({ queuedUnits: 0 });
+  });
+
   test('sends results above 8 MiB ahead, in pieces that fit a frame', async () => {
     await start();
     engine.spawnLocal();

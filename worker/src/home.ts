@@ -150,5 +150,5 @@ function writeJson(path: string, value: Readonly<Record<string, unknown>>): void
 }
 
 function isCode(error: unknown, code: string): boolean {
-  return error instanceof Error && 'code' in error && error.code === code;
+  return typeof error === 'object' && error !== null && 'code' in error && error.code === code;
 }

@@ -17,6 +17,7 @@ import type {
   Program,
   ProgramHash,
   RunInput,
+  RunMerge,
   StateId,
   StateVersion,
   WorkerToEngine,
@@ -223,6 +224,7 @@ export class ScriptedEngine {
     inputs: readonly RunInput[];
     units?: number;
     execution?: number;
+    merge?: RunMerge;
   }): Promise<LeaseId[]> {
     const { program, inputs, units = 1, execution = 1 } = options;
     const leases = Array.from({ length: units }, () => this.nextLease++ as LeaseId);
@@ -231,6 +233,7 @@ export class ScriptedEngine {
       execution: execution as ExecutionId,
       program,
       leaseMs: 5_000,
+      merge: options.merge ?? null,
       inputs,
       units: leases.map((lease, shard) => ({ lease, shard })),
     });

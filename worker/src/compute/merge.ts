@@ -1,5 +1,6 @@
 /** @file Adds up the outputs of a group of units, in the order in which the engine would: a worker then answers once, not once a unit. */
 import type { TensorData } from '@ravenlab/protocol';
+import { RavenError } from '@ravenlab/protocol';
 
 /** Sum of `units` consecutive units, a power of two. */
 interface Partial {
@@ -59,8 +60,25 @@ export class GroupSum {
 
 /**
  * target += addend. A float64 sum of two float32, rounded once, is the float32 sum: 53 bits are more than twice 24 and
- * two. int32 wraps.
+ * two. int32 wraps. One loop an array type, four elements a turn: a loop that sees several types takes three times as long.
  */
 function addInto(target: TensorData, addend: TensorData): void {
+  if (target instanceof Float32Array && addend instanceof Float32Array) addFloats(target, addend);
+  else if (target instanceof Int32Array && addend instanceof Int32Array) addInts(target, addend);
+  else throw new RavenError('protocol', 'only float32 and int32 outputs can be added up');
+}
+
+function addFloats(target: Float32Array, addend: Float32Array): void {
+  const whole = target.length - (target.length % 4);
+  for (let i = 0; i < whole; i += 4) {
+    target[i] = (target[i] ?? 0) + (addend[i] ?? 0);
+    target[i + 1] = (target[i + 1] ?? 0) + (addend[i + 1] ?? 0);
+    target[i + 2] = (target[i + 2] ?? 0) + (addend[i + 2] ?? 0);
+    target[i + 3] = (target[i + 3] ?? 0) + (addend[i + 3] ?? 0);
+  }
+  for (let i = whole; i < target.length; i++) target[i] = (target[i] ?? 0) + (addend[i] ?? 0);
+}
+
+function addInts(target: Int32Array, addend: Int32Array): void {
   for (let i = 0; i < target.length; i++) target[i] = (target[i] ?? 0) + (addend[i] ?? 0);
 }

@@ -5,7 +5,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as zmq from 'zeromq';
 
-const SOCKET = { linger: 0, sendTimeout: 0, sendHighWaterMark: 0, receiveHighWaterMark: 0 } as const;
+const SOCKET = {
+  linger: 0,
+  sendTimeout: 0,
+  sendHighWaterMark: 0,
+  receiveHighWaterMark: 0,
+} as const;
 
 const SERVER = `
 import * as zmq from 'zeromq';

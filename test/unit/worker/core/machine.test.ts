@@ -61,6 +61,7 @@ function run(options: {
     execution: execution as ExecutionId,
     program,
     leaseMs: 1000,
+    merge: null,
     inputs,
     units: leases.map((lease, shard) => ({ lease: lease as LeaseId, shard })),
   };

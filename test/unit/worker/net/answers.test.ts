@@ -9,6 +9,7 @@ const runOf = (units: number): RunMessage => ({
   execution: 1 as ExecutionId,
   program: 0,
   leaseMs: 1_000,
+  merge: null,
   inputs: [],
   units: Array.from({ length: units }, (_, i) => ({ lease: (100 + i) as LeaseId, shard: i })),
 });

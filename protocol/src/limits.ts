@@ -142,13 +142,13 @@ export const KERNEL_LIMITS = {
   iopubBurst: 40,
   iopubPerSecond: 150,
   /** Output that a cell may have on its way to the sockets before its next write waits. */
-  outputInFlightBytes: 16 * MIB,
+  outputInFlightBytes: 4 * MIB,
   /** Bookkeeping charged for each output message on top of its text. */
-  outputOverheadBytes: 256,
+  outputOverheadBytes: 1_024,
   /** Requests to the engine that one user thread may have open. */
   openEngineRequests: 10_000,
   /** Stop: a cell that uses the engine is told by its next call; it is terminated only after this long. */
-  stopGraceMs: 15,
+  stopGraceMs: 30,
   /** Stop: delay of the first forced termination, doubled up to the maximum. */
   stopRetryMs: 2,
   stopRetryMaxMs: 64,
@@ -242,9 +242,13 @@ export const ENGINE_LIMITS = {
   strangers: 64,
   /** Time that the engine process gets until it is ready; ms. */
   engineStartMs: 20_000,
-  /** One message of the kernel's own socket: larger requests travel in parts. */
-  kernelPartBytes: 16 * MIB,
-  kernelParts: 4_096,
+  /** Programs that workers are let to hold; the least recently used ones are dropped and sent again. Below programsPerConnection. */
+  residentPrograms: 3_072,
+  /** Programs that one engine remembers, and their encoded bytes. */
+  programs: 65_536,
+  programBytesTotal: 1_024 * MIB,
+  /** Workers are told what they earned this often; ms. */
+  meterMs: 1_000,
 } as const;
 
 /** Bounds of what a cell may leave pending, and of the files it reads. */

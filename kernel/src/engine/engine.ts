@@ -29,6 +29,7 @@ import { LedgerStore } from './ledgerStore.js';
 import { LocalWorkers } from './localWorkers.js';
 import { PanelView } from './panelView.js';
 import { runInputs } from './planView.js';
+import { ProgramTable } from './programTable.js';
 import { InlineReducer, ThreadReducer } from './reducer.js';
 import { RemoteAccess } from './remoteAccess.js';
 import { Resources } from './resources.js';
@@ -83,6 +84,7 @@ export class Engine {
   private locals!: LocalWorkers;
   private retired: ResourceId[] = [];
   private panelTimer: NodeJS.Timeout | null = null;
+  private meterTimer: NodeJS.Timeout | null = null;
   private panelText = '';
   private closing = false;
 
@@ -147,6 +149,12 @@ export class Engine {
     this.panelTimer = setInterval(() => {
       this.pushPanel();
     }, 1000 / ENGINE_LIMITS.panelHz);
+    this.meterTimer = setInterval(() => {
+      for (const session of this.hub.sessions()) {
+        const account = this.cluster.ledger.accounts.get(session.worker);
+        if (account !== undefined) session.meter(account.units, account.posted);
+      }
+    }, ENGINE_LIMITS.meterMs);
     return endpoint('kernel.sock');
   }
 
@@ -155,6 +163,7 @@ export class Engine {
     if (this.closing) return;
     this.closing = true;
     if (this.panelTimer !== null) clearInterval(this.panelTimer);
+    if (this.meterTimer !== null) clearInterval(this.meterTimer);
     this.loop.stop();
     this.hub.shutdown();
     this.locals.close();
@@ -173,10 +182,9 @@ export class Engine {
     };
     this.panel = new PanelView({ engineId, cluster, price: DEFAULT_PRICE, wallMs: Date.now });
     this.runner = new Runner({
-      ...{ heap, resources, states, data, cluster, feed },
+      ...{ heap, states, data, cluster, feed },
+      programs: this.makePrograms(),
       reducers: { inline: new InlineReducer(heap.memory), thread: this.thread },
-      sha256: (bytes) => createHash('sha256').update(bytes).digest('hex'),
-      amountOf: (flops) => amountOf(DEFAULT_PRICE, flops),
       beforeSubmit: () => {
         this.tellRetired();
       },
@@ -263,6 +271,17 @@ export class Engine {
         this.kernel.notice({ level: 'warning', text });
       },
     };
+  }
+
+  private makePrograms(): ProgramTable {
+    return new ProgramTable({
+      resources: this.resources,
+      sha256: (bytes) => createHash('sha256').update(bytes).digest('hex'),
+      amountOf: (flops) => amountOf(DEFAULT_PRICE, flops),
+      retire: (ids) => {
+        this.retire(ids);
+      },
+    });
   }
 
   private makeLocals(endpoint: string): LocalWorkers {

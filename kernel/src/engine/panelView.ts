@@ -171,7 +171,7 @@ export class PanelView {
       lossSeries:
         loss === null ? before.lossSeries : appendLoss(before.lossSeries, step.step, loss),
       samplesPerSecond: rate.perSecond(),
-      etaMs: etaOf(step.steps, stepsDone, nowMs - before.startedAtMs, step.step - 0),
+      etaMs: etaOf(step.steps, stepsDone, nowMs - before.startedAtMs),
       samplesDone,
       endedAtMs: null,
       message: null,
@@ -322,12 +322,8 @@ export class PanelView {
   }
 }
 
-function etaOf(
-  steps: number | null,
-  done: number,
-  elapsedMs: number,
-  doneBefore: number,
-): number | null {
-  if (steps === null || doneBefore <= 0) return null;
-  return Math.max(0, Math.round(((steps - done) * elapsedMs) / done));
+/** From the mean pace so far; null before there is one. The first step pays for compilation, so it says little. */
+function etaOf(steps: number | null, done: number, elapsedMs: number): number | null {
+  if (steps === null || done < 2) return null;
+  return Math.max(0, Math.round(((steps - done) * elapsedMs) / (done - 1)));
 }

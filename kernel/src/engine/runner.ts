@@ -17,8 +17,6 @@ import {
   NumericError,
   RavenError,
   byteSizeOf,
-  decodeProgram,
-  programCost,
   sizeOf,
 } from '@ravenlab/protocol';
 import type { ClusterEvent } from '../core/cluster/events.js';
@@ -28,9 +26,9 @@ import type { Reducers } from './collector.js';
 import type { DataStore } from './dataStore.js';
 import type { Block, SharedHeap } from './heap.js';
 import type { KernelRequest } from './kernelWire.js';
-import type { BoundPlan, KnownProgram } from './planView.js';
-import { bindPlan, outputTypesOf } from './planView.js';
-import type { Resources } from './resources.js';
+import type { BoundPlan } from './planView.js';
+import { bindPlan } from './planView.js';
+import type { ProgramTable } from './programTable.js';
 import type { Draft, StateStore } from './states.js';
 import { bytesOf, tensorFrom } from './tensorBytes.js';
 import type { ClipJob, UpdateJob } from './updates.js';
@@ -58,14 +56,12 @@ interface ActiveExecution {
 
 export interface RunnerOptions {
   readonly heap: SharedHeap;
-  readonly resources: Resources;
+  readonly programs: ProgramTable;
   readonly states: StateStore;
   readonly data: DataStore;
   readonly reducers: Reducers;
   readonly cluster: ClusterState;
   readonly feed: (event: ClusterEvent) => void;
-  readonly sha256: (bytes: Uint8Array) => string;
-  readonly amountOf: (flops: number) => bigint;
   readonly beforeSubmit: () => void;
   readonly onCommitted: (plan: ExecutionPlan, collector: Collector) => void;
   readonly onFailed: (plan: ExecutionPlan, error: RavenError) => void;
@@ -82,7 +78,6 @@ export class Runner {
   private readonly options: RunnerOptions;
   private readonly queue: Ticket[] = [];
   private readonly active = new Map<number, ActiveExecution>();
-  private readonly programs = new Map<ProgramHash, KnownProgram>();
   /** The execution that will make the next version. */
   private updating: ExecutionId | null = null;
   private nextExecution = 1;
@@ -258,7 +253,7 @@ export class Runner {
 
   private readonly handlers: Handlers = {
     defineProgram: ({ hash, bytes }) => {
-      this.define(hash, bytes);
+      this.options.programs.define(hash, bytes);
       return { kind: 'ok' };
     },
     createState: ({ stateId, type, data }) => {
@@ -301,27 +296,6 @@ export class Runner {
     },
   };
 
-  private define(hash: ProgramHash, bytes: Uint8Array): void {
-    if (this.programs.has(hash)) return;
-    const actual = this.options.sha256(bytes);
-    if (actual !== hash) {
-      throw new RavenError('program', `program says it is ${hash}, its bytes are ${actual}`);
-    }
-    const decoded = decodeProgram(bytes);
-    if (!decoded.ok) throw decoded.error;
-    const own = Uint8Array.from(bytes);
-    const program = decoded.value;
-    const { flops } = programCost(program);
-    this.programs.set(hash, {
-      hash,
-      program,
-      resource: this.options.resources.add({ kind: 'program', hash, bytes: own }, own.byteLength),
-      flops,
-      amount: this.options.amountOf(flops),
-      outputTypes: outputTypesOf(program),
-    });
-  }
-
   private start(plan: ExecutionPlan, ticket: Ticket): void {
     this.checkVersion(namedVersion(plan));
     const { states, data, heap, reducers } = this.options;
@@ -329,8 +303,9 @@ export class Runner {
     const bound = bindPlan(id, plan, {
       states,
       data,
-      program: (hash) => this.programOf(hash),
+      program: (hash) => this.options.programs.get(hash),
     });
+    this.options.programs.use(bound.programs, (hash) => this.isActive(hash));
     const releases = bound.revisions.map((revision) => states.pin(revision));
     const collector = new Collector(bound, heap, reducers);
     this.active.set(id, { id, ticket, bound, collector, releases, workers: 0, version: null });
@@ -339,22 +314,16 @@ export class Runner {
     this.options.feed({ kind: 'submitted', spec: bound.spec });
   }
 
+  private isActive(hash: ProgramHash): boolean {
+    return [...this.active.values()].some(({ bound }) => bound.plan.programs.includes(hash));
+  }
+
   private checkVersion(version: number): void {
     const { version: committed } = this.options.states;
     if (version <= committed) return;
     throw new ClusterError(
       `weights version ${String(version)} does not exist: the step that should have made it failed or was stopped; the last one is ${String(committed)}`,
     );
-  }
-
-  private programOf(hash: ProgramHash): KnownProgram {
-    const known = this.programs.get(hash);
-    if (known === undefined) {
-      throw new ClusterError(
-        `program ${hash.slice(0, 12)} is unknown to the engine; define it first`,
-      );
-    }
-    return known;
   }
 
   /** Sums are made: update the states, or just answer. */

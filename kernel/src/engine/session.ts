@@ -4,12 +4,12 @@
  */
 import type {
   BlobChunk,
-  DataId,
-  DropMessage,
+  BlockRef,
   EngineToWorker,
   HelloMessage,
   NeedMessage,
   RunInput,
+  StateRef,
   WorkerId,
 } from '@ravenlab/protocol';
 import { LIMITS, RemoteProtocolError, encodeEngineMessage, messageBytes } from '@ravenlab/protocol';
@@ -49,6 +49,7 @@ export class WorkerSession {
   private consumedBytes = 0;
   private readonly pins: PendingPins[] = [];
   private pingSeq = 0;
+  private unitsTold = 0;
 
   constructor(peer: Peer, hello: HelloMessage, resources: Resources) {
     this.peer = peer;
@@ -103,26 +104,36 @@ export class WorkerSession {
     });
   }
 
+  /** Tells the worker what to forget, in as many messages as it takes. */
   drop(ids: readonly ResourceId[]): void {
-    const message: Mutable<DropMessage> = {
-      kind: 'drop',
-      programs: [],
-      states: [],
-      data: [] as DataId[],
-      blocks: [],
-    };
+    for (let at = 0; at < ids.length; at += LIMITS.refsPerMessage) {
+      this.dropSome(ids.slice(at, at + LIMITS.refsPerMessage));
+    }
+  }
+
+  private dropSome(ids: readonly ResourceId[]): void {
+    const programs: number[] = [];
+    const states: StateRef[] = [];
+    const blocks: BlockRef[] = [];
     for (const id of ids) {
       const index = this.programIndices.get(id);
       if (index !== undefined) {
         this.programIndices.delete(id);
         this.freeIndices.push(index);
-        message.programs.push(index);
+        programs.push(index);
       }
       const body = this.resources.nameOf(id);
-      if (body?.kind === 'state') message.states.push(body.ref);
-      if (body?.kind === 'block') message.blocks.push(body.ref);
+      if (body?.kind === 'state') states.push(body.ref);
+      if (body?.kind === 'block') blocks.push(body.ref);
     }
-    this.send(message);
+    this.send({ kind: 'drop', programs, states, data: [], blocks });
+  }
+
+  /** What the worker has earned, for its owner to see; nothing when it has been told. */
+  meter(committedUnits: number, earnedUnits: bigint): void {
+    if (committedUnits === this.unitsTold) return;
+    this.unitsTold = committedUnits;
+    this.send({ kind: 'meter', committedUnits, earnedUnits });
   }
 
   ping(nowMs: number): void {
@@ -223,10 +234,6 @@ export class WorkerSession {
 export type NeedRef =
   | ({ readonly kind: 'state' } & NeedMessage['states'][number])
   | ({ readonly kind: 'block' } & NeedMessage['blocks'][number]);
-
-type Mutable<T> = {
-  -readonly [K in keyof T]: T[K] extends readonly (infer Item)[] ? Item[] : T[K];
-};
 
 function present(id: ResourceId | undefined): ResourceId[] {
   return id === undefined ? [] : [id];

@@ -28,7 +28,7 @@ type Args = Readonly<Record<string, unknown>>;
 type Command = (args: Args) => unknown;
 
 /** What a person types to join; `npm run worker` is a script of the workspace. */
-export function joinCommand(invite: string): string {
+function joinCommand(invite: string): string {
   return `npm run worker -- join ${invite}`;
 }
 

@@ -15,7 +15,7 @@ export interface DataTensor {
 }
 
 /** Rows of one block: as many as fit a frame, at least one. */
-export function rowsPerBlock(type: TensorType): number {
+function rowsPerBlock(type: TensorType): number {
   return Math.max(1, Math.floor(LIMITS.blockBytes / Math.max(1, rowBytes(type))));
 }
 

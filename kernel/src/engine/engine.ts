@@ -40,7 +40,7 @@ import { RouterPort } from './transport.js';
 import { WorkerHub } from './workerHub.js';
 
 /** Until a price is agreed on: test coins. 0.001 per TFLOP. */
-export const DEFAULT_PRICE: Price = {
+const DEFAULT_PRICE: Price = {
   currency: 'RVN',
   decimals: 18,
   baseUnitsPerGflop: 10n ** 12n,

@@ -15,7 +15,7 @@ export function newEngineId(): EngineId {
 }
 
 /** Everything that this person's engines keep; RAVENLAB_HOME moves it. */
-export function dataHome(): string {
+function dataHome(): string {
   const home = process.env['RAVENLAB_HOME'];
   return home === undefined || home === '' ? join(homedir(), '.ravenlab') : home;
 }

@@ -19,7 +19,7 @@ export function framesOf(data: ArrayBufferView): Uint8Array[] {
 }
 
 /** Extents around an axis: a tensor is `outer` runs of `extent` pieces of `innerBytes`. */
-export function around(type: TensorType, axis: number): { outer: number; innerBytes: number } {
+function around(type: TensorType, axis: number): { outer: number; innerBytes: number } {
   return {
     outer: sizeOf(type.shape.slice(0, axis)),
     innerBytes: sizeOf(type.shape.slice(axis + 1)) * DTYPE_BYTES[type.dtype],

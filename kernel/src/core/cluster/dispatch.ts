@@ -131,7 +131,7 @@ function isWaitingNode({ queue, units }: Execution, first: number, size: number)
 }
 
 /** Expected time of one unit on a member, µs: measured, else from its speed, else a guess. */
-export function expectedUs(member: Member, execution: Execution, unit: Unit): number {
+function expectedUs(member: Member, execution: Execution, unit: Unit): number {
   const program = execution.spec.programs[unit.spec.program];
   const measured = program === undefined ? undefined : member.unitUs.get(program.resource.id);
   if (measured !== undefined) return measured;

@@ -42,8 +42,6 @@ export type ClusterEvent =
   | { readonly kind: 'resume'; readonly worker: WorkerId }
   | { readonly kind: 'tick' };
 
-export type EventKind = ClusterEvent['kind'];
-
 export interface GrantedLease {
   readonly lease: LeaseId;
   readonly shard: number;

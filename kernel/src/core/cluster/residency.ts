@@ -73,7 +73,7 @@ export function evictionsFor(
 }
 
 /** All that a unit reads. */
-export function needsOf(execution: Execution, unit: UnitSpec): Resource[] {
+function needsOf(execution: Execution, unit: UnitSpec): Resource[] {
   return [programOf(execution, unit), ...execution.spec.common, ...unit.resources];
 }
 

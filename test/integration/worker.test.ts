@@ -4,6 +4,7 @@
  *
  * @jest-environment ./test/support/nativeArrays.ts
  */
+import { spawn } from 'node:child_process';
 import { readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import type { DoneUnit, Program, RunInput, StateId, StateVersion } from '@ravenlab/protocol';
@@ -347,6 +348,26 @@ describe('a worker that a person joins', () => {
     expect(output).toMatch(/left tcp:.*: 20 units, .*earned 12,345/);
   });
 
+  test('leaves at once at the second Ctrl-C, in the middle of a long unit', async () => {
+    await start({ isRemote: true });
+    const child = engine.spawnJoin();
+    const end = ended(child);
+    await engine.welcome();
+    await engine.define(0, powers(1024, 200));
+    await engine.putState(1, 1, new Float32Array(1024 * 1024));
+    await engine.run({ program: 0, inputs: [state(1)] });
+    await engine.send({ kind: 'ping', seq: 1, sentMs: 1 });
+    expect(await engine.next('pong')).toMatchObject({ queuedUnits: 1 });
+    child.kill('SIGINT');
+    expect(await engine.next('bye')).toMatchObject({ reason: 'drain' });
+    child.kill('SIGINT');
+    expect(await engine.next('bye')).toMatchObject({ reason: 'leave' });
+    const { output } = await end;
+    expect(child.signalCode).toBe('SIGINT');
+    expect(output).toMatch(/left tcp:/);
+    expect(output).not.toMatch(/terminate/);
+  });
+
   test('with a refused invite ends with the reason', async () => {
     await start({ isRemote: true });
     const child = engine.spawnJoin('old');
@@ -380,6 +401,22 @@ describe('a worker that a person joins', () => {
     expect(code).toBe(2);
     expect(output).toMatch(/--backend abacus: expected one of onnx-cpu, tfjs-cpu/);
     expect(output).toMatch(/npm run worker -- join <invite>/);
+  });
+});
+
+test('a compute thread that hangs is replaced, and the next one works', async () => {
+  await start();
+  const child = spawn(process.execPath, [join(__dirname, 'lib', 'replaceThread.mjs')]);
+  const { code, output } = await ended(child);
+  expect({ code, happened: JSON.parse(output) as unknown }).toEqual({
+    code: 0,
+    happened: [
+      {
+        crashed: 'the compute thread of the worker was replaced: a unit ran for more than 0 s',
+        retryable: true,
+      },
+      { batch: 2, status: 'ok' },
+    ],
   });
 });
 

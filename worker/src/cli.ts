@@ -94,7 +94,10 @@ function untilEnd(
 ): Promise<RavenError | null> {
   return new Promise((resolve) => {
     const finish = (error: RavenError | null): void => {
-      void runtime.close().then(() => resolve(error));
+      void runtime.close().then((isFree) => {
+        resolve(error);
+        if (!isFree) setImmediate(endBySignal);
+      });
     };
     const events: RuntimeEvents = {
       ready: (ready) => {
@@ -120,6 +123,15 @@ function untilEnd(
       else finish(new RavenError('internal', toWireError(error).message, { cause: error }));
     });
   });
+}
+
+/**
+ * Ends the process at once. Not by exit(): that stops the compute thread, and ONNX Runtime's binding aborts when its thread
+ * is stopped in a run.
+ */
+function endBySignal(): void {
+  process.removeAllListeners('SIGINT');
+  process.kill(process.pid, 'SIGINT');
 }
 
 /** The first signal finishes what is in work, the second one does not wait. */
@@ -150,6 +162,5 @@ function leaveWithParent(runtime: WorkerRuntime): void {
 }
 
 process.exitCode = await main();
-// The process ends by itself once the last message has left. What could hold it up longer is a native call that cannot
-// be interrupted, and for that nobody waits.
-setTimeout(() => process.exit(), WORKER_LIMITS.exitMs).unref();
+// The process ends by itself once the last message has left.
+setTimeout(endBySignal, WORKER_LIMITS.exitMs).unref();

@@ -254,7 +254,13 @@ export class ScriptedEngine {
 
   private async guard(admits: (publicKeyHex: string) => boolean): Promise<void> {
     const zap = new zmq.Router({ linger: 0 });
-    await zap.bind('inproc://zeromq.zap.01');
+    // The name is the process's; libzmq gives that of the test before back a moment after close().
+    for (let isBound = false; !isBound;) {
+      isBound = await zap.bind('inproc://zeromq.zap.01').then(
+        () => true,
+        () => new Promise<false>((resolve) => setTimeout(resolve, 10, false)),
+      );
+    }
     this.zap = zap;
     const serve = async (): Promise<void> => {
       for await (const [path, delimiter, version, id, , , , , key] of zap) {

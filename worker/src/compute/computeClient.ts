@@ -1,4 +1,9 @@
-/** @file The network thread's handle on the compute thread: starts it, feeds it, replaces it when it dies or hangs. */
+/**
+ * @file The network thread's handle on the compute thread: starts it, feeds it, replaces it when it dies or hangs. Threads
+ * are asked to end, never terminated: ONNX Runtime's binding aborts the whole process when its thread is stopped in a run.
+ */
+import { once } from 'node:events';
+import { setTimeout as delay } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 import type { WireError } from '@ravenlab/protocol';
 import { RavenError, WORKER_LIMITS, fromWireError } from '@ravenlab/protocol';
@@ -30,6 +35,8 @@ export class ComputeClient {
   private readonly events: ComputeEvents;
   private readonly busySince = new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT));
   private thread: Worker | undefined;
+  /** Every thread that has not ended, those given up included. */
+  private readonly alive = new Set<Worker>();
   private crashes = 0;
   private isClosed = false;
 
@@ -65,9 +72,16 @@ export class ComputeClient {
     this.replace(`a unit ran for more than ${Math.round(wallMs / MS_PER_S)} s`);
   }
 
-  async close(): Promise<void> {
+  /**
+   * Ends the threads after the units that run now.
+   * @returns false when one is still in a unit after WORKER_LIMITS.exitMs.
+   */
+  async close(): Promise<boolean> {
     this.isClosed = true;
-    await this.thread?.terminate();
+    for (const thread of this.alive) stop(thread);
+    const ended = Promise.all([...this.alive].map((thread) => once(thread, 'exit')));
+    const late = delay(WORKER_LIMITS.exitMs, false, { ref: false });
+    return Promise.race([ended.then(() => true), late]);
   }
 
   private spawn(onMessage: (message: FromCompute) => void): Worker {
@@ -78,6 +92,7 @@ export class ComputeClient {
     Atomics.store(this.busySince, 0, 0);
     const thread = new Worker(new URL('./computeThread.js', import.meta.url), { workerData });
     this.thread = thread;
+    this.alive.add(thread);
     thread.on('message', (message: FromCompute) => {
       if (thread !== this.thread) return;
       onMessage(message);
@@ -89,6 +104,7 @@ export class ComputeClient {
       if (thread === this.thread) this.replace(error.message);
     });
     thread.on('exit', (code) => {
+      this.alive.delete(thread);
       if (thread === this.thread) this.replace(`the compute thread ended with code ${code}`);
     });
     return thread;
@@ -98,8 +114,7 @@ export class ComputeClient {
     const dead = this.thread;
     this.thread = undefined;
     if (this.isClosed) return;
-    // A native call cannot be interrupted; the old thread ends when it returns.
-    void dead?.terminate();
+    if (dead !== undefined) stop(dead);
     this.crashes++;
     if (this.crashes >= WORKER_LIMITS.computeRestarts) {
       const message = `the compute thread died ${this.crashes} times in a row: ${reason}`;
@@ -112,4 +127,9 @@ export class ComputeClient {
     const message = `the compute thread of the worker was replaced: ${reason}`;
     this.events.crashed({ code: 'internal', message, fault: 'local', retryable: true });
   }
+}
+
+function stop(thread: Worker): void {
+  const message: ToCompute = { kind: 'stop' };
+  thread.postMessage(message);
 }

@@ -54,8 +54,6 @@ export interface ComputeBatch {
   readonly inputs: readonly ComputeInput[];
   /** Groups of units that are answered as one. */
   readonly merge: RunMerge | null;
-  /** Longest time for one unit that is still progress, ms; beyond, the thread is replaced. */
-  readonly wallMs: number;
 }
 
 export type ToCompute =
@@ -65,7 +63,9 @@ export type ToCompute =
   /** Overtakes what is queued: these units of the batch are not run any more. */
   | { readonly kind: 'skip'; readonly batch: number; readonly units: readonly number[] }
   | { readonly kind: 'forget'; readonly keys: readonly BlobKey[] }
-  | { readonly kind: 'forgetProgram'; readonly hash: ProgramHash };
+  | { readonly kind: 'forgetProgram'; readonly hash: ProgramHash }
+  /** Overtakes what is queued: the thread ends after the unit that runs now. */
+  | { readonly kind: 'stop' };
 
 export interface UnitOutcome {
   /** Position in the batch. An `ok` of a merged group is its first unit's and stands for all of them. */

@@ -21,7 +21,7 @@ const PACK_BELOW_BYTES = 4096;
 const nowUs = (): number => performance.now() * US_PER_MS;
 
 /** Messages that take effect when they arrive, whatever is queued. */
-type Overtaking = Extract<ToCompute, { kind: 'skip' | 'program' | 'tensor' }>;
+type Overtaking = Extract<ToCompute, { kind: 'skip' | 'program' | 'tensor' | 'stop' }>;
 
 class ComputeLoop {
   private readonly port: MessagePort;
@@ -31,6 +31,7 @@ class ComputeLoop {
   private readonly queue: Exclude<ToCompute, Overtaking>[] = [];
   /** Units not to run, by batch. */
   private readonly skipped = new Map<number, Set<number>>();
+  private isStopping = false;
   private pending: UnitOutcome[] = [];
   private pendingBytes = 0;
   private lastFlushUs = 0;
@@ -50,6 +51,10 @@ class ComputeLoop {
       else this.executor.forgetProgram(next.hash);
       this.drain();
     }
+    if (!this.isStopping) return;
+    this.executor.dispose();
+    // With its port closed nothing keeps the thread.
+    this.port.close();
   }
 
   private drain(): void {
@@ -62,6 +67,10 @@ class ComputeLoop {
 
   private take(message: ToCompute): void {
     switch (message.kind) {
+      case 'stop':
+        this.isStopping = true;
+        this.queue.length = 0;
+        return;
       case 'batch':
         this.skipped.set(message.batch, new Set());
         this.queue.push(message);
@@ -91,6 +100,7 @@ class ComputeLoop {
     this.markBusy();
     for (const outcomes of this.executor.run(batch, (unit) => skipped?.has(unit) === true)) {
       for (const outcome of outcomes) this.hold(outcome);
+      if (this.isStopping) break;
       const isDue = nowUs() - this.lastFlushUs >= WORKER_LIMITS.flushUs;
       if (isDue || this.pendingBytes >= WORKER_LIMITS.flushBytes) this.flush(batch.batch);
       this.drain();

@@ -2,11 +2,8 @@
 import type { Chunks, RunInput, RunMessage } from '@ravenlab/protocol';
 import { copyChunks, totalBytes } from '@ravenlab/protocol';
 import type { ProgramHash } from '@ravenlab/protocol';
-import { WORKER_LIMITS } from '@ravenlab/protocol';
 import { stateKey } from '../core/state.js';
 import type { ComputeBatch, ComputeInput } from '../compute/computeMessages.js';
-
-const LEASES_PER_WALL = 10;
 
 /** The batch and the buffers to move with it. */
 export interface PackedBatch {
@@ -18,9 +15,8 @@ export function packBatch(batch: number, hash: ProgramHash, run: RunMessage): Pa
   const transfer: ArrayBuffer[] = [];
   const inputs = run.inputs.map((input) => packInput(input, transfer));
   const shards = Int32Array.from(run.units, ({ shard }) => shard);
-  const wallMs = Math.max(WORKER_LIMITS.unitWallMs, LEASES_PER_WALL * run.leaseMs);
   const { merge } = run;
-  return { message: { kind: 'batch', batch, hash, shards, inputs, merge, wallMs }, transfer };
+  return { message: { kind: 'batch', batch, hash, shards, inputs, merge }, transfer };
 }
 
 function packInput(input: RunInput, transfer: ArrayBuffer[]): ComputeInput {

@@ -76,6 +76,7 @@ export interface RuntimeEvents {
 const SMALL_CREDIT_BYTES = 64 * 1024;
 const CREDIT_DELAY_MS = 10;
 const WATCH_MS = 1000;
+const LEASES_PER_WALL = 10;
 
 type Readers = {
   readonly [K in EngineToWorker['kind']]: (message: Extract<EngineToWorker, { kind: K }>) => void;
@@ -98,6 +99,8 @@ export class WorkerRuntime {
   private creditTimer: NodeJS.Timeout | undefined;
   private watchTimer: NodeJS.Timeout | undefined;
   private lastHeardMs = 0;
+  /** A unit that takes longer is stuck. */
+  private wallMs: number = WORKER_LIMITS.unitWallMs;
   private hasEnded = false;
 
   constructor(options: RuntimeOptions, events: RuntimeEvents) {
@@ -151,11 +154,15 @@ export class WorkerRuntime {
     return this.state.leases.size;
   }
 
-  /** Frees threads and sockets. */
-  async close(): Promise<void> {
+  /**
+   * Frees threads and sockets.
+   * @returns false when a unit does not end; the process must then be ended by a signal.
+   */
+  async close(): Promise<boolean> {
     clearInterval(this.watchTimer);
     clearTimeout(this.creditTimer);
-    await Promise.all([this.link.close(), this.compute.close()]);
+    const [, isFree] = await Promise.all([this.link.close(), this.compute.close()]);
+    return isFree;
   }
 
   // ---------------------------------------------------------------- conversation
@@ -221,7 +228,7 @@ export class WorkerRuntime {
   private readonly readers: Readers = {
     welcome: (message) => this.welcome(message),
     program: (message) => this.takeProgram(message),
-    run: (run) => this.feed({ kind: 'run', run }),
+    run: (run) => this.takeRun(run),
     blob: (message) => this.takeBlob(message),
     cancel: ({ executions, leases }) => this.feed({ kind: 'cancel', executions, leases }),
     drop: ({ programs, states, data, blocks }) =>
@@ -262,6 +269,11 @@ export class WorkerRuntime {
       this.compute.post({ kind: 'program', hash: message.hash, bytes });
     }
     this.feed({ kind: 'program', index: message.index, entry });
+  }
+
+  private takeRun(run: RunMessage): void {
+    this.wallMs = Math.max(WORKER_LIMITS.unitWallMs, LEASES_PER_WALL * run.leaseMs);
+    this.feed({ kind: 'run', run });
   }
 
   private takeBlob(message: BlobMessage): void {
@@ -406,7 +418,7 @@ export class WorkerRuntime {
   }
 
   private watch(): void {
-    this.compute.watch(WORKER_LIMITS.unitWallMs);
+    this.compute.watch(this.wallMs);
     const silentMs = performance.now() - this.lastHeardMs;
     const patienceMs = this.isWelcome ? LIMITS.heartbeatTimeoutMs : WORKER_LIMITS.welcomeMs;
     if (this.lastHeardMs === 0 || silentMs < patienceMs + LIMITS.heartbeatMs) return;

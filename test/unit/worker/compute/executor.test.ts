@@ -52,7 +52,7 @@ function executorOf(kernel: Kernel): Executor {
 
 function batchOf(units: number, merge: RunMerge | null = null): ComputeBatch {
   const shards = Int32Array.from({ length: units }, (_, i) => i);
-  return { kind: 'batch', batch: 1, hash: HASH, shards, inputs: [KEY], merge, wallMs: 1000 };
+  return { kind: 'batch', batch: 1, hash: HASH, shards, inputs: [KEY], merge };
 }
 
 const nothingSkipped = (): boolean => false;

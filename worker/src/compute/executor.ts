@@ -32,6 +32,8 @@ export interface ExecutorOptions {
 }
 
 const NOTHING: readonly TensorData[] = [];
+/** No output is looked at. */
+const NO_CHECK: readonly boolean[] = [];
 
 export class Executor {
   private readonly backend: Backend;
@@ -74,18 +76,18 @@ export class Executor {
     batch: ComputeBatch,
     isSkipped: (unit: number) => boolean,
   ): Generator<readonly UnitOutcome[], void> {
-    const runUnit = this.start(batch);
+    const { runUnit, firstNonFinite } = this.start(batch);
     const { merge, shards } = batch;
     if (merge === null) {
       for (let unit = 0; unit < shards.length; unit++) {
-        yield [isSkipped(unit) ? cancelled(unit) : runUnit(unit)];
+        yield [isSkipped(unit) ? cancelled(unit) : runUnit(unit, true)];
       }
       return;
     }
     const sum = new GroupSum(merge.summed);
     let first = 0;
     for (const size of merge.groups) {
-      yield* runGroup({ first, size, sum, runUnit, isSkipped });
+      yield* runGroup({ first, size, sum, runUnit, firstNonFinite, isSkipped });
       first += size;
     }
   }
@@ -97,26 +99,31 @@ export class Executor {
   }
 
   /** How to run one unit of the batch; when it cannot be prepared, how every unit fails. */
-  private start(batch: ComputeBatch): (unit: number) => UnitOutcome {
+  private start(batch: ComputeBatch): BatchRunner {
     try {
       const prepared = this.prepare(batch.hash);
       const inputs = this.bind(prepared, batch);
-      return (unit) => this.runUnit(prepared, inputs, unit, batch.shards[unit] ?? 0);
+      const { isFloat } = prepared;
+      return {
+        runUnit: (unit, isChecked) => {
+          const run = (): TensorData[] => {
+            const shard = batch.shards[unit] ?? 0;
+            return prepared.executable.run(inputs.map((input) => input(unit, shard)));
+          };
+          return this.runUnit(unit, run, isChecked ? isFloat : NO_CHECK);
+        },
+        firstNonFinite: (outputs) => firstNonFinite(outputs, isFloat),
+      };
     } catch (error) {
-      return (unit) => failed(unit, 0, error);
+      return { runUnit: (unit) => failed(unit, 0, error), firstNonFinite: () => -1 };
     }
   }
 
-  private runUnit(
-    { executable, isFloat }: Prepared,
-    inputs: readonly InputSource[],
-    unit: number,
-    shard: number,
-  ): UnitOutcome {
+  private runUnit(unit: number, run: () => TensorData[], isFloat: readonly boolean[]): UnitOutcome {
     const startUs = this.nowUs();
     const elapsed = (): number => Math.round(this.nowUs() - startUs);
     try {
-      const outputs = executable.run(inputs.map((input) => input(unit, shard)));
+      const outputs = run();
       const output = firstNonFinite(outputs, isFloat);
       const computeUs = elapsed();
       return output < 0
@@ -172,12 +179,19 @@ export class Executor {
   }
 }
 
-interface Group {
+/** How the units of one batch are run. */
+interface BatchRunner {
+  /** @param isChecked looks for NaN and infinity in the outputs. */
+  readonly runUnit: (unit: number, isChecked: boolean) => UnitOutcome;
+  /** Output that is not finite, or -1. */
+  readonly firstNonFinite: (outputs: readonly TensorData[]) => number;
+}
+
+interface Group extends BatchRunner {
   /** Position of the first unit. */
   readonly first: number;
   readonly size: number;
   readonly sum: GroupSum;
-  readonly runUnit: (unit: number) => UnitOutcome;
   readonly isSkipped: (unit: number) => boolean;
 }
 
@@ -186,18 +200,41 @@ function* runGroup(group: Group): Generator<readonly UnitOutcome[], void> {
   const { first, size, sum, runUnit, isSkipped } = group;
   let computeUs = 0;
   for (let unit = first; unit < first + size; unit++) {
-    const outcome = isSkipped(unit) ? cancelled(unit) : runUnit(unit);
+    // NaN and infinity survive addition, so the sum is checked once instead of every unit.
+    const outcome = isSkipped(unit) ? cancelled(unit) : runUnit(unit, false);
     computeUs += outcome.computeUs;
     if (outcome.status !== 'ok') {
       sum.clear();
-      const others = Array.from({ length: size }, (_, i) => first + i).filter((i) => i !== unit);
-      yield [outcome, ...others.map(cancelled)];
+      yield fallApart(group, outcome);
       return;
     }
     sum.add(outcome.outputs);
-    if (unit < first + size - 1) yield [];
+    yield [];
   }
-  yield [{ unit: first, status: 'ok', computeUs, outputs: sum.take(), output: -1, error: null }];
+  const outputs = sum.take();
+  const output = group.firstNonFinite(outputs);
+  if (output < 0) yield [{ unit: first, status: 'ok', computeUs, outputs, output, error: null }];
+  else yield* blame(group, output);
+}
+
+/** Runs the units of a group once more, to name the one whose output is not finite; the first, when only their sum is not. */
+function* blame(group: Group, output: number): Generator<readonly UnitOutcome[], void> {
+  const { first, size, runUnit } = group;
+  for (let unit = first; unit < first + size; unit++) {
+    const outcome = runUnit(unit, true);
+    if (outcome.status !== 'ok') {
+      yield fallApart(group, outcome);
+      return;
+    }
+    yield [];
+  }
+  yield fallApart(group, { ...cancelled(first), status: 'nonFinite', output });
+}
+
+/** An outcome each: this one, and nothing from the others. */
+function fallApart({ first, size }: Group, outcome: UnitOutcome): UnitOutcome[] {
+  const units = Array.from({ length: size }, (_, i) => first + i);
+  return [outcome, ...units.filter((unit) => unit !== outcome.unit).map(cancelled)];
 }
 
 function cancelled(unit: number): UnitOutcome {

@@ -124,7 +124,15 @@ describe('a merged group', () => {
       '3 cancelled',
       '4 ok',
     ]);
-    expect(seen).toEqual([0, 1, 4, 5]);
+    // All four are added up; as the sum is not finite, they run again until the culprit is found.
+    expect(seen).toEqual([0, 1, 2, 3, 0, 1, 4, 5]);
+  });
+
+  test('whose sum alone is infinite blames its first unit', () => {
+    const executor = executorOf(() => [Float32Array.of(3e38), Int32Array.of(0)]);
+    const outcomes = runAll(executor, batchOf(2, merge([2])));
+    expect(outcomes.map(summary).sort()).toEqual(['0 nonFinite', '1 cancelled']);
+    expect(outcomes[0]?.output).toBe(0);
   });
 
   test('falls apart when nobody waits for a unit of it', () => {

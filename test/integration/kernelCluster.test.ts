@@ -42,6 +42,7 @@ describe('a cell that trains', () => {
     await client.execute('await new Promise((r) => setTimeout(r, 100))');
     expect((await client.execute('steps')).result).toBe(after);
     expect(await client.execute('Number.isFinite(step().item())')).toMatchObject({
+      error: undefined,
       result: 'true',
     });
   });

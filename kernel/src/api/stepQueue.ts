@@ -12,8 +12,10 @@ export interface Diagnosis {
 export interface StepCallbacks {
   /** The step is committed; outputs in plan order. */
   committed(outputs: readonly (TensorData | null)[]): void;
-  /** The step never happened: it failed, or one before it did. */
+  /** The step never happened: it failed, one before it did, or Stop came. */
   abandoned(): void;
+  /** It did happen after all, before Stop reached the engine: it made `version`. */
+  adopted(version: StateVersion): void;
   /** How to explain `error`, null if it speaks for itself. */
   diagnose(error: RavenError): Diagnosis | null;
 }
@@ -70,6 +72,11 @@ export class PendingStep implements PromiseLike<void> {
     await this.finished;
   }
 
+  /** Settles with the step and never rejects. */
+  async settled(): Promise<void> {
+    await this.finished.catch(() => undefined);
+  }
+
   settle(outcome: 'committed' | RavenError): void {
     if (this.outcome !== 'inFlight') return;
     this.outcome = outcome;
@@ -87,6 +94,8 @@ export class StepQueue {
   private inFlight: PendingStep[] = [];
   private readonly observed = new WeakSet<PendingStep>();
   private unreported: RavenError | null = null;
+  /** Steps whose answers Stop has cut off; the engine may have finished the first of them. */
+  private undecided: readonly PendingStep[] = [];
 
   constructor(session: Session, onRollBack: (committed: StateVersion) => void) {
     this.session = session;
@@ -95,6 +104,7 @@ export class StepQueue {
 
   /** Sends a step; blocks while `API_LIMITS.stepsInFlight` others are on their way. */
   submit(request: EngineRequest, callbacks: StepCallbacks): PendingStep {
+    this.settleVersion();
     const oldest = this.inFlight[0];
     if (oldest !== undefined && this.inFlight.length >= API_LIMITS.stepsInFlight) oldest.wait();
     const step = new PendingStep(this, this.session.request(request), callbacks);
@@ -115,14 +125,36 @@ export class StepQueue {
   waitFor(step: PendingStep): void {
     while (step.isInFlight) {
       const head = this.inFlight[0] ?? step;
+      let reply: EngineReply;
       try {
-        this.commit(head, this.session.waitSync(head.reply));
+        reply = this.session.waitSync(head.reply);
       } catch (error) {
         const failure = asRavenError(error);
         const diagnosis = head.callbacks.diagnose(failure);
         this.abandon(diagnosis === null ? failure : this.explainSync(diagnosis, failure));
+        continue;
       }
+      this.commit(head, reply);
     }
+  }
+
+  /** After Stop: asks the engine which weights there are, because it may have finished a step before it heard. */
+  settleVersion(): void {
+    if (this.undecided.length === 0) return;
+    // Slots are read when no update is running: the version after it is final.
+    this.session.requestSync({ kind: 'readSlots', optimizerId: 0, stateIds: [] });
+    const request = { kind: 'readStates', stateIds: [], version: this.committed } as const;
+    const reply = this.session.requestSync(request);
+    if (reply.kind !== 'states') {
+      throw new RavenError('internal', `the engine answered 'readStates' with '${reply.kind}'`);
+    }
+    const finished = this.undecided.slice(0, reply.version - this.committed);
+    finished.forEach((step, index) => {
+      step.callbacks.adopted((this.committed + index + 1) as StateVersion);
+    });
+    this.undecided = [];
+    this.committed = reply.version;
+    this.version = reply.version;
   }
 
   /** Blocks until nothing is in flight. @throws the RavenError of the first step that failed. */
@@ -160,7 +192,12 @@ export class StepQueue {
   }
 
   private async fail(step: PendingStep, cause: unknown): Promise<void> {
-    if (!step.isInFlight || this.inFlight[0] !== step) return;
+    // Answers may overtake each other: what failed first in line decides.
+    for (let head = this.inFlight[0]; step.isInFlight && head !== step; head = this.inFlight[0]) {
+      if (head === undefined) return;
+      await head.settled();
+    }
+    if (!step.isInFlight) return;
     let failure = asRavenError(cause);
     const diagnosis = step.callbacks.diagnose(failure);
     if (diagnosis !== null) {
@@ -188,7 +225,10 @@ export class StepQueue {
     this.inFlight = [];
     this.version = this.committed;
     this.onRollBack(this.committed);
-    if (!lost.some((step) => this.observed.has(step))) this.unreported = error;
+    // Stop was reported by the cell that it ended; the next cell starts clean.
+    const isKnown = error.code === 'interrupted' || lost.some((step) => this.observed.has(step));
+    if (!isKnown) this.unreported = error;
+    if (error.code === 'interrupted') this.undecided = lost;
     for (const step of lost) {
       step.callbacks.abandoned();
       step.settle(error);

@@ -122,7 +122,9 @@ export const CONTROL = {
   stoppedThrough: 2,
   /** Output on its way to the sockets, bytes; bumped down and notified as it is sent. */
   outputInFlight: 3,
-  words: 4,
+  /** 1 while Stop is under way. */
+  isStopping: 4,
+  words: 5,
 } as const;
 
 /** What a user thread is born with. */

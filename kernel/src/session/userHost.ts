@@ -118,6 +118,7 @@ export class UserHost {
       Atomics.store(control, CONTROL.stoppedThrough, this.lastCellId);
     }
     if (this.stopping) return;
+    Atomics.store(control, CONTROL.isStopping, 1);
     const canEndItself = this.cancelRequests() || this.cell?.usesEngine === true;
     await new Promise<void>((resolve) => {
       const firstMs = canEndItself ? KERNEL_LIMITS.stopGraceMs : KERNEL_LIMITS.stopRetryMs;
@@ -294,6 +295,7 @@ export class UserHost {
   private endStop(stop: PendingStop): void {
     if (stop.timer) clearTimeout(stop.timer);
     this.stopping = null;
+    Atomics.store(this.thread.control, CONTROL.isStopping, 0);
     stop.resolve();
   }
 

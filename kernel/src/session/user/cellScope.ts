@@ -11,6 +11,7 @@
  */
 
 import { promisify } from 'node:util';
+import { RavenError } from '@ravenlab/protocol';
 import { CONTROL } from '../threadMessages.js';
 import type { CellId } from '../threadMessages.js';
 
@@ -19,7 +20,7 @@ export interface RunContext {
   readonly cellId: CellId;
   readonly allowStdin: boolean;
   isStopped: boolean;
-  /** The error that tells a waiting cell of Stop, so that its `finally` blocks run, is delivered once. */
+  /** A cell that wakes up while Stop is under way gets an error once, so that its `finally` blocks run. */
   wasToldOfStop: boolean;
 }
 
@@ -70,6 +71,12 @@ export class CellScope {
     if (this.newest) this.isStopped(this.newest);
   }
 
+  /** Stop is over: what has not woken up by now never will. */
+  endStop(): void {
+    const { newest } = this;
+    if (newest && this.isStopped(newest)) newest.wasToldOfStop = true;
+  }
+
   /** True once Stop has ended this run. */
   isStopped(context: RunContext): boolean {
     if (context.isStopped) return true;
@@ -88,17 +95,17 @@ export class CellScope {
 
   readonly settle = async (value: unknown): Promise<Settled> => {
     const context = this.current;
+    let settled: Settled;
     try {
-      const settled = await value;
-      if (context && this.isStopped(context)) await NEVER;
-      return { isError: false, value: settled };
+      settled = { isError: false, value: await value };
     } catch (error) {
-      if (context && this.isStopped(context)) {
-        if (context.wasToldOfStop || !isInterruptError(error)) await NEVER;
-        context.wasToldOfStop = true;
-      }
-      return { isError: true, error };
+      settled = { isError: true, error };
     }
+    if (!context || !this.isStopped(context)) return settled;
+    if (context.wasToldOfStop) await NEVER;
+    context.wasToldOfStop = true;
+    const isTold = settled.isError && isInterruptError(settled.error);
+    return isTold ? settled : { isError: true, error: stoppedError() };
   };
 
   readonly resume = (context: RunContext | null, settled: Settled): unknown => {
@@ -175,6 +182,10 @@ export class CellScope {
       this.active = outer;
     }
   }
+}
+
+function stoppedError(): RavenError {
+  return new RavenError('interrupted', 'the cell was stopped', { retryable: true });
 }
 
 /** The error of a request that Stop has cut off. */

@@ -147,13 +147,17 @@ export class ThreadSession implements Session {
     return requestId;
   }
 
-  /** Code of a stopped cell may not reach the cluster any more. */
+  /**
+   * Code of a stopped cell may not reach the cluster any more. A cell that catches the error and calls
+   * again is held here until it is terminated: here nothing of the package is half done.
+   */
   private liveContext(): RunContext | null {
     const context = this.scope.current;
-    if (context && this.scope.isStopped(context)) {
-      throw new RavenError('interrupted', 'the cell was stopped', { retryable: true });
-    }
-    return context;
+    if (!context || !this.scope.isStopped(context)) return context;
+    const isStopping = Atomics.load(this.control, CONTROL.isStopping) === 1;
+    if (isStopping && context.wasToldOfStop) Atomics.wait(PARKING, 0, 0);
+    context.wasToldOfStop = true;
+    throw new RavenError('interrupted', 'the cell was stopped', { retryable: true });
   }
 
   /** Blocks this thread; Stop ends the wait through termination or an `interrupted` answer. */
@@ -185,12 +189,16 @@ export class ThreadSession implements Session {
     if (this.blockingWait?.requestId === answer.requestId) this.blockingWait.answer = answer;
     const ticket = this.openTickets.get(answer.requestId);
     if (!ticket || answer.kind !== 'engine') return;
+    // In this order: wherever Stop cuts in, the ticket is answered or still open.
+    ticket.answer ??= answer.answer;
+    if (ticket.answer.ok) ticket.resolve(ticket.answer.reply);
+    else ticket.reject(toError(ticket.answer));
     this.openTickets.delete(answer.requestId);
-    ticket.answer = answer.answer;
-    if (answer.answer.ok) ticket.resolve(answer.answer.reply);
-    else ticket.reject(toError(answer.answer));
   }
 }
+
+/** Never notified. */
+const PARKING = new Int32Array(new SharedArrayBuffer(4));
 
 const INTERRUPTED: EngineAnswer = {
   ok: false,

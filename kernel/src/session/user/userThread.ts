@@ -57,7 +57,10 @@ function start(data: UserThreadData): void {
       scope.noteStop();
       session.settleStopped();
       // One turn later the cell's `finally` blocks have run and its outcome is on the way.
-      nextTurn(() => output.post({ kind: 'stopped' }));
+      nextTurn(() => {
+        scope.endStop();
+        output.post({ kind: 'stopped' });
+      });
     },
   };
   data.port.on('message', (message: ToUser) => {

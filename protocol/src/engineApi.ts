@@ -159,6 +159,7 @@ export type EngineRequest =
 
 export type EngineReply =
   | { readonly kind: 'ok' }
+  /** `version` is the newest committed one, whichever was asked for. */
   | {
       readonly kind: 'states';
       readonly values: readonly TensorData[];

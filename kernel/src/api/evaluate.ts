@@ -12,6 +12,7 @@ import { currentRuntime, expectReply } from './runtime.js';
 export async function evaluate(nodes: readonly GraphNode[]): Promise<TensorData[]> {
   const runtime = currentRuntime();
   runtime.steps.throwUnreported();
+  runtime.steps.settleVersion();
   for (const deferred of deferredBelow(runtime, nodes)) await deferred.ready();
   for (const job of jobsFor(runtime, nodes)) job.accept(await runtime.session.request(job.request));
   return nodes.map((node) => hostValue(runtime, node) ?? missing());
@@ -21,6 +22,7 @@ export async function evaluate(nodes: readonly GraphNode[]): Promise<TensorData[
 export function evaluateSync(nodes: readonly GraphNode[]): TensorData[] {
   const runtime = currentRuntime();
   runtime.steps.throwUnreported();
+  runtime.steps.settleVersion();
   for (const deferred of deferredBelow(runtime, nodes)) deferred.wait();
   for (const job of jobsFor(runtime, nodes)) job.accept(runtime.session.requestSync(job.request));
   return nodes.map((node) => hostValue(runtime, node) ?? missing());

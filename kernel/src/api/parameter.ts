@@ -36,6 +36,7 @@ export class Parameter extends Tensor {
 
   override get node(): LeafNode {
     const { leaf, record } = this;
+    this.runtime.steps.settleVersion();
     if (leaf.leaf.kind !== 'state' || leaf.leaf.version === record.updatedAt) return leaf;
     this.leaf = stateLeaf(record.stateId, record.updatedAt, leaf.type);
     this.runtime.adopt(this, this.leaf, record);

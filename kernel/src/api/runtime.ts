@@ -278,6 +278,11 @@ export class Runtime {
     return leaf;
   }
 
+  /** The execution that should have delivered `node` failed. */
+  forget(node: GraphNode): void {
+    this.deferred.delete(node);
+  }
+
   /** The execution that will deliver `node`, if one is in flight. */
   deferredOf(node: GraphNode): Deferred | null {
     return this.deferred.get(node) ?? null;

@@ -267,7 +267,7 @@ export class Runner {
         const revision = states.resolve(stateId, version);
         return tensorFrom(revision.type, states.bytesOf(revision));
       });
-      return { kind: 'states', values, version };
+      return { kind: 'states', values, version: states.version };
     },
     dropStates: ({ stateIds }) => {
       this.options.states.drop(stateIds);

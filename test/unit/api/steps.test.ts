@@ -1,5 +1,5 @@
 /** @file Backward and optimizer steps: what runs when, where errors surface, what a failed step leaves behind. */
-import { AutogradError, LIMITS, NumericError } from '@ravenlab/protocol';
+import { AutogradError, LIMITS, NumericError, RavenError } from '@ravenlab/protocol';
 import { data, manualSeed, nn, noGrad, optim, tensor, zeros } from 'ravenlab';
 import type { Tensor } from 'ravenlab';
 import { freshSession } from './lib/oracleSession.js';
@@ -244,6 +244,44 @@ describe('a step with NaN', () => {
     await opt.step();
     expect(w.at([0]).item()).toBeCloseTo(0.9);
     expect(session.version).toBe(1);
+  });
+});
+
+describe('Stop', () => {
+  const stopped = (): RavenError => new RavenError('interrupted', 'the cell was stopped');
+
+  test('that comes after the engine has finished a step leaves kernel and engine with the same weights', async () => {
+    const w = weight([1]);
+    const opt = new optim.SGD([w], { lr: 0.1 });
+    session.intercept = ({ kind }) => (kind === 'execute' ? stopped() : null);
+    w.sum().backward();
+    opt.step();
+    await new Promise((resolve) => setImmediate(resolve));
+    session.intercept = null;
+    // The engine made the step; the kernel never heard.
+    expect(session.version).toBe(1);
+    expect(w.item()).toBeCloseTo(0.9);
+    expect(opt.steps).toBe(1);
+    w.sum().backward();
+    await opt.step();
+    expect(w.item()).toBeCloseTo(0.8);
+    expect(session.version).toBe(2);
+  });
+
+  test('that reached the engine in time undoes the steps in flight', async () => {
+    const w = weight([1]);
+    const opt = new optim.SGD([w], { lr: 0.1 });
+    session.refuse = ({ kind }) => (kind === 'execute' ? stopped() : null);
+    for (let i = 0; i < 2; i++) {
+      w.sum().backward();
+      opt.step();
+    }
+    await new Promise((resolve) => setImmediate(resolve));
+    session.refuse = null;
+    expect([w.item(), opt.steps]).toEqual([1, 0]);
+    w.sum().backward();
+    await opt.step();
+    expect(w.item()).toBeCloseTo(0.9);
   });
 });
 

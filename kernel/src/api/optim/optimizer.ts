@@ -94,6 +94,9 @@ export abstract class Optimizer {
       onAbandoned: () => {
         this.steps--;
       },
+      onAdopted: () => {
+        this.steps++;
+      },
     });
     this.steps++;
     this.zeroGrad();

@@ -33,6 +33,8 @@ export interface StepSpec {
   readonly updates: readonly GradientUpdate[];
   /** Called if the step never happens. */
   readonly onAbandoned: () => void;
+  /** Called if it turns out that it did. */
+  readonly onAdopted: () => void;
 }
 
 /** A state that this step writes, and the node whose value goes in. */
@@ -82,7 +84,15 @@ export function submitStep(runtime: Runtime, spec: StepSpec): PendingStep {
           losses.length === 0 ? null : (outputs[execution.outputOf[0] ?? -1]?.[0] ?? null);
         runtime.meter.report({ loss, samples: execution.samples });
       },
-      abandoned: spec.onAbandoned,
+      abandoned() {
+        // Read later, their values are computed anew or say that their weights are gone.
+        for (const node of wanted) runtime.forget(node);
+        spec.onAbandoned();
+      },
+      adopted(version) {
+        for (const { record } of writes) record.recordUpdate(version);
+        spec.onAdopted();
+      },
       diagnose: (error) => explainNonFinite(runtime, execution, error, spec.stepIndex),
     },
   );

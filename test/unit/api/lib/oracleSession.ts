@@ -53,6 +53,10 @@ export class OracleSession implements Session {
   readonly requests: EngineRequest[] = [];
   /** Answers to 'command' requests, by op. */
   readonly commands = new Map<string, (args: Readonly<Record<string, unknown>>) => unknown>();
+  /** Replaces an answer after the request was carried out: Stop that comes too late for the engine. */
+  intercept: ((request: EngineRequest) => RavenError | null) | null = null;
+  /** Answers instead of carrying the request out. */
+  refuse: ((request: EngineRequest) => RavenError | null) | null = null;
   clockMs = 1_000;
   version = 0;
   private readonly programs = new Map<string, Program>();
@@ -121,7 +125,10 @@ export class OracleSession implements Session {
       const next = this.tickets.shift();
       if (next === undefined) throw new Error('oracle session: a ticket is not in the queue');
       try {
-        next.outcome = this.answer(next.request);
+        const refusal = this.refuse?.(next.request) ?? null;
+        if (refusal !== null) throw refusal;
+        const reply = this.answer(next.request);
+        next.outcome = this.intercept?.(next.request) ?? reply;
       } catch (error) {
         if (!(error instanceof RavenError)) throw error;
         next.outcome = error;
@@ -143,7 +150,7 @@ export class OracleSession implements Session {
       }
       case 'readStates': {
         const values = request.stateIds.map((id) => this.stateAt(id, request.version).slice());
-        return { kind: 'states', values, version: request.version };
+        return { kind: 'states', values, version: this.version as never };
       }
       case 'dropStates':
         for (const id of request.stateIds) this.states.delete(id);

@@ -251,6 +251,25 @@ describe('a worker of the engine itself', () => {
     expect(pong).toMatchObject({ queuedUnits: 0 });
   });
 
+  test('takes what it is sent in order, even while it computes', async () => {
+    await start();
+    engine.spawnLocal();
+    await engine.welcome();
+    await engine.define(0, powers(512, 4));
+    await engine.define(1, reciprocal(2));
+    await engine.putState(1, 1, Float32Array.of(1, 2));
+    await engine.putState(2, 1, new Float32Array(512 * 512));
+    await engine.run({ program: 0, inputs: [state(2)], units: 20, execution: 1 });
+    await engine.run({ program: 1, inputs: [state(1)], execution: 2 });
+    const dropped = [{ stateId: 1 as StateId, version: 1 as StateVersion }];
+    await engine.send({ kind: 'drop', programs: [], states: dropped, data: [], blocks: [] });
+    await engine.putState(1, 1, Float32Array.of(4, 8));
+    await engine.run({ program: 1, inputs: [state(1)], execution: 3 });
+    await engine.results(20);
+    expect(floatsOf((await engine.next('done')).units[0])).toEqual([1, 0.5]);
+    expect(floatsOf((await engine.next('done')).units[0])).toEqual([0.25, 0.125]);
+  });
+
   test('ends when its parent does, at once and without an error', async () => {
     await start();
     const child = engine.spawnLocal();

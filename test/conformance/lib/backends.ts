@@ -8,9 +8,9 @@ import { openBackend } from '../../../worker/src/compute/openBackend.js';
 import { floats } from '../../unit/core/lib/oracle.js';
 import type { ForwardInput } from './caseInputs.js';
 
-export const RELATIVE = 1e-4;
+const RELATIVE = 1e-4;
 /** Of values that are differences of larger ones. */
-export const ABSOLUTE = 2e-6;
+const ABSOLUTE = 2e-6;
 
 export { INSTALLED_BACKENDS };
 

@@ -15,20 +15,20 @@ import { Executor } from './executor.js';
 import { openBackend } from './openBackend.js';
 
 const US_PER_MS = 1000;
+const MS_PER_S = 1000;
 /** Results below this are copied together: many small transfers cost more than one copy. */
 const PACK_BELOW_BYTES = 4096;
 
 const nowUs = (): number => performance.now() * US_PER_MS;
 
-/** Messages that take effect when they arrive, whatever is queued. */
-type Overtaking = Extract<ToCompute, { kind: 'skip' | 'program' | 'tensor' | 'stop' }>;
+/** All but what overtakes the queue: a tensor may be dropped and come again while a batch before both still runs. */
+type Queued = Exclude<ToCompute, { kind: 'skip' | 'stop' }>;
 
 class ComputeLoop {
   private readonly port: MessagePort;
   private readonly executor: Executor;
   private readonly busySince: Int32Array;
-  /** In order: what is dropped is dropped after the batches that were sent before. */
-  private readonly queue: Exclude<ToCompute, Overtaking>[] = [];
+  private readonly queue: Queued[] = [];
   /** Units not to run, by batch. */
   private readonly skipped = new Map<number, Set<number>>();
   private isStopping = false;
@@ -46,9 +46,7 @@ class ComputeLoop {
   wake(message: ToCompute): void {
     this.take(message);
     for (let next = this.queue.shift(); next !== undefined; next = this.queue.shift()) {
-      if (next.kind === 'batch') this.runBatch(next);
-      else if (next.kind === 'forget') this.executor.forget(next.keys);
-      else this.executor.forgetProgram(next.hash);
+      this.carryOut(next);
       this.drain();
     }
     if (!this.isStopping) return;
@@ -75,21 +73,33 @@ class ComputeLoop {
         this.skipped.set(message.batch, new Set());
         this.queue.push(message);
         return;
-      case 'forget':
-      case 'forgetProgram':
-        this.queue.push(message);
-        return;
       case 'skip': {
         // Of a batch that is through: nothing to skip any more.
         const skipped = this.skipped.get(message.batch);
         for (const unit of message.units) skipped?.add(unit);
         return;
       }
+      default:
+        this.queue.push(message);
+    }
+  }
+
+  private carryOut(message: Queued): void {
+    switch (message.kind) {
+      case 'batch':
+        this.runBatch(message);
+        return;
       case 'program':
         this.executor.define(message.hash, message.bytes);
         return;
       case 'tensor':
         this.executor.put(message.key, message.bytes);
+        return;
+      case 'forget':
+        this.executor.forget(message.keys);
+        return;
+      case 'forgetProgram':
+        this.executor.forgetProgram(message.hash);
         return;
     }
   }
@@ -117,7 +127,7 @@ class ComputeLoop {
   }
 
   private markBusy(): void {
-    Atomics.store(this.busySince, 0, Math.floor(process.uptime() * US_PER_MS) + 1);
+    Atomics.store(this.busySince, 0, Math.floor(process.uptime() * MS_PER_S) + 1);
   }
 
   private flush(batch: number): void {

@@ -8,7 +8,7 @@ import { EMIT_POOL } from './emitPool.js';
 import { EMIT_REDUCTION } from './emitReduction.js';
 import type { Emit, EmitRows } from './emitRow.js';
 
-export const ONNX_EMIT: EmitRows<OpName> = {
+const ONNX_EMIT: EmitRows<OpName> = {
   ...EMIT_ELEMENTWISE,
   ...EMIT_LAYOUT,
   ...EMIT_REDUCTION,

@@ -6,7 +6,7 @@ import { TF_LINEAR } from './tfLinear.js';
 import { TF_REDUCTION } from './tfReduction.js';
 import type { TfEmit, TfRows } from './tfRow.js';
 
-export const TFJS_EMIT: TfRows<OpName> = {
+const TFJS_EMIT: TfRows<OpName> = {
   ...TF_ELEMENTWISE,
   ...TF_LAYOUT,
   ...TF_REDUCTION,

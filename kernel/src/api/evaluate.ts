@@ -64,6 +64,7 @@ function executeJob(runtime: Runtime, nodes: readonly GraphNode[]): Job {
 }
 
 function readJobs(runtime: Runtime, leaves: readonly LeafNode[]): Job[] {
+  runtime.collectGarbage();
   const byVersion = new Map<StateVersion, LeafNode[]>();
   for (const node of leaves) {
     if (node.leaf.kind !== 'state') {

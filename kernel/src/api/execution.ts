@@ -1,5 +1,5 @@
 /** @file From graph nodes to one execution of the engine: planned, programs defined, versions named. It runs nothing. */
-import type { ExecutionPlan } from '@ravenlab/protocol';
+import type { ExecutionPlan, PlanInput } from '@ravenlab/protocol';
 import type { GraphNode } from '../core/graph/node.js';
 import type { Plan } from '../core/plan/plan.js';
 import { plan as planGraph } from '../core/plan/plan.js';
@@ -31,19 +31,13 @@ export function planExecution(
     source.programs,
     source.sources,
     (bytes) => runtime.session.sha256(bytes),
-    (request) => {
-      runtime.post(request);
-    },
+    (request) => runtime.session.request(request),
   );
   const wanted = new Set(source.outputIndex.slice(0, delivered));
   return {
     plan: {
       programs: hashes,
-      inputs: source.inputs.map((input) =>
-        input.kind === 'state'
-          ? { ...input, version: runtime.readableVersion(input.stateId, input.version) }
-          : input,
-      ),
+      inputs: source.inputs.map((input) => named(runtime, input)),
       outputs: source.outputs.map((output, index) => ({ ...output, deliver: wanted.has(index) })),
       shards: source.shards,
       updates: [],
@@ -56,4 +50,11 @@ export function planExecution(
     note: source.note?.text,
     isNew,
   };
+}
+
+/** The input with the version that the engine is sure to have. @throws ClusterError when what it names is gone. */
+function named(runtime: Runtime, input: PlanInput): PlanInput {
+  if (input.kind === 'rows' || input.kind === 'data') runtime.requireHeld(input.dataId);
+  if (input.kind !== 'state') return input;
+  return { ...input, version: runtime.readableVersion(input.stateId, input.version) };
 }

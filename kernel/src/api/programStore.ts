@@ -27,7 +27,7 @@ export class ProgramStore {
     programs: readonly Program[],
     sources: readonly GraphNode[],
     sha256: (bytes: Uint8Array) => string,
-    send: (request: EngineRequest) => void,
+    send: (request: EngineRequest) => Promise<unknown>,
   ): { readonly hashes: ProgramHash[]; readonly isNew: boolean } {
     const before = this.defined.size;
     const hashes = programs.map((program) => {
@@ -38,7 +38,8 @@ export class ProgramStore {
       this.hashes.set(program, hash);
       if (this.defined.has(hash)) return hash;
       this.defined.add(hash);
-      send({ kind: 'defineProgram', hash, bytes });
+      // Stop may take it out of the queue: then it has to be told again.
+      send({ kind: 'defineProgram', hash, bytes }).catch(() => this.defined.delete(hash));
       return hash;
     });
     const isNew = this.defined.size > before;
@@ -46,6 +47,11 @@ export class ProgramStore {
     this.quiet = isNew ? 0 : this.quiet + 1;
     recordOrigins(this.quiet < SETTLED_AFTER);
     return { hashes, isNew };
+  }
+
+  /** The engine is a new one. */
+  clear(): void {
+    this.defined.clear();
   }
 
   /** Where each node of the program was written, if it was recorded when the program was new. */

@@ -8,11 +8,12 @@ import type {
   TensorData,
   TensorType,
 } from '@ravenlab/protocol';
-import { ClusterError, LIMITS } from '@ravenlab/protocol';
+import { ClusterError, LIMITS, RavenError } from '@ravenlab/protocol';
 import type { GraphNode, LeafNode } from '../core/graph/node.js';
 import { inlineLeaf, keyLeaf } from '../core/graph/node.js';
 import { PlanMemory } from '../core/plan/plan.js';
 import { PendingBuffers } from './buffers.js';
+import { GuardedSession } from './guardedSession.js';
 import { TrainingMeter } from './meter.js';
 import { RecentResults } from './recent.js';
 import { ProgramStore } from './programStore.js';
@@ -113,6 +114,7 @@ export class Runtime {
   private readonly deferred = new WeakMap<GraphNode, Deferred>();
   private readonly states = new Map<StateId, WeakRef<StateRecord>>();
   private readonly warned = new Set<string>();
+  private readonly unsent: EngineRequest[] = [];
   private readonly droppedStates: StateId[] = [];
   private readonly droppedData: DataId[] = [];
   private readonly stateRegistry = new FinalizationRegistry<StateId>((stateId) => {
@@ -122,14 +124,18 @@ export class Runtime {
     this.droppedData.push(dataId);
   });
   private nextId = 1;
+  /** Ids below were held by an engine that is gone. */
+  private firstLiveId = 1;
   private seedLow = 0;
   private seedHigh = 0;
   private draws = 0;
   private roots: GraphNode[] = [];
 
   constructor(session: Session) {
-    this.session = session;
-    this.steps = new StepQueue(session, (committed) => {
+    this.session = new GuardedSession(session, () => {
+      this.engineLost();
+    });
+    this.steps = new StepQueue(this.session, (committed) => {
       this.rollBack(committed);
     });
   }
@@ -175,7 +181,7 @@ export class Runtime {
   createState(type: TensorType, data: TensorData): StateRecord {
     this.collectGarbage();
     const stateId = this.newId() as StateId;
-    this.post({ kind: 'createState', stateId, type, data });
+    this.postForSure({ kind: 'createState', stateId, type, data });
     const record = new StateRecord(stateId, type, this.version);
     this.states.set(stateId, new WeakRef(record));
     this.stateRegistry.register(record, stateId);
@@ -185,7 +191,7 @@ export class Runtime {
   createData(type: TensorType, data: TensorData): DataHandle {
     this.collectGarbage();
     const dataId = this.newId() as DataId;
-    this.post({ kind: 'createData', dataId, type, data });
+    this.postForSure({ kind: 'createData', dataId, type, data });
     const handle: DataHandle = { dataId, type, host: data };
     this.dataRegistry.register(handle, dataId);
     return handle;
@@ -229,8 +235,24 @@ export class Runtime {
    * @throws ClusterError when the engine no longer keeps that value.
    */
   readableVersion(stateId: StateId, version: StateVersion): StateVersion {
+    this.requireHeld(stateId);
     const record = this.states.get(stateId)?.deref();
     return record === undefined ? version : record.resolve(version, this.version);
+  }
+
+  /** @throws ClusterError when the engine that held it is gone. */
+  requireHeld(id: StateId | DataId): void {
+    if (id >= this.firstLiveId) return;
+    throw new ClusterError(
+      'the engine that held these weights or data has ended; run the notebook again from the cells that load the data and create the model',
+    );
+  }
+
+  /** A new engine will know no program, no state and no data. */
+  private engineLost(): void {
+    this.firstLiveId = this.nextId;
+    this.programs.clear();
+    this.steps.restart();
   }
 
   private rollBack(committed: StateVersion): void {
@@ -242,8 +264,16 @@ export class Runtime {
     this.session.request(request).catch(() => undefined);
   }
 
-  /** Tells the engine what no variable refers to any more. */
+  /** Like `post`, but what Stop has taken out of the queue is sent again before the next execution. */
+  private postForSure(request: EngineRequest): void {
+    this.session.request(request).catch((error: unknown) => {
+      if (error instanceof RavenError && error.code === 'interrupted') this.unsent.push(request);
+    });
+  }
+
+  /** Tells the engine what no variable refers to any more, and what it has not been told because of Stop. */
   collectGarbage(): void {
+    for (const request of this.unsent.splice(0)) this.postForSure(request);
     if (this.droppedStates.length > 0) {
       const stateIds = this.droppedStates.splice(0);
       for (const stateId of stateIds) this.states.delete(stateId);

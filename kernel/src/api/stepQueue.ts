@@ -164,6 +164,13 @@ export class StepQueue {
     }
   }
 
+  /** A new engine counts from 0. */
+  restart(): void {
+    this.committed = 0 as StateVersion;
+    this.version = 0 as StateVersion;
+    this.undecided = [];
+  }
+
   /** Someone waits for this step: its error is theirs. */
   observe(step: PendingStep): void {
     this.observed.add(step);

@@ -49,6 +49,8 @@ export class EngineClient implements PanelSource {
   };
   private nextId = 1;
   private isClosed = false;
+  /** An engine was lost while no request waited for it: the first cell that asks is told, in all that it asks. */
+  private loss: { readonly error: ClusterError; toldEpoch: number | null } | null = null;
 
   constructor(options: EngineClientOptions = {}) {
     this.options = options;
@@ -61,6 +63,8 @@ export class EngineClient implements PanelSource {
    */
   request(request: EngineRequest, epoch = 0): Promise<EngineReply> {
     if (this.stopped.has(epoch)) return Promise.reject(interrupted());
+    const loss = request.kind === 'command' ? null : this.lossFor(epoch);
+    if (loss !== null) return Promise.reject(loss);
     return new Promise((resolve, reject) => {
       const id = this.nextId++;
       this.waiting.set(id, { epoch, resolve, reject });
@@ -181,12 +185,23 @@ export class EngineClient implements PanelSource {
     }
   }
 
+  private lossFor(epoch: number): ClusterError | null {
+    const { loss } = this;
+    if (loss === null) return null;
+    loss.toldEpoch ??= epoch;
+    if (loss.toldEpoch !== epoch) this.loss = null;
+    return this.loss?.error ?? null;
+  }
+
   /** The engine's process ended; weights and data that it held are gone. */
   private died(reason: string): void {
     this.engine = null;
     this.ready = null;
     const text = `The engine process ended (${reason}). Weights and data that it held are lost; run the notebook again from the cell that creates the model.`;
-    for (const id of [...this.waiting.keys()]) this.settle(id)?.reject(new ClusterError(text));
+    // The API reads the mark: what it thinks the engine knows is void. If nobody waits, the next request is told.
+    const error = new ClusterError(text, { meta: { engineLost: true } });
+    this.loss = this.waiting.size === 0 ? { error, toldEpoch: null } : null;
+    for (const id of [...this.waiting.keys()]) this.settle(id)?.reject(error);
     if (this.isClosed) return;
     this.showPanel({
       ...this.panelState,

@@ -285,6 +285,41 @@ describe('Stop', () => {
   });
 });
 
+describe('an engine that is lost', () => {
+  test('takes weights along, which says so; new ones train on the new engine with the same programs', async () => {
+    const fit = async (w: Tensor): Promise<void> => {
+      const opt = new optim.SGD([w], { lr: 0.1 });
+      w.sum().backward();
+      await opt.step();
+    };
+    const old = weight([1]);
+    await fit(old);
+    session.crash();
+    expect(() => old.mul(3).item()).toThrow(/engine process ended/);
+    session.refuse = null;
+    expect(() => old.mul(3).item()).toThrow(
+      /engine that held these weights or data has ended; run the notebook again/,
+    );
+    const fresh = weight([2]);
+    await fit(fresh);
+    expect(fresh.item()).toBeCloseTo(1.9);
+  });
+
+  test('is told again what Stop has taken out of its queue', async () => {
+    session.refuse = ({ kind }) =>
+      kind.startsWith('create') || kind === 'defineProgram'
+        ? new RavenError('interrupted', 'the cell was stopped')
+        : null;
+    const w = weight([1]);
+    const big = tensor(new Float32Array(10_000).fill(1));
+    const sum = big.mul(w).sum();
+    expect(() => sum.item()).toThrow(/no data|no state|never defined/);
+    await new Promise((resolve) => setImmediate(resolve));
+    session.refuse = null;
+    expect(sum.item()).toBe(10_000);
+  });
+});
+
 describe('clipping', () => {
   test('by norm scales all gradients of the optimizer together', async () => {
     const w = weight([0, 0]);

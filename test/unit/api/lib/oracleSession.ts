@@ -96,6 +96,14 @@ export class OracleSession implements Session {
     return this.clockMs;
   }
 
+  /** The engine ends; a new one knows nothing. Every request of this cell is told; `refuse = null` is the next cell. */
+  crash(): void {
+    this.version = 0;
+    for (const store of [this.programs, this.states, this.data, this.slots]) store.clear();
+    const error = new ClusterError('The engine process ended', { meta: { engineLost: true } });
+    this.refuse = () => error;
+  }
+
   /** Everything written to a stream. */
   text(stream: 'stdout' | 'stderr'): string {
     return this.written.flatMap((entry) => (entry.stream === stream ? [entry.text] : [])).join('');

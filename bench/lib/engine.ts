@@ -9,17 +9,22 @@ export interface BenchEngine {
   readonly client: EngineClient;
   /** What `status` says of the engine's inside. */
   status(): Promise<EngineStatus>;
+  /** The worker that joined first; waits for it. */
+  firstWorker(): Promise<SessionStatus>;
   close(): Promise<void>;
 }
 
 export interface EngineStatus {
   readonly counters: { readonly unitsDone: number; readonly leasesLost: number };
-  readonly sessions: readonly {
-    readonly workerId: string;
-    readonly programsSent: number;
-    readonly blobBytesSent: number;
-    readonly messagesSent: number;
-  }[];
+  readonly sessions: readonly SessionStatus[];
+}
+
+export interface SessionStatus {
+  readonly workerId: string;
+  readonly threads: number;
+  readonly programsSent: number;
+  readonly blobBytesSent: number;
+  readonly messagesSent: number;
 }
 
 /** Starts an engine with `localWorkers` workers, and waits for its first answer. */
@@ -41,6 +46,13 @@ export async function startBenchEngine(localWorkers: number): Promise<BenchEngin
   return {
     client,
     status,
+    firstWorker: async () => {
+      for (;;) {
+        const [first] = (await status()).sessions;
+        if (first !== undefined) return first;
+        await new Promise((wake) => setTimeout(wake, 50));
+      }
+    },
     close: async () => {
       await client.close();
       rmSync(home, { recursive: true, force: true });

@@ -88,6 +88,7 @@ export class Commands {
     const { cluster, hub, resources, heap, locals, panel, endpoint } = this.targets;
     const sessions = [...hub.sessions()].map((session) => ({
       workerId: session.worker,
+      threads: session.hello.capabilities.threads,
       ...session.counters,
       inFlightBytes: session.inFlightBytes,
     }));

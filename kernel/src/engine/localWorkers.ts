@@ -27,6 +27,12 @@ export function defaultLocalWorkers(): number {
   return Math.min(4, Math.max(2, Math.floor(cpus().length / 2)));
 }
 
+/** An equal share of the cores each; a lone worker leaves one to the engine, which sums and updates meanwhile. */
+function threadsFor(workers: number): number {
+  const cores = cpus().length;
+  return Math.max(1, workers <= 1 ? cores - 1 : Math.floor(cores / workers));
+}
+
 /** A worker that ran this long has earned a quick restart. */
 const STEADY_MS = 10_000;
 
@@ -63,7 +69,7 @@ export class LocalWorkers {
       const slot = this.slots.pop();
       if (slot !== undefined) endSlot(slot);
     }
-    const threads = Math.max(1, Math.floor(cpus().length / Math.max(1, count)));
+    const threads = threadsFor(count);
     while (this.slots.length < count) {
       const slot: Slot = {
         child: null,

@@ -3,14 +3,17 @@ import type { EngineReply, EngineRequest } from '@ravenlab/protocol';
 import { RavenError } from '@ravenlab/protocol';
 import type { DisplayOptions, MimeBundle, Session } from './session.js';
 
-function tellsOfLoss(error: unknown): boolean {
-  return error instanceof RavenError && error.meta['engineLost'] === true;
+/** Which engine an error tells the loss of, counted from 1; 0 for all other errors. */
+function lostEngine(error: unknown): number {
+  const count = error instanceof RavenError ? error.meta['engineLost'] : undefined;
+  return typeof count === 'number' ? count : 0;
 }
 
 /** Delegates everything; `onLost` runs before the caller sees the error. */
 export class GuardedSession implements Session {
   private readonly inner: Session;
   private readonly onLost: () => void;
+  private lost = 0;
 
   constructor(inner: Session, onLost: () => void) {
     this.inner = inner;
@@ -28,7 +31,7 @@ export class GuardedSession implements Session {
   request(request: EngineRequest): Promise<EngineReply> {
     const reply = this.inner.request(request);
     reply.catch((error: unknown) => {
-      if (tellsOfLoss(error)) this.onLost();
+      this.notice(error);
     });
     // The very promise: waitSync knows it by identity.
     return reply;
@@ -51,11 +54,19 @@ export class GuardedSession implements Session {
     return this.inner.now();
   }
 
+  /** Every request of a lost engine fails; the loss counts once. */
+  private notice(error: unknown): void {
+    const engine = lostEngine(error);
+    if (engine <= this.lost) return;
+    this.lost = engine;
+    this.onLost();
+  }
+
   private watched(ask: () => EngineReply): EngineReply {
     try {
       return ask();
     } catch (error) {
-      if (tellsOfLoss(error)) this.onLost();
+      this.notice(error);
       throw error;
     }
   }

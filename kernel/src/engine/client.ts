@@ -49,6 +49,7 @@ export class EngineClient implements PanelSource {
   };
   private nextId = 1;
   private isClosed = false;
+  private lostEngines = 0;
   /** An engine was lost while no request waited for it: the first cell that asks is told, in all that it asks. */
   private loss: { readonly error: ClusterError; toldEpoch: number | null } | null = null;
 
@@ -199,7 +200,8 @@ export class EngineClient implements PanelSource {
     this.ready = null;
     const text = `The engine process ended (${reason}). Weights and data that it held are lost; run the notebook again from the cell that creates the model.`;
     // The API reads the mark: what it thinks the engine knows is void. If nobody waits, the next request is told.
-    const error = new ClusterError(text, { meta: { engineLost: true } });
+    this.lostEngines++;
+    const error = new ClusterError(text, { meta: { engineLost: this.lostEngines } });
     this.loss = this.waiting.size === 0 ? { error, toldEpoch: null } : null;
     for (const id of [...this.waiting.keys()]) this.settle(id)?.reject(error);
     if (this.isClosed) return;

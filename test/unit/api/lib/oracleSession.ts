@@ -100,7 +100,7 @@ export class OracleSession implements Session {
   crash(): void {
     this.version = 0;
     for (const store of [this.programs, this.states, this.data, this.slots]) store.clear();
-    const error = new ClusterError('The engine process ended', { meta: { engineLost: true } });
+    const error = new ClusterError('The engine process ended', { meta: { engineLost: 1 } });
     this.refuse = () => error;
   }
 

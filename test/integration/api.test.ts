@@ -139,4 +139,55 @@ await opt.step();`,
     expect(execution.stdout).toContain('[ 2, 4 ]');
     expect(`${execution.stdout}${execution.stderr}`).toMatch(/no worker/i);
   });
+
+  test('that were stopped leave a model that the next cell trains on', async () => {
+    await output(
+      client,
+      'manualSeed(3); const m = new Net(); const o = new optim.Adam(m.parameters());',
+    );
+    const loop = `let done = 0;
+for (;;) {
+  for (const [x, y] of data.loader(set, { batchSize: 100 })) {
+    const loss = nn.crossEntropy(m.call(x), y);
+    loss.backward();
+    o.step();
+    done++;
+    if (done === 5) console.log('running');
+  }
+}`;
+    const endless = run(client, loop);
+    await client.waitFor((message) => String(message.content['text']).includes('running'), 'steps');
+    await client.interrupt();
+    expect((await endless).status).toBe('error');
+    const text = await output(
+      client,
+      `const before = done;
+const w0 = m.out.weight.toArray().flat();
+const [x, y] = set.all();
+nn.crossEntropy(m.call(x), y).backward();
+await o.step();
+console.log(before >= 5, o.steps > 0, w0.every(Number.isFinite), m.out.weight.toArray().flat().some((v, i) => v !== w0[i]));`,
+    );
+    expect(text).toBe('true true true true');
+  });
+
+  test('say that a killed engine took the weights along, and run again on a new one', async () => {
+    const pids = await output(
+      client,
+      `import { execFileSync } from 'node:child_process';
+const children = execFileSync('ps', ['-o', 'pid=,args=', '--ppid', String(process.pid)]).toString();
+console.log(/(\\d+) .*engine\\/main/.exec(children)?.[1]);`,
+    );
+    process.kill(Number(pids), 'SIGKILL');
+    const { error } = await run(client, 'm.out.weight.mul(2).toArray();');
+    expect(error?.evalue).toMatch(/engine.*(lost|ended)/s);
+    const again = await run(client, 'm.out.weight.mul(2).toArray();');
+    expect(again.error?.evalue).toMatch(/run the notebook again from the cells/);
+    await output(client, `${SETUP}\nawait cluster.ready(2);`);
+    const text = await output(
+      client,
+      'console.log((await train(6)).losses.every(Number.isFinite));',
+    );
+    expect(text).toBe('true');
+  });
 });

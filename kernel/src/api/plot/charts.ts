@@ -14,10 +14,14 @@ export interface Series {
   /** 0, 1, 2, … when left out. */
   readonly x?: Values;
   readonly label?: string;
+  /** Draws the curve faint and its running mean over it: for noisy series like a loss. */
+  readonly trend?: boolean;
 }
 
 /** Points of a polyline beyond which neighbours are merged: more than there are pixels. */
 const MAX_POINTS = 1_200;
+/** A shorter curve is its own trend. */
+const MIN_TREND_POINTS = 40;
 
 export interface Points {
   readonly x: number[];
@@ -85,6 +89,17 @@ export function pathOf(axes: Axes, { x, y }: Points): string {
   return path;
 }
 
+/** Exponential running mean over about a twentieth of the curve, without the bias of its start. */
+function trendOf({ x, y }: Points): Points {
+  const keep = 1 - 1 / Math.max(2, y.length / 20);
+  let [sum, weight] = [0, 0];
+  const smooth = y.map((value) => {
+    if (Number.isFinite(value)) [sum, weight] = [keep * sum + value, keep * weight + 1];
+    return sum / weight;
+  });
+  return { x, y: smooth };
+}
+
 /** One or several curves. */
 export function line(data: Values | Series | readonly Series[], options: AxesOptions = {}): Figure {
   const series = seriesOf(data);
@@ -96,15 +111,19 @@ export function line(data: Values | Series | readonly Series[], options: AxesOpt
     options,
     names,
   );
-  const marks = curves.map((curve, index) =>
-    element('path', {
-      d: pathOf(axes, curve),
-      fill: 'none',
-      stroke: colourOf(index),
-      'stroke-width': 1.8,
-      'stroke-linejoin': 'round',
-    }),
-  );
+  const marks = curves.map((curve, index) => {
+    const draw = (points: Points, opacity: number): string =>
+      element('path', {
+        d: pathOf(axes, points),
+        fill: 'none',
+        stroke: colourOf(index),
+        'stroke-width': 1.8,
+        'stroke-opacity': opacity,
+        'stroke-linejoin': 'round',
+      });
+    const hasTrend = series[index]?.trend === true && curve.y.length >= MIN_TREND_POINTS;
+    return hasTrend ? draw(curve, 0.3) + draw(trendOf(curve), 1) : draw(curve, 1);
+  });
   const summary = curves.map(({ y }, index) => `${names[index] ?? ''}: ${describe(y)}`);
   const title = options.title ?? 'line chart';
   return new Figure(axes.draw(marks.join(''), title), `${title}\n${summary.join('\n')}`);

@@ -78,7 +78,7 @@ export class LiveChart {
   private draw(): void {
     const { session } = this.runtime;
     this.drawnMs = session.now();
-    const series = [...this.curves].map(([label, { x, y }]) => ({ label, x, y }));
+    const series = [...this.curves].map(([label, { x, y }]) => ({ label, x, y, trend: true }));
     const options = { xLabel: 'step', ...this.options };
     const figure = line(series.length === 0 ? { x: [], y: [] } : series, options);
     session.display(figure.bundle(), { displayId: this.displayId, update: this.isShown });

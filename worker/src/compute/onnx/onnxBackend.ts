@@ -38,6 +38,8 @@ export class OnnxBackend implements Backend {
         executionMode: 'sequential',
         intraOpNumThreads: this.threads,
         interOpNumThreads: 1,
+        // Threads that wait sleep: spinning ones take the cores from the engine and from whatever else the machine is for.
+        extra: { session: { intra_op: { allow_spinning: '0' } } },
         // Errors come back as exceptions; a library that also prints them would tear the terminal view.
         logSeverityLevel: LOG_FATAL,
       });

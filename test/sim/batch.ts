@@ -10,7 +10,7 @@ import { FAULTS } from './plan.js';
 import { simulate } from './simulate.js';
 
 /** Schedules within which every canary must be found. */
-export const CANARY_SEEDS = 5_000;
+const CANARY_SEEDS = 5_000;
 /** Below this many schedules, coverage is not judged: rare pairs need luck. */
 const COVERAGE_SCHEDULES = 2_000;
 const REPLAYED = 50;

@@ -48,7 +48,7 @@ const COLUMNS: readonly Column[] = [
 ];
 
 /** The workers at one moment, shown as a table. */
-export class WorkerTable implements Iterable<Contributor> {
+class WorkerTable implements Iterable<Contributor> {
   readonly state: PanelState;
 
   constructor(state: PanelState) {
@@ -120,7 +120,7 @@ async function state(): Promise<PanelState> {
 }
 
 /** The machines behind this notebook. */
-export class Cluster {
+class Cluster {
   /**
    * Rows of one micro-shard, 32 by default. Decides the bits of a run, never who computes it: set it once, before training.
    * Larger shards have less overhead, more of them spread over more workers.

@@ -17,7 +17,7 @@ export function recordOrigins(recorded: boolean): void {
 }
 
 /** An unformatted stack (V8 formats it when `.stack` is read), or undefined while origins are not recorded. */
-export function captureOrigin(): Error | undefined {
+function captureOrigin(): Error | undefined {
   if (!origins.recorded) return undefined;
   const before = Error.stackTraceLimit;
   Error.stackTraceLimit = ORIGIN_FRAMES;
@@ -55,7 +55,7 @@ export function castTo(x: GraphNode, dtype: DType): GraphNode {
 const RANK: Readonly<Record<DType, number>> = { bool: 0, int32: 1, float32: 2 };
 
 /** Both operands in the wider dtype: bool < int32 < float32, and at least `least`. */
-export function promote(
+function promote(
   a: GraphNode,
   b: GraphNode,
   least: DType = 'bool',
@@ -106,5 +106,4 @@ export function transpose(x: GraphNode, perm: readonly number[]): GraphNode {
 export const add = (a: GraphNode, b: GraphNode): GraphNode => binary('add', a, b);
 export const sub = (a: GraphNode, b: GraphNode): GraphNode => binary('sub', a, b);
 export const mul = (a: GraphNode, b: GraphNode): GraphNode => binary('mul', a, b);
-export const div = (a: GraphNode, b: GraphNode): GraphNode => binary('div', a, b);
 export const scale = (x: GraphNode, by: number): GraphNode => mul(x, scalarLike(by, x));

@@ -1,6 +1,6 @@
 /** @file The only door from the API to files: bounded reads, gzip, and errors that say what is there instead. */
 import { mkdirSync, readdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
-import { basename, dirname, resolve } from 'node:path';
+import { dirname, resolve } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { API_LIMITS, DataError } from '@ravenlab/protocol';
 
@@ -99,9 +99,4 @@ export function writeBytes(writer: string, path: string, parts: readonly Uint8Ar
       cause: error,
     });
   }
-}
-
-/** Last part of a path, for messages and titles. */
-export function fileName(path: string): string {
-  return basename(path);
 }

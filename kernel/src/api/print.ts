@@ -66,7 +66,7 @@ function layOut({ data, shape, gaps }: Preview, format: (value: number) => strin
 }
 
 /** `Tensor float32 [2, 3]` and the values below; computes them. */
-export function tensorText(node: GraphNode): string {
+function tensorText(node: GraphNode): string {
   const values = preview(node);
   const text = layOut(values, formatter(node, values.data));
   return `Tensor ${node.type.dtype} ${formatShape(node.type.shape)}\n${text}`;

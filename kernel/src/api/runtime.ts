@@ -23,7 +23,7 @@ import { StepQueue } from './stepQueue.js';
 import type { Tensor } from './tensor.js';
 
 /** Default rows of one micro-shard. Part of what makes a run's bits: the same cut on any crowd. */
-export const DEFAULT_MICRO_SHARD_ROWS = 32;
+const DEFAULT_MICRO_SHARD_ROWS = 32;
 
 /** An immutable tensor in the engine; `host` is the notebook's own copy, for display and checks. */
 export interface DataHandle {

@@ -13,7 +13,7 @@ import { W1, W2, float32, mlpPrograms, mlpStep, noise } from './mlpPlan.js';
 const ROOT = resolve(__dirname, '../../..');
 export const ENGINE_ENTRY = join(ROOT, 'kernel/dist/engine/main.js');
 export const CLIENT_MODULE = join(ROOT, 'kernel/dist/engine/client.js');
-export const WORKER_CLI = join(ROOT, 'worker/dist/cli.js');
+const WORKER_CLI = join(ROOT, 'worker/dist/cli.js');
 
 for (const file of [ENGINE_ENTRY, WORKER_CLI]) {
   if (!existsSync(file)) throw new Error(`${file} is missing: run npm run build`);

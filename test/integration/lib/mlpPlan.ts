@@ -20,7 +20,7 @@ import type {
 import { encodeProgram, inferOp } from '@ravenlab/protocol';
 
 /** Appends nodes with inferred types. */
-export class ProgramBuilder {
+class ProgramBuilder {
   private readonly inputs: TensorType[] = [];
   private readonly nodes: ProgramNode[] = [];
 
@@ -54,7 +54,7 @@ export interface EncodedProgram {
   readonly program: Program;
 }
 
-export function encoded(program: Program): EncodedProgram {
+function encoded(program: Program): EncodedProgram {
   const bytes = encodeProgram(program);
   const hash = createHash('sha256').update(bytes).digest('hex') as ProgramHash;
   return { hash, bytes, program };
@@ -72,7 +72,7 @@ export interface MlpShape {
  * Loss and gradients of one micro-shard: relu(x·W1)·W2 against y by squared error, divided by the rows of the whole batch.
  * Inputs: W1 [features, hidden], W2 [hidden, classes], x [rows, features], y [rows, classes]. Outputs: loss, dW1, dW2.
  */
-export function mlpProgram(shape: MlpShape, rows: number, batch: number): EncodedProgram {
+function mlpProgram(shape: MlpShape, rows: number, batch: number): EncodedProgram {
   const { features, hidden, classes } = shape;
   const b = new ProgramBuilder();
   const w1 = b.input(float32(features, hidden));

@@ -9,13 +9,13 @@ import type { Kernels } from '../../../kernel/src/engine/wasm/kernels.js';
 const DIST = resolve(__dirname, '../../../kernel/dist/engine');
 
 /** Path of a built file. @throws Error saying what to run when there is none. */
-export function built(file: string): string {
+function built(file: string): string {
   const path = resolve(DIST, file);
   if (!existsSync(path)) throw new Error(`${path} is missing: run npm run build`);
   return path;
 }
 
-export const kernelsFile = (): string => built('wasm/kernels.wasm');
+const kernelsFile = (): string => built('wasm/kernels.wasm');
 
 export interface Bench {
   readonly heap: SharedHeap;

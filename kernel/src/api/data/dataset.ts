@@ -14,7 +14,7 @@ export type Batch<T extends readonly Tensor[]> = { readonly [K in keyof T]: Tens
 const SHUFFLE_STREAM = 0x5eed;
 
 /** Order of `count` samples: a pure function of seed and epoch (Fisher and Yates, counter-based). */
-export function shuffled(count: number, seed: number, epoch: number): Int32Array {
+function shuffled(count: number, seed: number, epoch: number): Int32Array {
   const order = Int32Array.from({ length: count }, (_, i) => i);
   const draws = uniform(Int32Array.of(seed | 0, SHUFFLE_STREAM, epoch, 0), 0, count);
   for (let i = count - 1; i > 0; i--) {

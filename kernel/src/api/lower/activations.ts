@@ -5,8 +5,8 @@ import { add, constant, emit, mul, scale, sub } from '../emit.js';
 export const relu = (x: GraphNode): GraphNode => emit('relu', [x], {});
 export const sigmoid = (x: GraphNode): GraphNode => emit('sigmoid', [x], {});
 export const tanh = (x: GraphNode): GraphNode => emit('tanh', [x], {});
-export const exp = (x: GraphNode): GraphNode => emit('exp', [x], {});
-export const log = (x: GraphNode): GraphNode => emit('log', [x], {});
+const exp = (x: GraphNode): GraphNode => emit('exp', [x], {});
+const log = (x: GraphNode): GraphNode => emit('log', [x], {});
 
 /** x · σ(x). */
 export const silu = (x: GraphNode): GraphNode => mul(x, sigmoid(x));

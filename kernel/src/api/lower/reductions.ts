@@ -19,7 +19,7 @@ export function resolveAxes(op: string, x: GraphNode, axes: Axes): number[] {
 }
 
 /** Number of elements that one result of a reduction over `axes` stands for. */
-export function countOver(x: GraphNode, axes: readonly number[]): number {
+function countOver(x: GraphNode, axes: readonly number[]): number {
   return axes.reduce((count, axis) => count * (x.type.shape[axis] ?? 1), 1);
 }
 

@@ -23,7 +23,7 @@ const MAX_POINTS = 1_200;
 /** A shorter curve is its own trend. */
 const MIN_TREND_POINTS = 40;
 
-export interface Points {
+interface Points {
   readonly x: number[];
   readonly y: number[];
 }
@@ -60,7 +60,7 @@ function pointsOf(series: Series): Points {
 }
 
 /** Means of neighbours, so that a long curve keeps its shape at a bounded size. */
-export function thinned({ x, y }: Points, limit = MAX_POINTS): Points {
+function thinned({ x, y }: Points, limit = MAX_POINTS): Points {
   const group = Math.ceil(x.length / limit);
   if (group <= 1) return { x, y };
   const result: Points = { x: [], y: [] };
@@ -74,7 +74,7 @@ export function thinned({ x, y }: Points, limit = MAX_POINTS): Points {
 }
 
 /** An SVG path through the finite points; gaps where there are none. */
-export function pathOf(axes: Axes, { x, y }: Points): string {
+function pathOf(axes: Axes, { x, y }: Points): string {
   let path = '';
   let isDown = false;
   y.forEach((value, i) => {

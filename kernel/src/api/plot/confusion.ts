@@ -16,7 +16,7 @@ const LEFT = 74;
 const TOP = 58;
 
 /** Counts `[actual][predicted]`. @throws ShapeError when the lists differ in length or hold no class numbers. */
-export function countConfusions(
+function countConfusions(
   actual: readonly number[],
   predicted: readonly number[],
   classes: number,

@@ -17,7 +17,7 @@ import { PARTIAL, REPLICATE, localShape, shard, shardAxis, shardedAxes } from '.
  * consecutive there. Row-major order is kept, so the same number of elements must come before the axis, and the axis
  * must still start with the batch.
  */
-export function reshapedAxis(from: Shape, axis: number, to: Shape, rows: number): number {
+function reshapedAxis(from: Shape, axis: number, to: Shape, rows: number): number {
   const before = sizeOf(from.slice(0, axis));
   let prefix = 1;
   for (const [candidate, extent] of to.entries()) {

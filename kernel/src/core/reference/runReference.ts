@@ -10,7 +10,7 @@ import type { OracleRow, OracleRows } from './oracleRow.js';
 import { REDUCTION_ORACLE } from './reduction.js';
 
 /** One row per op; a missing row does not compile. */
-export const ORACLE: OracleRows = {
+const ORACLE: OracleRows = {
   ...ELEMENTWISE_ORACLE,
   ...LINEAR_ORACLE,
   ...REDUCTION_ORACLE,

@@ -43,7 +43,7 @@ function meanOfAll(x: GraphNode): GraphNode {
 }
 
 /** Mean over all rows of -log p(target); logits `[..., C]`, target `[...]`. */
-export function crossEntropy(logits: GraphNode, target: GraphNode): GraphNode {
+function crossEntropy(logits: GraphNode, target: GraphNode): GraphNode {
   const axis = logits.type.shape.length - 1;
   const depth = logits.type.shape[axis]!;
   const chosen = g.mul(

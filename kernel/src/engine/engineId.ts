@@ -6,6 +6,9 @@ import { join } from 'node:path';
 import type { EngineId } from '@ravenlab/protocol';
 import { RavenError } from '@ravenlab/protocol';
 
+/** Name of a socket folder, before its random end. */
+export const SOCKET_FOLDER = 'ravenlab-';
+
 const PRIVATE = 0o700;
 /** sun_path of Linux, less the terminator; macOS has 103. */
 const SOCKET_PATH_MAX = 103;
@@ -33,7 +36,7 @@ export function engineFolder(engineId: EngineId): string {
  * @throws RavenError when the temporary folder's path leaves no room for a socket's name.
  */
 export function socketFolder(): string {
-  const folder = mkdtempSync(join(tmpdir(), 'ravenlab-'));
+  const folder = mkdtempSync(join(tmpdir(), SOCKET_FOLDER));
   chmodSync(folder, PRIVATE);
   const longest = join(folder, 'workers.sock');
   if (longest.length > SOCKET_PATH_MAX) {

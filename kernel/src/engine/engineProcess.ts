@@ -1,9 +1,12 @@
 /** @file The engine's process from outside: spawn, wait until it listens, talk, notice its end. */
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
+import { rmSync } from 'node:fs';
+import { basename, dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import * as zmq from 'zeromq';
 import { ClusterError, ENGINE_LIMITS } from '@ravenlab/protocol';
+import { SOCKET_FOLDER } from './engineId.js';
 import type { ToEngine, ToKernel } from './kernelWire.js';
 import { KERNEL_FRAME_BYTES, decodeKernelMessage, encodeKernelMessage } from './kernelWire.js';
 
@@ -53,6 +56,7 @@ export async function startEngine(options: StartOptions): Promise<EngineProcess>
   const exited = new Promise<void>((resolve) => {
     child.once('exit', (code, signal) => {
       socket.close();
+      removeSockets(endpoint);
       const how = signal === null ? `exit code ${String(code)}` : `signal ${signal}`;
       const words = lastWords.trim();
       options.onExit(words === '' ? how : `${how}: ${words.slice(-800)}`);
@@ -75,6 +79,12 @@ export async function startEngine(options: StartOptions): Promise<EngineProcess>
       clearTimeout(timer);
     },
   };
+}
+
+/** An engine that was killed leaves its socket folder behind. */
+function removeSockets(endpoint: string): void {
+  const folder = dirname(endpoint.slice('ipc://'.length));
+  if (basename(folder).startsWith(SOCKET_FOLDER)) rmSync(folder, { recursive: true, force: true });
 }
 
 async function receive(socket: zmq.Dealer, onMessage: (message: ToKernel) => void): Promise<void> {

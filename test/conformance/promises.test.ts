@@ -29,6 +29,23 @@ describe('onnx-cpu gives the same bits on 1, 2 and 4 threads', () => {
     for (const other of others) expect(other).toEqual(first);
   });
 
+  test.each(MODEL_NAMES)(
+    'written into the arrays of an earlier run, for a step of the %s',
+    async (model) => {
+      const { program, inputs } = capturedModel(model);
+      const backend = await open('onnx-cpu', 2);
+      const executable = backend.compile(program);
+      const first = executable.run(inputs);
+      const into = first.map((output) => output.slice().fill(7));
+      const again = executable.run(inputs, into);
+      again.forEach((output, index) => {
+        expect(output).toBe(into[index]);
+      });
+      expect(again).toEqual(first);
+      backend.dispose();
+    },
+  );
+
   test('for sums of 50,000 rows that meet in a few places', async () => {
     const [rows, width, size] = [50_000, 4, 7];
     const random = prng(3);

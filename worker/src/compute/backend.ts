@@ -17,10 +17,11 @@ export interface Executable {
   /**
    * Runs once.
    * @param inputs One array per program input, row-major, exactly of its size. Read only.
+   * @param into Arrays of an earlier run that a backend may write the outputs into, which spares it fresh memory.
    * @returns One array per program output. The caller owns them and may transfer their buffers.
    * @throws RavenError 'program' when the backend cannot run it, 'limit' when memory is short.
    */
-  run(inputs: readonly TensorData[]): TensorData[];
+  run(inputs: readonly TensorData[], into?: readonly TensorData[]): TensorData[];
   /** Lets go of the input arrays of the last run, which may be kept to spare work when they come again. */
   release(): void;
   dispose(): void;

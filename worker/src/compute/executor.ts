@@ -23,6 +23,8 @@ interface Prepared {
   readonly isFloat: readonly boolean[];
   /** Arrays that inputs are assembled into, by input index. */
   readonly scratch: (TensorData | undefined)[];
+  /** Outputs that were added to others: the next run writes into them. Fresh megabytes cost more than the sum. */
+  readonly spares: (readonly TensorData[])[];
 }
 
 export interface ExecutorOptions {
@@ -76,7 +78,7 @@ export class Executor {
     batch: ComputeBatch,
     isSkipped: (unit: number) => boolean,
   ): Generator<readonly UnitOutcome[], void> {
-    const { runUnit, firstNonFinite } = this.start(batch);
+    const { runUnit, firstNonFinite, recycle } = this.start(batch);
     const { merge, shards } = batch;
     if (merge === null) {
       for (let unit = 0; unit < shards.length; unit++) {
@@ -84,10 +86,10 @@ export class Executor {
       }
       return;
     }
-    const sum = new GroupSum(merge.summed);
+    const sum = new GroupSum(merge.summed, recycle);
     let first = 0;
     for (const size of merge.groups) {
-      yield* runGroup({ first, size, sum, runUnit, firstNonFinite, isSkipped });
+      yield* runGroup({ first, size, sum, runUnit, firstNonFinite, recycle, isSkipped });
       first += size;
     }
   }
@@ -103,19 +105,29 @@ export class Executor {
     try {
       const prepared = this.prepare(batch.hash);
       const inputs = this.bind(prepared, batch);
-      const { isFloat } = prepared;
+      const { executable, isFloat, spares } = prepared;
       return {
         runUnit: (unit, isChecked) => {
           const run = (): TensorData[] => {
             const shard = batch.shards[unit] ?? 0;
-            return prepared.executable.run(inputs.map((input) => input(unit, shard)));
+            return executable.run(
+              inputs.map((input) => input(unit, shard)),
+              spares.pop(),
+            );
           };
           return this.runUnit(unit, run, isChecked ? isFloat : NO_CHECK);
         },
         firstNonFinite: (outputs) => firstNonFinite(outputs, isFloat),
+        recycle: (outputs) => {
+          if (spares.length < WORKER_LIMITS.spareOutputs) spares.push(outputs);
+        },
       };
     } catch (error) {
-      return { runUnit: (unit) => failed(unit, 0, error), firstNonFinite: () => -1 };
+      return {
+        runUnit: (unit) => failed(unit, 0, error),
+        firstNonFinite: () => -1,
+        recycle: () => undefined,
+      };
     }
   }
 
@@ -162,6 +174,7 @@ export class Executor {
       executable: this.backend.compile(program),
       isFloat: program.outputs.map((id) => valueType(program, id).dtype === 'float32'),
       scratch: [],
+      spares: [],
     };
   }
 
@@ -185,6 +198,8 @@ interface BatchRunner {
   readonly runUnit: (unit: number, isChecked: boolean) => UnitOutcome;
   /** Output that is not finite, or -1. */
   readonly firstNonFinite: (outputs: readonly TensorData[]) => number;
+  /** Takes arrays back that nobody reads any more. */
+  readonly recycle: (outputs: readonly TensorData[]) => void;
 }
 
 interface Group extends BatchRunner {

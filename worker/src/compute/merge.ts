@@ -14,11 +14,19 @@ interface Partial {
  */
 export class GroupSum {
   private readonly summed: readonly boolean[];
+  private readonly recycle: (outputs: readonly TensorData[]) => void;
   private partials: Partial[] = [];
 
-  /** @param summed By output: added up, or taken from the first unit. */
-  constructor(summed: readonly boolean[]) {
+  /**
+   * @param summed By output: added up, or taken from the first unit.
+   * @param recycle Gets the arrays of every operand that has been added to another.
+   */
+  constructor(
+    summed: readonly boolean[],
+    recycle: (outputs: readonly TensorData[]) => void = () => undefined,
+  ) {
     this.summed = summed;
+    this.recycle = recycle;
   }
 
   /** Takes the outputs of the next unit. */
@@ -54,6 +62,7 @@ export class GroupSum {
       const addend = right.outputs[index];
       if (this.summed[index] === true && addend !== undefined) addInto(output, addend);
     });
+    this.recycle(right.outputs);
     return { units: left.units + right.units, outputs: left.outputs };
   }
 }

@@ -156,4 +156,13 @@ describe('a merged group', () => {
     for (const value of [2 ** 31 - 1, 1]) sum.add([Int32Array.of(value)]);
     expect(sum.take()[0]?.[0]).toBe(-(2 ** 31));
   });
+
+  test('gives back the arrays of every operand but the one that holds the sum', () => {
+    const units = [1, 2, 3, 4].map((value) => [Float32Array.of(value)]);
+    const recycled: unknown[] = [];
+    const sum = new GroupSum([true], (outputs) => recycled.push(outputs[0]));
+    for (const unit of units) sum.add(unit);
+    expect(sum.take()[0]).toBe(units[0]?.[0]);
+    expect(recycled).toEqual([units[1]?.[0], units[3]?.[0], units[2]?.[0]]);
+  });
 });

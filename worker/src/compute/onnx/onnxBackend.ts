@@ -65,7 +65,7 @@ class OnnxExecutable implements Executable {
   private feeds: Record<string, OrtTensor> = {};
   private readonly fetches: Readonly<Record<string, null>>;
   private readonly names: readonly string[];
-  private readonly sizes: readonly number[];
+  private readonly types: readonly TensorType[];
 
   constructor(program: Program, model: LoweredModel, session: NativeSession) {
     this.session = session;
@@ -74,15 +74,15 @@ class OnnxExecutable implements Executable {
     );
     this.names = model.fetches;
     this.fetches = Object.fromEntries(model.fetches.map((name) => [name, null]));
-    this.sizes = program.outputs.map((id) => sizeOf(valueType(program, id).shape));
+    this.types = program.outputs.map((id) => valueType(program, id));
   }
 
-  run(inputs: readonly TensorData[]): TensorData[] {
+  run(inputs: readonly TensorData[], into?: readonly TensorData[]): TensorData[] {
     for (const slot of this.slots) slot.fill(inputs, this.feeds);
-    const results = this.call();
+    const results = this.call(into === undefined ? this.fetches : this.fetchInto(into));
     return this.names.map((name, index) => {
-      const data = results[name]?.data as TensorData | undefined;
-      const size = this.sizes[index];
+      const data = into?.[index] ?? (results[name]?.data as TensorData | undefined);
+      const size = sizeOf(this.types[index]?.shape ?? []);
       if (data?.length !== size) {
         throw new RavenError(
           'internal',
@@ -104,9 +104,26 @@ class OnnxExecutable implements Executable {
     this.session.dispose();
   }
 
-  private call(): Readonly<Record<string, OrtTensor>> {
+  /** ONNX Runtime writes into the tensors that it is given as outputs. */
+  private fetchInto(into: readonly TensorData[]): Readonly<Record<string, OrtTensor>> {
+    const tensors = this.names.map((name, index) => {
+      const type = this.types[index];
+      const data = into[index];
+      if (type === undefined || data?.length !== sizeOf(type.shape)) {
+        throw new RavenError('internal', `onnx-cpu: no array of output ${index} to write into`, {
+          fault: 'local',
+        });
+      }
+      return [name, new OrtTensor(type.dtype, data as never, type.shape)] as const;
+    });
+    return Object.fromEntries(tensors);
+  }
+
+  private call(
+    fetches: Readonly<Record<string, OrtTensor | null>>,
+  ): Readonly<Record<string, OrtTensor>> {
     try {
-      return this.session.run(this.feeds, this.fetches);
+      return this.session.run(this.feeds, fetches);
     } catch (error) {
       const text = textOf(error);
       const isMemory = /alloc|memory/i.test(text);

@@ -90,7 +90,7 @@ class OnnxExecutable implements Executable {
           { fault: 'local' },
         );
       }
-      return data as TensorData;
+      return data;
     });
   }
 

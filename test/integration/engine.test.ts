@@ -100,7 +100,7 @@ describe('same bits, any crowd', () => {
     expect(back.localPids).not.toContain(localPids[0]);
   });
 
-  test('a worker that joins by invite appears within two seconds of its start and gets work', async () => {
+  test('a worker that joins by invite appears and gets work', async () => {
     const engine = await start(1);
     await waitForWorkers(engine, 1);
     const training = new Training(engine);

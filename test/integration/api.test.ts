@@ -92,6 +92,29 @@ describe('cells that train', () => {
     await output(client, 'await cluster.scale(2); await cluster.ready(2);');
   });
 
+  test('run in a second kernel at the same time, on an engine of its own, to the same bits', async () => {
+    const other = await JupyterClient.start({ env: { RAVENLAB_HOME: home } });
+    try {
+      await output(other, SETUP);
+      await output(other, 'await cluster.ready(2);');
+      const [here, there] = await Promise.all(
+        [client, other].map((each) =>
+          output(each, 'console.log(JSON.stringify((await train(30)).losses));'),
+        ),
+      );
+      expect(JSON.parse(here ?? '')).toHaveLength(30);
+      expect(there).toBe(here);
+      const workers = 'console.log([...(await cluster.workers())].map((w) => w.workerId).join());';
+      const [ours = '', theirs = ''] = [
+        await output(client, workers),
+        await output(other, workers),
+      ];
+      expect(ours.split(',').some((id) => theirs.includes(id))).toBe(false);
+    } finally {
+      await other.close();
+    }
+  });
+
   test('predict in evaluation mode, with running statistics that the steps have moved', async () => {
     const text = await output(
       client,

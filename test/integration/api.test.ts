@@ -105,10 +105,7 @@ describe('cells that train', () => {
       expect(JSON.parse(here ?? '')).toHaveLength(30);
       expect(there).toBe(here);
       const workers = 'console.log([...(await cluster.workers())].map((w) => w.workerId).join());';
-      const [ours = '', theirs = ''] = [
-        await output(client, workers),
-        await output(other, workers),
-      ];
+      const [ours, theirs] = [await output(client, workers), await output(other, workers)];
       expect(ours.split(',').some((id) => theirs.includes(id))).toBe(false);
     } finally {
       await other.close();

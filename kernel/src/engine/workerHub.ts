@@ -167,7 +167,8 @@ export class WorkerHub implements PortHandlers {
     },
     pong: (session, message) => {
       const roundTripMs = Math.max(0, this.options.now() - message.sentMs);
-      const latencyUs = Math.min(roundTripMs, LIMITS.heartbeatTimeoutMs) * 1000;
+      // Below the clock's millisecond is half of one: 0 would mean that nothing is known.
+      const latencyUs = Math.min(roundTripMs || 0.5, LIMITS.heartbeatTimeoutMs) * 1000;
       this.options.feed({ kind: 'heard', worker: session.worker, latencyUs });
     },
     error: (session, message) => {

@@ -178,6 +178,18 @@ describe('failures that a user sees', () => {
     expect(next.kind).toBe('states');
   });
 
+  test('Stop in the panel also holds when it falls between two steps; a later cell goes on', async () => {
+    const engine = await start(1);
+    const training = new Training(engine);
+    await training.prepare();
+    await training.step(7);
+    expect(await engine.command('stopRun')).toEqual({ stopped: true });
+    const refused = await failureOf(engine.client.request(training.request(), 7));
+    expect(refused.code).toBe('interrupted');
+    await training.step(8);
+    expect(training.version).toBe(2);
+  });
+
   test('without workers the cell waits, the user is told, and scale makes it run', async () => {
     const engine = await start(0);
     const training = new Training(engine);

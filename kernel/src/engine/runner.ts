@@ -74,6 +74,23 @@ type Handlers = {
   ) => EngineReply | null;
 };
 
+/** A run as one cell trains it. */
+interface RunOfCell {
+  readonly runId: string;
+  readonly epoch: number;
+}
+
+const STOPPED_IN_PANEL = 'stopped from the panel';
+
+function runOfCell({ epoch, request }: Ticket): RunOfCell | null {
+  if (request.kind !== 'execute' || request.plan.step === null) return null;
+  return { runId: request.plan.step.runId, epoch };
+}
+
+function stopError(why: string): RavenError {
+  return new RavenError('interrupted', `${why}; weights are those of the last whole step`);
+}
+
 export class Runner {
   private readonly options: RunnerOptions;
   private readonly queue: Ticket[] = [];
@@ -81,6 +98,10 @@ export class Runner {
   /** The execution that will make the next version. */
   private updating: ExecutionId | null = null;
   private nextExecution = 1;
+  /** Run and cell of the training step that was asked for last. */
+  private training: RunOfCell | null = null;
+  /** The run that was stopped last: steps that its cell still sends are refused. */
+  private stopped: RunOfCell | null = null;
 
   constructor(options: RunnerOptions) {
     this.options = options;
@@ -108,6 +129,14 @@ export class Runner {
       );
       return;
     }
+    const training = runOfCell(ticket);
+    if (training !== null) {
+      this.training = training;
+      if (training.runId === this.stopped?.runId && training.epoch === this.stopped.epoch) {
+        ticket.reject(stopError(STOPPED_IN_PANEL));
+        return;
+      }
+    }
     this.queue.push(ticket);
     this.pump();
   }
@@ -117,11 +146,13 @@ export class Runner {
     this.cancelWhere((ticket) => ticket.epoch === epoch, 'stopped');
   }
 
-  /** Ends executions of a run. @returns how many there were. */
+  /**
+   * Ends a run: its executions, and, should Stop fall between two steps, those that the cell has yet to send. A later cell
+   * may go on with it. @returns how many executions there were.
+   */
   cancelRun(runId: string): number {
-    return this.cancelWhere(({ request }) => {
-      return request.kind === 'execute' && request.plan.step?.runId === runId;
-    }, 'stopped from the panel');
+    if (this.training?.runId === runId) this.stopped = this.training;
+    return this.cancelWhere((ticket) => runOfCell(ticket)?.runId === runId, STOPPED_IN_PANEL);
   }
 
   accept(
@@ -178,7 +209,7 @@ export class Runner {
   }
 
   private cancelWhere(matches: (ticket: Ticket) => boolean, why: string): number {
-    const error = new RavenError('interrupted', `${why}; weights are those of the last whole step`);
+    const error = stopError(why);
     let count = 0;
     for (let i = this.queue.length - 1; i >= 0; i--) {
       const ticket = this.queue[i];

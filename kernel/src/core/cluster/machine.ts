@@ -54,7 +54,14 @@ export function step(
   ) => EffectBody[];
   const bodies = handler(state, event, now);
   bodies.push(...dispatch(state, now), ...watchStarvation(state, now));
-  return bodies.map((body) => ({ ...body, cause: eventId }));
+  return stamp(bodies, eventId);
+}
+
+/** Every effect was made for this event alone, so it is completed in place. */
+function stamp(bodies: EffectBody[], cause: number): ClusterEffect[] {
+  const effects = bodies as (EffectBody & { cause: number })[];
+  for (const effect of effects) effect.cause = cause;
+  return effects;
 }
 
 /** Latest time to call `step` with 'tick'; null when nothing waits for time. */

@@ -8,6 +8,7 @@ import type { PanelView } from './panelView.js';
 import type { RemoteAccess } from './remoteAccess.js';
 import type { Resources } from './resources.js';
 import type { Runner } from './runner.js';
+import type { Vitals } from './vitals.js';
 import type { WorkerHub } from './workerHub.js';
 
 export interface CommandTargets {
@@ -20,6 +21,7 @@ export interface CommandTargets {
   readonly remote: RemoteAccess;
   readonly resources: Resources;
   readonly heap: SharedHeap;
+  readonly vitals: Vitals;
   /** Where local workers connect. */
   readonly endpoint: string;
 }
@@ -40,6 +42,7 @@ export class Commands {
     this.targets = targets;
     const commands: Readonly<Record<string, Command>> = {
       status: () => this.status(),
+      vitals: () => targets.vitals.read(),
       scale: (args) => {
         const workers = wholeNumber(args, 'workers', PANEL_LIMITS.workersPerScale);
         targets.locals.scale(workers);
@@ -89,6 +92,7 @@ export class Commands {
     const sessions = [...hub.sessions()].map((session) => ({
       workerId: session.worker,
       threads: session.hello.capabilities.threads,
+      leases: cluster.members.get(session.worker)?.leases.size ?? 0,
       ...session.counters,
       inFlightBytes: session.inFlightBytes,
     }));

@@ -37,6 +37,7 @@ import { Runner } from './runner.js';
 import { StateStore } from './states.js';
 import type { Peer } from './transport.js';
 import { RouterPort } from './transport.js';
+import { Vitals } from './vitals.js';
 import { WorkerHub } from './workerHub.js';
 
 /** Until a price is agreed on: test coins. 0.001 per TFLOP. */
@@ -67,6 +68,7 @@ export class Engine {
   private readonly sockets = socketFolder();
   private readonly heap = new SharedHeap();
   private readonly resources = new Resources();
+  private readonly vitals = new Vitals();
   private readonly states: StateStore;
   private readonly data: DataStore;
   private readonly thread: ThreadReducer;
@@ -142,6 +144,7 @@ export class Engine {
       remote: this.remote,
       resources: this.resources,
       heap: this.heap,
+      vitals: this.vitals,
       endpoint: endpoint('workers.sock'),
     });
     await this.kernel.listen(endpoint('kernel.sock'));
@@ -164,6 +167,7 @@ export class Engine {
     this.closing = true;
     if (this.panelTimer !== null) clearInterval(this.panelTimer);
     if (this.meterTimer !== null) clearInterval(this.meterTimer);
+    this.vitals.close();
     this.loop.stop();
     this.hub.shutdown();
     this.locals.close();

@@ -1,6 +1,7 @@
 /** @file What the kernel asks of the engine: states, data, executions, commands. Plain data; no transport. */
 import type { TensorData } from './dtype.js';
 import type { DataId, ProgramHash, RunId, StateId, StateVersion } from './ids.js';
+import type { JobState } from './panel/state.js';
 import type { TensorType } from './shape.js';
 
 /** Where a program input comes from. Inputs with a `shardAxis` are cut into micro-shards along it. */
@@ -101,6 +102,26 @@ export interface StepInfo {
   readonly samples: number;
   /** Index of the scalar output that is the loss, -1 if none. */
   readonly lossOutput: number;
+  /**
+   * JSON of the API, opaque to the engine: where the loop goes on after this step (random numbers, position in the data, schedule).
+   * Committed with the version that the step makes; at most API_LIMITS.bookmarkChars.
+   */
+  readonly bookmark: string;
+}
+
+/** The training run that an earlier session left in the engine, as of its last commit. */
+export interface AttachedRun {
+  readonly runId: RunId;
+  /** As `openRun` gave it. */
+  readonly manifest: string;
+  /** Of the last committed step, or of the `mark` that followed it. */
+  readonly bookmark: string;
+  /** Steps committed: the next one has this number. */
+  readonly step: number;
+  readonly epoch: number;
+  /** Version that its last commit made. Its states are the same at the version of the attachment. */
+  readonly version: StateVersion;
+  readonly state: JobState;
 }
 
 export interface ExecutionPlan {
@@ -117,6 +138,28 @@ export interface ExecutionPlan {
 
 /** Every request carries the epoch of the cell that made it; the engine client refuses those of a stopped cell. */
 export type EngineRequest =
+  /**
+   * A new session begins: the first request of whoever allocates ids. Answered by 'attached' when all that earlier sessions asked for
+   * is done. What an earlier session left and this one does not adopt is dropped at this one's first training step.
+   */
+  | { readonly kind: 'attach' }
+  /** Precedes the first step of a run; again when the run's states change. `manifest` is JSON of the API: at most API_LIMITS.manifestChars. */
+  | {
+      readonly kind: 'openRun';
+      readonly runId: RunId;
+      readonly manifest: string;
+      /** Every state that going on with the run needs, whether its steps write it or not. */
+      readonly stateIds: readonly StateId[];
+    }
+  /** The loop went further than the bookmark of `step` foresaw. Ignored unless that is the run's last committed step. */
+  | {
+      readonly kind: 'mark';
+      readonly runId: RunId;
+      readonly step: number;
+      readonly bookmark: string;
+    }
+  /** The run's states now belong to this session: they stay until it drops them. */
+  | { readonly kind: 'adopt'; readonly runId: RunId }
   | { readonly kind: 'defineProgram'; readonly hash: ProgramHash; readonly bytes: Uint8Array }
   | {
       readonly kind: 'createState';
@@ -159,6 +202,17 @@ export type EngineRequest =
 
 export type EngineReply =
   | { readonly kind: 'ok' }
+  | {
+      readonly kind: 'attached';
+      /** Counts the attachments to this engine, over all its lives; from 1. */
+      readonly session: number;
+      /** Committed updates: what the session's first step builds on. */
+      readonly version: StateVersion;
+      /** Above every id of a state, data tensor or optimizer that this engine has seen. */
+      readonly nextId: number;
+      /** The run that trained last, if an earlier session left one whose states are still there. */
+      readonly run: AttachedRun | null;
+    }
   /** `version` is the newest committed one, whichever was asked for. */
   | {
       readonly kind: 'states';

@@ -249,6 +249,8 @@ export const ENGINE_LIMITS = {
   programBytesTotal: 1_024 * MIB,
   /** Workers are told what they earned this often; ms. */
   meterMs: 1_000,
+  /** Runs remembered for a session that attaches; the one that trained longest ago is forgotten first. */
+  runs: 64,
 } as const;
 
 /** Bounds of what a cell may leave pending, and of the files it reads. */
@@ -261,6 +263,10 @@ export const API_LIMITS = {
   recentResults: 512,
   /** Optimizer steps in flight. */
   stepsInFlight: 2,
+  /** Where a loop is, as JSON: goes with every step. */
+  bookmarkChars: 16 * KIB,
+  /** What a run consists of, as JSON: goes with its first step. */
+  manifestChars: 4 * MIB,
   /** Constants up to this size travel inside an execution; larger ones are sent to the engine once. */
   inlineBytes: 16 * KIB,
   /** Programs whose origins (cell lines) are kept for error messages. */

@@ -8,6 +8,7 @@ import type { PanelView } from './panelView.js';
 import type { RemoteAccess } from './remoteAccess.js';
 import type { Resources } from './resources.js';
 import type { Runner } from './runner.js';
+import type { RunTable } from './runs.js';
 import type { Vitals } from './vitals.js';
 import type { WorkerHub } from './workerHub.js';
 
@@ -17,6 +18,7 @@ export interface CommandTargets {
   readonly runner: Runner;
   readonly hub: WorkerHub;
   readonly panel: PanelView;
+  readonly runs: RunTable;
   readonly locals: LocalWorkers;
   readonly remote: RemoteAccess;
   readonly resources: Resources;
@@ -59,6 +61,7 @@ export class Commands {
         if (run === null) return { stopped: false };
         targets.runner.cancelRun(run);
         targets.panel.ended(run, 'stopped', 'stopped from the panel');
+        targets.runs.ended(run, 'stopped');
         return { stopped: true };
       },
       endRun: (args) => {
@@ -66,6 +69,7 @@ export class Commands {
           args['state'] === 'stopped' || args['state'] === 'failed' ? args['state'] : 'done';
         const message = typeof args['message'] === 'string' ? args['message'] : null;
         targets.panel.ended(text(args, 'runId'), state, message);
+        targets.runs.ended(text(args, 'runId'), state);
         return {};
       },
     };

@@ -44,6 +44,10 @@ export class DataStore {
     this.onRetired = onRetired;
   }
 
+  ids(): DataId[] {
+    return [...this.tensors.keys()];
+  }
+
   /** Takes over the frames; they must not change any more. */
   create(dataId: DataId, type: TensorType, blocks: readonly (readonly Uint8Array[])[]): void {
     const [rows = 0] = type.shape;

@@ -34,6 +34,7 @@ import { InlineReducer, ThreadReducer } from './reducer.js';
 import { RemoteAccess } from './remoteAccess.js';
 import { Resources } from './resources.js';
 import { Runner } from './runner.js';
+import { RunTable } from './runs.js';
 import { StateStore } from './states.js';
 import type { Peer } from './transport.js';
 import { RouterPort } from './transport.js';
@@ -71,6 +72,7 @@ export class Engine {
   private readonly vitals = new Vitals();
   private readonly states: StateStore;
   private readonly data: DataStore;
+  private readonly runs = new RunTable();
   private readonly thread: ThreadReducer;
   private readonly workerToken = randomBytes(18).toString('base64url');
   private readonly kernel: KernelPort;
@@ -140,6 +142,7 @@ export class Engine {
       runner: this.runner,
       hub: this.hub,
       panel: this.panel,
+      runs: this.runs,
       locals: this.locals,
       remote: this.remote,
       resources: this.resources,
@@ -180,13 +183,13 @@ export class Engine {
   }
 
   private assemble(engineId: EngineId, log: (text: string) => void): void {
-    const { cluster, resources, heap, states, data } = this;
+    const { cluster, resources, heap, states, data, runs } = this;
     const feed = (event: Parameters<ClusterLoop['feed']>[0]) => {
       this.loop.feed(event);
     };
     this.panel = new PanelView({ engineId, cluster, price: DEFAULT_PRICE, wallMs: Date.now });
     this.runner = new Runner({
-      ...{ heap, states, data, cluster, feed },
+      ...{ heap, states, data, runs, cluster, feed },
       programs: this.makePrograms(),
       reducers: { inline: new InlineReducer(heap.memory), thread: this.thread },
       beforeSubmit: () => {
@@ -345,7 +348,9 @@ export class Engine {
   }
 
   private onFailed(plan: ExecutionPlan, error: RavenError): void {
-    if (plan.step !== null) this.panel.ended(plan.step.runId, 'failed', error.message);
+    if (plan.step === null) return;
+    this.runs.ended(plan.step.runId, 'failed');
+    this.panel.ended(plan.step.runId, 'failed', error.message);
   }
 
   /** Gathers what is retired in one turn of the loop: one DROP a worker, not one a weight. */

@@ -29,6 +29,7 @@ import type { KernelRequest } from './kernelWire.js';
 import type { BoundPlan } from './planView.js';
 import { bindPlan } from './planView.js';
 import type { ProgramTable } from './programTable.js';
+import type { RunTable } from './runs.js';
 import type { Draft, StateStore } from './states.js';
 import { bytesOf, tensorFrom } from './tensorBytes.js';
 import type { ClipJob, UpdateJob } from './updates.js';
@@ -59,6 +60,7 @@ export interface RunnerOptions {
   readonly programs: ProgramTable;
   readonly states: StateStore;
   readonly data: DataStore;
+  readonly runs: RunTable;
   readonly reducers: Reducers;
   readonly cluster: ClusterState;
   readonly feed: (event: ClusterEvent) => void;
@@ -266,7 +268,13 @@ export class Runner {
       case 'createData':
       case 'dropData':
         return !this.usesData(request);
+      case 'attach':
+        return this.active.size === 0;
+      case 'mark':
+        return !isUpdating;
       case 'defineProgram':
+      case 'openRun':
+      case 'adopt':
         return true;
     }
   }
@@ -283,11 +291,28 @@ export class Runner {
   }
 
   private readonly handlers: Handlers = {
+    attach: () => {
+      const { runs, states } = this.options;
+      return runs.attach(states.version, (stateId) => states.has(stateId));
+    },
+    openRun: (request) => {
+      this.options.runs.open(request);
+      return { kind: 'ok' };
+    },
+    mark: (request) => {
+      this.options.runs.mark(request);
+      return { kind: 'ok' };
+    },
+    adopt: (request) => {
+      this.options.runs.adopt(request);
+      return { kind: 'ok' };
+    },
     defineProgram: ({ hash, bytes }) => {
       this.options.programs.define(hash, bytes);
       return { kind: 'ok' };
     },
     createState: ({ stateId, type, data }) => {
+      this.options.runs.sawId(stateId);
       this.options.states.create(stateId, type, bytesOf(data));
       return { kind: 'ok' };
     },
@@ -305,6 +330,7 @@ export class Runner {
       return { kind: 'ok' };
     },
     createData: ({ dataId, type, blocks }) => {
+      this.options.runs.sawId(dataId);
       this.options.data.create(dataId, type, blocks);
       return { kind: 'ok' };
     },
@@ -318,6 +344,7 @@ export class Runner {
       return { kind: 'slots', values };
     },
     writeSlots: ({ optimizerId, stateId, slots }) => {
+      this.options.runs.sawId(optimizerId);
       this.options.states.writeSlots(stateId, optimizerId, slots);
       return { kind: 'ok' };
     },
@@ -328,8 +355,10 @@ export class Runner {
   };
 
   private start(plan: ExecutionPlan, ticket: Ticket): void {
+    const { states, data, heap, reducers, runs } = this.options;
     this.checkVersion(namedVersion(plan));
-    const { states, data, heap, reducers } = this.options;
+    runs.started(plan);
+    if (plan.step !== null) this.dropInheritance();
     const id = this.nextExecution++ as ExecutionId;
     const bound = bindPlan(id, plan, {
       states,
@@ -343,6 +372,16 @@ export class Runner {
     if (plan.updates.length > 0) this.updating = id;
     this.options.beforeSubmit();
     this.options.feed({ kind: 'submitted', spec: bound.spec });
+  }
+
+  /** What earlier sessions left and this one did not adopt, at its first training step. */
+  private dropInheritance(): void {
+    const { states, data, runs } = this.options;
+    const inheritance = runs.takeInheritance();
+    if (inheritance === null) return;
+    const { firstOwnId, adopted } = inheritance;
+    states.drop(states.ids().filter((id) => id < firstOwnId && !adopted.has(id)));
+    data.drop(data.ids().filter((id) => id < firstOwnId));
   }
 
   private isActive(hash: ProgramHash): boolean {
@@ -431,6 +470,7 @@ export class Runner {
     }
     this.rollBack([], scratch);
     run.version = this.options.states.commit(drafts);
+    this.options.runs.committed(run.bound.plan, run.version);
     this.options.feed({ kind: 'reduced', execution: run.id, failure: null });
   }
 

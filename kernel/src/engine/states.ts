@@ -91,6 +91,14 @@ export class StateStore {
     return this.records.size;
   }
 
+  has(stateId: StateId): boolean {
+    return this.records.has(stateId);
+  }
+
+  ids(): StateId[] {
+    return [...this.records.keys()];
+  }
+
   typeOf(stateId: StateId): TensorType {
     return this.recordOf(stateId).type;
   }

@@ -176,6 +176,7 @@ export function mlpStep(options: StepOptions): ExecutionPlan {
       epochs: null,
       samples: indices.length,
       lossOutput: 0,
+      bookmark: '',
     },
   };
 }

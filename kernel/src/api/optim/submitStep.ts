@@ -158,6 +158,7 @@ function stepInfo(
     epochs,
     samples: execution.samples,
     lossOutput: hasLoss ? (execution.outputOf[0] ?? -1) : -1,
+    bookmark: '',
   };
 }
 

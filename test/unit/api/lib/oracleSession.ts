@@ -11,6 +11,7 @@ import type {
   PlanInput,
   PlanOutput,
   Program,
+  StateVersion,
   TensorData,
   TensorType,
 } from '@ravenlab/protocol';
@@ -26,6 +27,7 @@ import {
 import { runReference } from '../../../../kernel/src/core/reference/runReference.js';
 import { installSession } from '../../../../kernel/src/api/session.js';
 import type { DisplayOptions, MimeBundle, Session } from '../../../../kernel/src/api/session.js';
+import { RunTable } from '../../../../kernel/src/engine/runs.js';
 import { applyUpdates } from './oracleUpdates.js';
 import type { Slots } from './oracleUpdates.js';
 
@@ -59,6 +61,7 @@ export class OracleSession implements Session {
   refuse: ((request: EngineRequest) => RavenError | null) | null = null;
   clockMs = 1_000;
   version = 0;
+  private runs = new RunTable();
   private readonly programs = new Map<string, Program>();
   private readonly states = new Map<number, State>();
   private readonly data = new Map<number, { type: TensorType; data: TensorData }>();
@@ -99,6 +102,7 @@ export class OracleSession implements Session {
   /** The engine ends; a new one knows nothing. Every request of this cell is told; `refuse = null` is the next cell. */
   crash(): void {
     this.version = 0;
+    this.runs = new RunTable();
     for (const store of [this.programs, this.states, this.data, this.slots]) store.clear();
     const error = new ClusterError('The engine process ended', { meta: { engineLost: 1 } });
     this.refuse = () => error;
@@ -148,11 +152,23 @@ export class OracleSession implements Session {
 
   private answer(request: EngineRequest): EngineReply {
     switch (request.kind) {
+      case 'attach':
+        return this.runs.attach(this.version as StateVersion, (id) => this.states.has(id));
+      case 'openRun':
+        this.runs.open(request);
+        return { kind: 'ok' };
+      case 'mark':
+        this.runs.mark(request);
+        return { kind: 'ok' };
+      case 'adopt':
+        this.runs.adopt(request);
+        return { kind: 'ok' };
       case 'defineProgram':
         return this.define(request.hash, request.bytes);
       case 'createState': {
         const { stateId, type, data } = request;
         requireFilled(type, data);
+        this.runs.sawId(stateId);
         this.states.set(stateId, { type, versions: [{ version: this.version, data }] });
         return { kind: 'ok' };
       }
@@ -165,6 +181,7 @@ export class OracleSession implements Session {
         return { kind: 'ok' };
       case 'createData':
         requireFilled(request.type, request.data);
+        this.runs.sawId(request.dataId);
         this.data.set(request.dataId, { type: request.type, data: request.data });
         return { kind: 'ok' };
       case 'dropData':
@@ -214,6 +231,7 @@ export class OracleSession implements Session {
 
   private execute(plan: ExecutionPlan): EngineReply {
     this.executed.push(plan);
+    this.runs.started(plan);
     const results = plan.shards.map((shard, index) => this.runUnit(plan, shard, index));
     if (plan.updates.length > 0) requireFinite(plan, results);
     const outputs = plan.outputs.map((output, index) =>
@@ -224,6 +242,7 @@ export class OracleSession implements Session {
     );
     if (plan.updates.length > 0) {
       this.version++;
+      this.runs.committed(plan, this.version as StateVersion);
       applyUpdates(plan, outputs, this.slots, {
         read: (id) => this.states.get(id)?.versions.at(-1)?.data ?? new Float32Array(),
         write: (id, data) => this.states.get(id)?.versions.push({ version: this.version, data }),

@@ -242,6 +242,16 @@ export const ENGINE_LIMITS = {
   strangers: 64,
   /** Time that the engine process gets until it is ready; ms. */
   engineStartMs: 20_000,
+  /** Frames of one message between kernel and engine: a data set of 1 MiB blocks, twice over. */
+  kernelFrames: 65_536,
+  /** ... bytes of one of them; a larger array is cut. */
+  kernelFrameBytes: 1_024 * MIB,
+  /** ... of all of them: what the largest array takes, and its header. */
+  kernelMessageBytes: 8_192 * MIB + 64 * MIB,
+  /** ... and of its JSON header: a plan with every input and output there can be. */
+  kernelHeaderBytes: 64 * MIB,
+  /** Answers that the kernel has not read: beyond, the engine reads no further request and skips panel states; bytes. */
+  kernelQueueBytes: 64 * MIB,
   /** Programs that workers are let to hold; the least recently used ones are dropped and sent again. Below programsPerConnection. */
   residentPrograms: 3_072,
   /** Programs that one engine remembers, and their encoded bytes. */

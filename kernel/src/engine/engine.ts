@@ -112,7 +112,7 @@ export class Engine {
     });
   }
 
-  /** Opens everything. @returns the endpoint for the kernel. */
+  /** Opens everything. @returns the path of the kernel's socket. */
   async start(): Promise<string> {
     const { log, onFatal, engineId } = this.options;
     this.ledger = new LedgerStore({
@@ -150,7 +150,8 @@ export class Engine {
       vitals: this.vitals,
       endpoint: endpoint('workers.sock'),
     });
-    await this.kernel.listen(endpoint('kernel.sock'));
+    const kernelPath = join(this.sockets, 'kernel.sock');
+    await this.kernel.listen(kernelPath);
     this.locals.scale(this.options.localWorkers);
     this.panelTimer = setInterval(() => {
       this.pushPanel();
@@ -161,7 +162,7 @@ export class Engine {
         if (account !== undefined) session.meter(account.units, account.posted);
       }
     }, ENGINE_LIMITS.meterMs);
-    return endpoint('kernel.sock');
+    return kernelPath;
   }
 
   /** Ends workers and threads, writes what is owed. Safe to call twice. */

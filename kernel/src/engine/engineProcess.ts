@@ -2,13 +2,15 @@
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { rmSync } from 'node:fs';
+import { connect } from 'node:net';
+import type { Socket } from 'node:net';
 import { basename, dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import * as zmq from 'zeromq';
-import { ClusterError, ENGINE_LIMITS } from '@ravenlab/protocol';
+import { ClusterError, ENGINE_LIMITS, RemoteProtocolError } from '@ravenlab/protocol';
 import { SOCKET_FOLDER } from './engineId.js';
+import { FrameSocket } from './frameSocket.js';
 import type { ToEngine, ToKernel } from './kernelWire.js';
-import { KERNEL_FRAME_BYTES, decodeKernelMessage, encodeKernelMessage } from './kernelWire.js';
+import { decodeKernelMessage, encodeKernelMessage } from './kernelWire.js';
 
 export interface StartOptions {
   readonly entry?: string;
@@ -45,17 +47,19 @@ export async function startEngine(options: StartOptions): Promise<EngineProcess>
     // It is gone; 'exit' tells.
   });
   const endpoint = await readEndpoint(child, () => lastWords);
-  const socket = new zmq.Dealer({
-    linger: 0,
-    sendTimeout: 0,
-    sendHighWaterMark: 0,
-    receiveHighWaterMark: 0,
-    maxMessageSize: KERNEL_FRAME_BYTES,
+  const connection = new FrameSocket(await connected(endpoint, child), {
+    onMessage: (frames) => {
+      options.onMessage(decodeKernelMessage(frames) as ToKernel);
+    },
+    onClose: (error) => {
+      if (error instanceof RemoteProtocolError) lastWords += `\nkernel socket: ${error.message}`;
+      // An engine that cannot be heard is no engine: cells would wait for it.
+      setTimeout(() => child.kill('SIGKILL'), ENGINE_LIMITS.exitMs).unref();
+    },
   });
-  socket.connect(endpoint);
   const exited = new Promise<void>((resolve) => {
     child.once('exit', (code, signal) => {
-      socket.close();
+      connection.close();
       removeSockets(endpoint);
       const how = signal === null ? `exit code ${String(code)}` : `signal ${signal}`;
       const words = lastWords.trim();
@@ -63,14 +67,10 @@ export async function startEngine(options: StartOptions): Promise<EngineProcess>
       resolve();
     });
   });
-  void receive(socket, options.onMessage);
   return {
     pid: child.pid ?? -1,
     send: (message) => {
-      if (socket.closed) return;
-      socket.send(encodeKernelMessage(message)).catch(() => {
-        // Its end is told by 'exit', which fails whatever waits.
-      });
+      connection.send(encodeKernelMessage(message));
     },
     close: async () => {
       const timer = setTimeout(() => child.kill('SIGKILL'), ENGINE_LIMITS.exitMs);
@@ -83,20 +83,24 @@ export async function startEngine(options: StartOptions): Promise<EngineProcess>
 
 /** An engine that was killed leaves its socket folder behind. */
 function removeSockets(endpoint: string): void {
-  const folder = dirname(endpoint.slice('ipc://'.length));
+  const folder = dirname(endpoint);
   if (basename(folder).startsWith(SOCKET_FOLDER)) rmSync(folder, { recursive: true, force: true });
 }
 
-async function receive(socket: zmq.Dealer, onMessage: (message: ToKernel) => void): Promise<void> {
-  while (!socket.closed) {
-    let frames: Uint8Array[];
-    try {
-      frames = await socket.receive();
-    } catch {
-      return;
-    }
-    onMessage(decodeKernelMessage(frames) as ToKernel);
-  }
+/** Rejects with ClusterError when nobody listens there; the engine is ended then. */
+function connected(path: string, child: ChildProcess): Promise<Socket> {
+  return new Promise((resolve, reject) => {
+    const socket = connect(path);
+    const onError = (error: Error): void => {
+      child.kill('SIGKILL');
+      reject(new ClusterError(`the engine does not answer at ${path}: ${error.message}`));
+    };
+    socket.once('error', onError);
+    socket.once('connect', () => {
+      socket.off('error', onError);
+      resolve(socket);
+    });
+  });
 }
 
 /** The first line that it prints. */

@@ -1,43 +1,55 @@
 /** @file The engine's private socket for its kernel: requests in, replies, panel states and notices out. */
-import * as zmq from 'zeromq';
+import { createServer } from 'node:net';
+import type { Socket } from 'node:net';
 import type { PanelState } from '@ravenlab/protocol';
-import { RavenError, toWireError } from '@ravenlab/protocol';
+import { ENGINE_LIMITS, RavenError, toWireError } from '@ravenlab/protocol';
+import { FrameSocket } from './frameSocket.js';
 import type { Notice, ToEngine, ToKernel } from './kernelWire.js';
-import { KERNEL_FRAME_BYTES, decodeKernelMessage, encodeKernelMessage } from './kernelWire.js';
+import { decodeKernelMessage, encodeKernelMessage } from './kernelWire.js';
 
 export interface KernelPortHandlers {
   onMessage(message: ToEngine): void;
-  /** A message that is none of ours; it is ignored. */
+  /** A message that is none of ours, which is ignored, or a connection that broke. */
   onUnreadable(error: Error): void;
   /** The socket failed, or a mistake of ours came to light. */
   onFatal(error: unknown): void;
 }
 
 export class KernelPort {
-  private readonly socket = new zmq.Router({
-    mandatory: true,
-    sendTimeout: 0,
-    sendHighWaterMark: 0,
-    receiveHighWaterMark: 0,
-    linger: 0,
-    maxMessageSize: KERNEL_FRAME_BYTES,
+  private readonly server = createServer((socket) => {
+    this.accept(socket);
   });
   private readonly handlers: KernelPortHandlers;
+  private readonly connections = new Set<FrameSocket>();
   /** The kernel speaks first; a restarted kernel takes the place of the one before. */
-  private kernel: Buffer | null = null;
-  private closing = false;
+  private kernel: FrameSocket | null = null;
 
   constructor(handlers: KernelPortHandlers) {
     this.handlers = handlers;
   }
 
-  async listen(endpoint: string): Promise<void> {
-    await this.socket.bind(endpoint);
-    void this.receive();
+  /** @param path of the unix-domain socket, in a folder that only its owner may enter. */
+  async listen(path: string): Promise<void> {
+    const { server } = this;
+    await new Promise<void>((resolve, reject) => {
+      server.once('error', reject);
+      server.listen(path, () => {
+        server.off('error', reject);
+        resolve();
+      });
+    });
+    server.on('error', (error) => {
+      this.handlers.onFatal(error);
+    });
   }
 
   reply(id: number, reply: Extract<ToKernel, { kind: 'reply' }>['reply']): void {
-    this.send({ kind: 'reply', id, reply });
+    try {
+      this.send({ kind: 'reply', id, reply });
+    } catch (error) {
+      // Above the bounds of a message: whoever asked is told so.
+      this.fail(id, error);
+    }
   }
 
   fail(id: number, error: unknown): void {
@@ -45,7 +57,9 @@ export class KernelPort {
     this.send({ kind: 'failed', id, error: toWireError(error), meta });
   }
 
+  /** A state says all there is: one that the kernel has no room for is left out for a later one. */
   panel(state: PanelState): void {
+    if ((this.kernel?.queuedBytes ?? 0) > ENGINE_LIMITS.kernelQueueBytes) return;
     this.send({ kind: 'panel', state });
   }
 
@@ -54,28 +68,34 @@ export class KernelPort {
   }
 
   close(): void {
-    this.closing = true;
-    this.socket.close();
+    this.server.close();
+    for (const connection of this.connections) connection.close();
   }
 
+  /** A kernel that is gone gets nothing; its side of the process tells. */
   private send(message: ToKernel): void {
-    if (this.kernel === null || this.closing) return;
-    this.socket.send([this.kernel, ...encodeKernelMessage(message)]).catch(() => {
-      // The kernel is gone; the pipe to it says so too and ends this process.
-    });
+    this.kernel?.send(encodeKernelMessage(message));
   }
 
-  /** Ends when the socket is closed. */
-  private async receive(): Promise<void> {
-    try {
-      for await (const [id, ...frames] of this.socket) this.take(id, frames);
-    } catch (error) {
-      this.handlers.onFatal(error);
-    }
+  private accept(socket: Socket): void {
+    const connection: FrameSocket = new FrameSocket(
+      socket,
+      {
+        onMessage: (frames) => {
+          this.take(connection, frames);
+        },
+        onClose: (error) => {
+          this.connections.delete(connection);
+          if (this.kernel === connection) this.kernel = null;
+          if (error !== null) this.handlers.onUnreadable(error);
+        },
+      },
+      { pauseAboveBytes: ENGINE_LIMITS.kernelQueueBytes },
+    );
+    this.connections.add(connection);
   }
 
-  private take(id: Uint8Array | undefined, frames: Uint8Array[]): void {
-    if (id === undefined) return;
+  private take(connection: FrameSocket, frames: Uint8Array[]): void {
     let message: ToEngine;
     try {
       message = decodeKernelMessage(frames) as ToEngine;
@@ -83,7 +103,11 @@ export class KernelPort {
       this.handlers.onUnreadable(error instanceof Error ? error : new Error(String(error)));
       return;
     }
-    this.kernel = Buffer.from(id);
-    this.handlers.onMessage(message);
+    this.kernel = connection;
+    try {
+      this.handlers.onMessage(message);
+    } catch (error) {
+      this.handlers.onFatal(error);
+    }
   }
 }

@@ -3,8 +3,8 @@
  * ends are the same release on the same machine behind a private socket, so the header is not a wire contract.
  */
 import type { EngineReply, EngineRequest, PanelState, WireError } from '@ravenlab/protocol';
-import { LIMITS, RemoteProtocolError } from '@ravenlab/protocol';
-import { framesOf } from './tensorBytes.js';
+import { ENGINE_LIMITS, RemoteProtocolError } from '@ravenlab/protocol';
+import { bytesOf } from './tensorBytes.js';
 
 /** Large data goes in row blocks, which the engine keeps as they are and sends on. */
 export type KernelRequest =
@@ -65,11 +65,22 @@ function nameOf(array: WireArray): ArrayName {
   return array instanceof Int32Array ? 'i32' : 'u8';
 }
 
-/** Frames of a message; arrays above 128 bytes are sent without a copy and must not change until answered. */
+/**
+ * Frames of a message; long arrays are sent without a copy and must not change until answered.
+ * @throws RemoteProtocolError when the receiver would refuse its header.
+ */
 export function encodeKernelMessage(message: ToEngine | ToKernel): Uint8Array[] {
   const frames: Uint8Array[] = [];
-  const header = JSON.stringify(pack(message, frames));
-  return [Buffer.from(header, 'utf8'), ...frames];
+  const header = Buffer.from(JSON.stringify(pack(message, frames)), 'utf8');
+  checkHeader(header);
+  return [header, ...frames];
+}
+
+function checkHeader({ byteLength }: Uint8Array): void {
+  if (byteLength <= ENGINE_LIMITS.kernelHeaderBytes) return;
+  throw new RemoteProtocolError(
+    `header of a kernel message has ${String(byteLength)} bytes, at most ${String(ENGINE_LIMITS.kernelHeaderBytes)} are accepted`,
+  );
 }
 
 function pack(value: unknown, frames: Uint8Array[]): unknown {
@@ -82,7 +93,7 @@ function pack(value: unknown, frames: Uint8Array[]): unknown {
   if (typeof value !== 'object' || value === null) return value;
   if (ArrayBuffer.isView(value)) {
     const array = value as WireArray;
-    const parts = framesOf(array);
+    const parts = cut(bytesOf(array));
     const ref: ArrayRef = { $: nameOf(array), first: frames.length, count: parts.length };
     frames.push(...parts);
     return ref;
@@ -93,14 +104,26 @@ function pack(value: unknown, frames: Uint8Array[]): unknown {
   return packed;
 }
 
+/** Nearly always one: whoever receives it needs no copy then. */
+function cut(bytes: Uint8Array): Uint8Array[] {
+  const { kernelFrameBytes } = ENGINE_LIMITS;
+  if (bytes.byteLength <= kernelFrameBytes) return [bytes];
+  const count = Math.ceil(bytes.byteLength / kernelFrameBytes);
+  return Array.from({ length: count }, (_, i) =>
+    bytes.subarray(i * kernelFrameBytes, (i + 1) * kernelFrameBytes),
+  );
+}
+
 /**
  * The message in these frames. Arrays of one frame are views of it.
  * @throws RemoteProtocolError when the frames are not of this protocol.
  */
 export function decodeKernelMessage(frames: readonly Uint8Array[]): ToEngine | ToKernel {
-  const [header, ...body] = frames;
+  const [header = new Uint8Array(0), ...body] = frames;
+  checkHeader(header);
   try {
-    const text = Buffer.from(header ?? new Uint8Array(0)).toString('utf8');
+    const { buffer, byteOffset, byteLength } = header;
+    const text = Buffer.from(buffer, byteOffset, byteLength).toString('utf8');
     return unpack(JSON.parse(text), body) as ToEngine | ToKernel;
   } catch (error) {
     if (error instanceof RemoteProtocolError) throw error;
@@ -145,6 +168,3 @@ function joined(parts: readonly Uint8Array[]): Uint8Array {
   }
   return whole;
 }
-
-/** Largest frame of a kernel socket: the header of a plan with every input and output there can be. */
-export const KERNEL_FRAME_BYTES = 64 * LIMITS.frameBytes;

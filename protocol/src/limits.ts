@@ -223,10 +223,28 @@ export const ENGINE_LIMITS = {
   heapPages: 65_535,
   /** Sums below this are added on the I/O loop: a hop to the reduce thread costs more; bytes. */
   inlineReduceBytes: 32 * KIB,
-  /** Largest pause between an accepted unit and its row on disk; ms. */
+  /** Largest pause between an accepted unit and its row in the journal; ms. */
   journalMs: 100,
-  /** Rows that wait for the journal's disk; beyond, the engine stops rather than forget what it owes. */
+  /** Rows that wait for the journal's disk; beyond, no work is started that would make more. */
   journalRows: 262_144,
+  /** Least time between two images of the states; ms. What happened since the last one is done again after a crash. */
+  imageMs: 100,
+  /** ... and at least this many times what the last image took, so that it costs a bounded share of one core. */
+  imageRest: 4,
+  /** An image and the ledger are forced to the disk itself this often: what the loss of the machine may cost; ms. */
+  syncMs: 5_000,
+  /** Pause before the journal tries again what its disk has refused; ms. */
+  journalRetryMs: 1_000,
+  /** Requests with effects that a kernel keeps until the journal has them, and their bytes. */
+  replayRequests: 4_096,
+  replayBytes: 256 * MIB,
+  /** Starts of an engine that dies again and again, without progress in between, before its kernel gives up. */
+  engineRestarts: 6,
+  /** Pause before the second start: doubles up to the maximum; ms. */
+  engineRestartMinMs: 100,
+  engineRestartMaxMs: 3_000,
+  /** An engine whose kernel vanished waits for another one this long; ms. */
+  lingerMs: 60_000,
   /** Panel pushes to the kernel; per second. */
   panelHz: 4,
   /** Gone contributors that the panel still lists. */

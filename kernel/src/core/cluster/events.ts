@@ -77,7 +77,13 @@ export type ClusterEffect = { readonly cause: number } & (
       readonly count: number;
       readonly index: number;
     }
-  | { readonly kind: 'meter'; readonly entry: LedgerEntry }
+  | {
+      /** The unit of this shard is paid. */
+      readonly kind: 'meter';
+      readonly entry: LedgerEntry;
+      readonly execution: ExecutionId;
+      readonly shard: number;
+    }
   /** Every shard is in: finish the sum, then answer with `reduced`. */
   | { readonly kind: 'complete'; readonly execution: ExecutionId; readonly workers: number }
   | { readonly kind: 'committed'; readonly execution: ExecutionId }

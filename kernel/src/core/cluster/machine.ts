@@ -313,7 +313,7 @@ function acceptGroup(
   if (first === undefined) return [];
   const { execution, unit } = first;
   const count = leases.length;
-  const effects: EffectBody[] = leases.map((lease) => acceptUnit(state, member, lease));
+  const effects: EffectBody[] = leases.flatMap((lease) => acceptUnit(state, member, lease));
   const program = execution.spec.programs[unit.spec.program];
   if (program !== undefined) learnUnitUs(member, program.resource.id, computeUs / count);
   effects.push({ kind: 'accept', execution: execution.id, shard: unit.shard, count, index });
@@ -325,7 +325,7 @@ function acceptGroup(
   return effects;
 }
 
-function acceptUnit(state: ClusterState, member: Member, lease: Lease): EffectBody {
+function acceptUnit(state: ClusterState, member: Member, lease: Lease): EffectBody[] {
   const { execution, unit } = lease;
   moveLease(state.trace, lease, 'settle');
   closeLease(state, lease);
@@ -335,8 +335,14 @@ function acceptUnit(state: ClusterState, member: Member, lease: Lease): EffectBo
   member.samplesDone += unit.spec.samples;
   state.counters.unitsDone++;
   execution.unitsLeft--;
+  const { shard } = unit;
+  if (execution.spec.paidShards?.has(shard) === true) {
+    state.ledger.repeat(lease.id);
+    return [];
+  }
   const flops = execution.spec.programs[unit.spec.program]?.flops ?? 0;
-  return { kind: 'meter', entry: state.ledger.post(lease.id, flops) };
+  const entry = state.ledger.post(lease.id, flops);
+  return [{ kind: 'meter', entry, execution: execution.id, shard }];
 }
 
 /** Running mean with weight 1/4: follows a machine that slows down within a few units, ignores one hiccup. */

@@ -53,6 +53,8 @@ export interface ExecutionSpec {
   readonly units: readonly UnitSpec[];
   /** Results are only summed, or equal: a worker may add up a whole subtree of the sum and send that. */
   readonly isMergeable: boolean;
+  /** Shards that were paid in an earlier life of the engine: the execution is repeated, their pay is not. */
+  readonly paidShards?: ReadonlySet<number>;
 }
 
 export interface Unit {
@@ -167,8 +169,11 @@ export interface Failure {
   readonly output: number;
 }
 
-/** @param firstUnitId continues the numbering of an earlier engine with the same ledger. */
-export function createCluster(firstUnitId = 1): ClusterState {
+/**
+ * @param firstUnitId continues the numbering of an earlier engine with the same ledger.
+ * @param firstLeaseId above every lease of earlier lives of the engine, whose answers may still come in.
+ */
+export function createCluster(firstUnitId = 1, firstLeaseId = 1): ClusterState {
   const trace = new Trace();
   return {
     ledger: new Ledger(trace),
@@ -176,7 +181,7 @@ export function createCluster(firstUnitId = 1): ClusterState {
     executions: new Map(),
     leases: new Map(),
     nextMemberSeq: 0,
-    nextLeaseId: 1,
+    nextLeaseId: firstLeaseId,
     nextUnitId: firstUnitId,
     queuedUnits: 0,
     starvedSinceMs: null,

@@ -88,6 +88,13 @@ export class Ledger {
     return { unit: transfer.unit, worker: transfer.worker, flops, amount: transfer.amount };
   }
 
+  /** Settles a unit that was paid in an earlier life of the engine, whose execution is repeated: nobody is paid again. */
+  repeat(lease: LeaseId): void {
+    const { unit } = this.close(lease, 'void');
+    invariant(!this.paid.has(unit), `unit ${String(unit)} is paid already`);
+    this.paid.add(unit);
+  }
+
   /** Gives the reservation back. */
   void(lease: LeaseId): void {
     this.close(lease, 'void');

@@ -32,7 +32,7 @@ export interface SpecOptions {
   readonly isMergeable?: boolean;
 }
 
-function spec(options: SpecOptions = {}): ExecutionSpec {
+export function spec(options: SpecOptions = {}): ExecutionSpec {
   const { id = 1, units = 4, common = [], program = resource(1), flops = 1e6 } = options;
   return {
     id: id as ExecutionId,

@@ -3,7 +3,7 @@ import type { ExecutionId, LeaseId } from '@ravenlab/protocol';
 import { ENGINE_LIMITS, LIMITS } from '@ravenlab/protocol';
 import { deadline } from '../../../../kernel/src/core/cluster/machine.js';
 import type { ResourceId } from '../../../../kernel/src/core/cluster/state.js';
-import { MIB, Scheduler, effectsOf, kinds, resource, shardsOf, worker } from './lib.js';
+import { MIB, Scheduler, effectsOf, kinds, resource, shardsOf, spec, worker } from './lib.js';
 
 describe('granting', () => {
   test('units of equal workers are spread evenly, in shard order', () => {
@@ -118,6 +118,17 @@ describe('results', () => {
     expect(s.done('a', leases)).toEqual([]);
     expect(s.state.counters.staleResults).toBe(1);
     expect(s.state.ledger.totalPosted).toBe(10n);
+  });
+
+  test('a unit that was paid before the engine was restarted is taken, and not paid again', () => {
+    const s = new Scheduler();
+    s.join('a');
+    s.feed({ kind: 'submitted', spec: { ...spec({ units: 2 }), paidShards: new Set([1]) } });
+    const effects = s.done('a', s.leasesOf('a'));
+    expect(kinds(effects)).toEqual(['meter', 'accept', 'accept', 'complete']);
+    expect(effectsOf(effects, 'meter')[0]).toMatchObject({ execution: 1, shard: 0 });
+    expect(s.state.ledger.totalPosted).toBe(10n);
+    expect(s.state.ledger.pendingCount).toBe(0);
   });
 
   test('a lease of another worker does not count', () => {

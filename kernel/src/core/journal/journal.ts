@@ -247,7 +247,7 @@ function wantsImage<Row>(state: JournalState<Row>): boolean {
 /** A made image whose point the kernel has read all answers up to. */
 function isReady<Row>(state: JournalState<Row>): boolean {
   const { pending } = state;
-  if (pending === null || pending.tookMs === null) return false;
+  if (typeof pending?.tookMs !== 'number') return false;
   const { session, request } = pending.point;
   return session !== state.session || request <= state.acked;
 }

@@ -47,10 +47,10 @@ export class PaidBook {
   }
 
   private add({ session, request, shard }: PaidKey): void {
-    let requests = this.shards.get(session);
-    if (requests === undefined) this.shards.set(session, (requests = new Map()));
-    let shards = requests.get(request);
-    if (shards === undefined) requests.set(request, (shards = new Set()));
+    const requests = this.shards.get(session) ?? new Map<number, Set<number>>();
+    const shards = requests.get(request) ?? new Set<number>();
     shards.add(shard);
+    requests.set(request, shards);
+    this.shards.set(session, requests);
   }
 }

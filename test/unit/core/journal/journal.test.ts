@@ -1,3 +1,4 @@
+/** @file When the journal takes an image, writes, waits and ends; the machine alone, without files. */
 import type { JournalEffect, JournalEvent } from '../../../../kernel/src/core/journal/journal.js';
 import {
   createJournal,

@@ -1,3 +1,4 @@
+/** @file What a kernel asks again after a crash, and what is not paid again; no process dies here. */
 import { PaidBook } from '../../../../kernel/src/core/journal/paidBook.js';
 import { ReplayLog } from '../../../../kernel/src/core/journal/replayLog.js';
 

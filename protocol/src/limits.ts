@@ -315,8 +315,8 @@ export const API_LIMITS = {
 export const WORKER_LIMITS = {
   /** Compiled programs kept; the least recently used one goes first. Each keeps a thread pool and its packed memory. */
   executables: 32,
-  /** Sets of outputs kept of each program to be written again: one a level of a group's sum. */
-  spareOutputs: 4,
+  /** Sets of outputs kept of each program to be written again: one a level of the sum of 64 units. */
+  outputSets: 7,
   /** RUN messages held, waiting or queued; further ones are refused unit by unit. */
   batches: 4_096,
   /** Units held, waiting or queued. */

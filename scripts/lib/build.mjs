@@ -56,10 +56,19 @@ export const PARTS = {
   },
   wasm: {
     title: 'WebAssembly (reduce and optimizer loops)',
-    inputs: [...SHARED_INPUTS, 'kernel/package.json', 'kernel/src/engine/wasm/assembly'],
-    outputs: ['kernel/dist/engine/wasm/kernels.wasm'],
+    inputs: [
+      ...SHARED_INPUTS,
+      'kernel/package.json',
+      'kernel/src/engine/wasm/assembly',
+      'worker/package.json',
+    ],
+    outputs: ['kernel/dist/engine/wasm/kernels.wasm', 'worker/dist/compute/wasm/sums.wasm'],
     exists: () => hasScript('kernel', 'build:wasm'),
-    build: () => npmRun('ravenlab', 'build:wasm', 'WebAssembly loops do not compile'),
+    build: async () => {
+      for (const workspace of ['ravenlab', '@ravenlab/worker']) {
+        await npmRun(workspace, 'build:wasm', 'WebAssembly loops do not compile');
+      }
+    },
   },
   extension: {
     title: 'JupyterLab extension',

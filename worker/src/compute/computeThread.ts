@@ -13,6 +13,7 @@ import type {
 } from './computeMessages.js';
 import { Executor } from './executor.js';
 import { openBackend } from './openBackend.js';
+import { SumMemories } from './wasm/sumLoops.js';
 
 const US_PER_MS = 1000;
 const MS_PER_S = 1000;
@@ -175,7 +176,7 @@ async function main(port: MessagePort, settings: ComputeSettings): Promise<void>
     const backend = await openBackend(settings.backend, { threads: settings.threads });
     const gflops = settings.gflops ?? measureGflops(backend, nowUs);
     const { deviceName, version } = backend;
-    const executor = new Executor({ backend, nowUs });
+    const executor = new Executor({ backend, nowUs, memories: SumMemories.load() });
     const loop = new ComputeLoop(port, executor, new Int32Array(settings.busySince));
     port.on('message', (message: ToCompute) => loop.wake(message));
     send({ kind: 'ready', deviceName, version, gflops });

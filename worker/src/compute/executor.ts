@@ -16,6 +16,8 @@ import type { Backend, Executable } from './backend.js';
 import type { ComputeBatch, UnitOutcome } from './computeMessages.js';
 import { firstNonFinite } from './finite.js';
 import { GroupSum } from './merge.js';
+import { OutputSets } from './outputSets.js';
+import type { SumMemories } from './wasm/sumLoops.js';
 
 interface Prepared {
   readonly program: Program;
@@ -23,14 +25,16 @@ interface Prepared {
   readonly isFloat: readonly boolean[];
   /** Arrays that inputs are assembled into, by input index. */
   readonly scratch: (TensorData | undefined)[];
-  /** Outputs that were added to others: the next run writes into them. Fresh megabytes cost more than the sum. */
-  readonly spares: (readonly TensorData[])[];
+  /** Where the outputs of merged groups are added up. */
+  readonly sets: OutputSets;
 }
 
 export interface ExecutorOptions {
   readonly backend: Backend;
   /** Monotonic clock, µs. */
   readonly nowUs: () => number;
+  /** For sums in SIMD loops; null: in JavaScript. */
+  readonly memories?: SumMemories | null;
 }
 
 const NOTHING: readonly TensorData[] = [];
@@ -40,14 +44,16 @@ const NO_CHECK: readonly boolean[] = [];
 export class Executor {
   private readonly backend: Backend;
   private readonly nowUs: () => number;
+  private readonly memories: SumMemories | null;
   private readonly sources = new Map<ProgramHash, Uint8Array>();
   /** Least recently used first. */
   private readonly prepared = new Map<ProgramHash, Prepared>();
   private readonly tensors = new TensorTable();
 
-  constructor({ backend, nowUs }: ExecutorOptions) {
+  constructor({ backend, nowUs, memories = null }: ExecutorOptions) {
     this.backend = backend;
     this.nowUs = nowUs;
+    this.memories = memories;
   }
 
   define(hash: ProgramHash, bytes: Uint8Array): void {
@@ -78,18 +84,18 @@ export class Executor {
     batch: ComputeBatch,
     isSkipped: (unit: number) => boolean,
   ): Generator<readonly UnitOutcome[], void> {
-    const { runUnit, firstNonFinite, recycle } = this.start(batch);
+    const { runUnit, sets } = this.start(batch);
     const { merge, shards } = batch;
-    if (merge === null) {
+    if (merge === null || sets === null) {
       for (let unit = 0; unit < shards.length; unit++) {
         yield [isSkipped(unit) ? cancelled(unit) : runUnit(unit, true)];
       }
       return;
     }
-    const sum = new GroupSum(merge.summed, recycle);
+    const sum = new GroupSum(merge.summed, (outputs) => sets.give(outputs), sets.add);
     let first = 0;
     for (const size of merge.groups) {
-      yield* runGroup({ first, size, sum, runUnit, firstNonFinite, recycle, isSkipped });
+      yield* runGroup({ first, size, sum, runUnit, sets, isSkipped });
       first += size;
     }
   }
@@ -105,29 +111,22 @@ export class Executor {
     try {
       const prepared = this.prepare(batch.hash);
       const inputs = this.bind(prepared, batch);
-      const { executable, isFloat, spares } = prepared;
+      const { executable, isFloat, sets } = prepared;
       return {
-        runUnit: (unit, isChecked) => {
+        sets,
+        runUnit: (unit, isChecked, into) => {
           const run = (): TensorData[] => {
             const shard = batch.shards[unit] ?? 0;
             return executable.run(
               inputs.map((input) => input(unit, shard)),
-              spares.pop(),
+              into,
             );
           };
           return this.runUnit(unit, run, isChecked ? isFloat : NO_CHECK);
         },
-        firstNonFinite: (outputs) => firstNonFinite(outputs, isFloat),
-        recycle: (outputs) => {
-          if (spares.length < WORKER_LIMITS.spareOutputs) spares.push(outputs);
-        },
       };
     } catch (error) {
-      return {
-        runUnit: (unit) => failed(unit, 0, error),
-        firstNonFinite: () => -1,
-        recycle: () => undefined,
-      };
+      return { sets: null, runUnit: (unit) => failed(unit, 0, error) };
     }
   }
 
@@ -169,12 +168,13 @@ export class Executor {
     const decoded = decodeProgram(bytes);
     if (!decoded.ok) throw decoded.error;
     const program = decoded.value;
+    const types = program.outputs.map((id) => valueType(program, id));
     return {
       program,
       executable: this.backend.compile(program),
-      isFloat: program.outputs.map((id) => valueType(program, id).dtype === 'float32'),
+      isFloat: types.map(({ dtype }) => dtype === 'float32'),
       scratch: [],
-      spares: [],
+      sets: new OutputSets(types, this.memories),
     };
   }
 
@@ -194,29 +194,31 @@ export class Executor {
 
 /** How the units of one batch are run. */
 interface BatchRunner {
-  /** @param isChecked looks for NaN and infinity in the outputs. */
-  readonly runUnit: (unit: number, isChecked: boolean) => UnitOutcome;
-  /** Output that is not finite, or -1. */
-  readonly firstNonFinite: (outputs: readonly TensorData[]) => number;
-  /** Takes arrays back that nobody reads any more. */
-  readonly recycle: (outputs: readonly TensorData[]) => void;
+  /**
+   * @param isChecked looks for NaN and infinity in the outputs.
+   * @param into arrays that the outputs may be written into.
+   */
+  readonly runUnit: (unit: number, isChecked: boolean, into?: readonly TensorData[]) => UnitOutcome;
+  /** Null when the batch cannot be prepared. */
+  readonly sets: OutputSets | null;
 }
 
-interface Group extends BatchRunner {
+interface Group {
   /** Position of the first unit. */
   readonly first: number;
   readonly size: number;
   readonly sum: GroupSum;
+  readonly runUnit: BatchRunner['runUnit'];
+  readonly sets: OutputSets;
   readonly isSkipped: (unit: number) => boolean;
 }
 
 /** One outcome for all when all went well; else one each, and nothing runs after the first that did not. */
 function* runGroup(group: Group): Generator<readonly UnitOutcome[], void> {
-  const { first, size, sum, runUnit, isSkipped } = group;
+  const { first, size, sum, sets, isSkipped } = group;
   let computeUs = 0;
   for (let unit = first; unit < first + size; unit++) {
-    // NaN and infinity survive addition, so the sum is checked once instead of every unit.
-    const outcome = isSkipped(unit) ? cancelled(unit) : runUnit(unit, false);
+    const outcome = isSkipped(unit) ? cancelled(unit) : runIntoSet(group, unit);
     computeUs += outcome.computeUs;
     if (outcome.status !== 'ok') {
       sum.clear();
@@ -226,10 +228,20 @@ function* runGroup(group: Group): Generator<readonly UnitOutcome[], void> {
     sum.add(outcome.outputs);
     yield [];
   }
-  const outputs = sum.take();
-  const output = group.firstNonFinite(outputs);
+  const whole = sum.take();
+  const output = sets.firstNonFinite(whole);
+  const outputs = sets.detach(whole);
   if (output < 0) yield [{ unit: first, status: 'ok', computeUs, outputs, output, error: null }];
   else yield* blame(group, output);
+}
+
+/** NaN and infinity survive addition, so the sum is checked once instead of every unit. */
+function runIntoSet({ sets, runUnit }: Group, unit: number): UnitOutcome {
+  const set = sets.take();
+  const outcome = runUnit(unit, false, set);
+  // A run that failed, or whose backend makes its own arrays, has no use for it.
+  if (set !== undefined && outcome.outputs[0] !== set[0]) sets.give(set);
+  return outcome;
 }
 
 /** Runs the units of a group once more, to name the one whose output is not finite; the first, when only their sum is not. */

@@ -15,18 +15,22 @@ interface Partial {
 export class GroupSum {
   private readonly summed: readonly boolean[];
   private readonly recycle: (outputs: readonly TensorData[]) => void;
+  private readonly addTo: (target: TensorData, addend: TensorData) => void;
   private partials: Partial[] = [];
 
   /**
    * @param summed By output: added up, or taken from the first unit.
-   * @param recycle Gets the arrays of every operand that has been added to another.
+   * @param recycle Gets the arrays of every operand that has been added to another, and of those that are cleared.
+   * @param addTo Makes one sum, target += addend.
    */
   constructor(
     summed: readonly boolean[],
     recycle: (outputs: readonly TensorData[]) => void = () => undefined,
+    addTo: (target: TensorData, addend: TensorData) => void = addInto,
   ) {
     this.summed = summed;
     this.recycle = recycle;
+    this.addTo = addTo;
   }
 
   /** Takes the outputs of the next unit. */
@@ -54,13 +58,14 @@ export class GroupSum {
   }
 
   clear(): void {
+    for (const { outputs } of this.partials) this.recycle(outputs);
     this.partials = [];
   }
 
   private join(left: Partial, right: Partial): Partial {
     left.outputs.forEach((output, index) => {
       const addend = right.outputs[index];
-      if (this.summed[index] === true && addend !== undefined) addInto(output, addend);
+      if (this.summed[index] === true && addend !== undefined) this.addTo(output, addend);
     });
     this.recycle(right.outputs);
     return { units: left.units + right.units, outputs: left.outputs };
@@ -71,7 +76,7 @@ export class GroupSum {
  * target += addend. A float64 sum of two float32, rounded once, is the float32 sum: 53 bits are more than twice 24 and
  * two. int32 wraps. One loop an array type, four elements a turn: a loop that sees several types takes three times as long.
  */
-function addInto(target: TensorData, addend: TensorData): void {
+export function addInto(target: TensorData, addend: TensorData): void {
   if (target instanceof Float32Array && addend instanceof Float32Array) addFloats(target, addend);
   else if (target instanceof Int32Array && addend instanceof Int32Array) addInts(target, addend);
   else throw new RavenError('protocol', 'only float32 and int32 outputs can be added up');

@@ -1,0 +1,131 @@
+/**
+ * @file Sums of a group in the memory of their program: the bits of plain JavaScript, sets that come round, copies that stay.
+ *
+ * @jest-environment ./test/support/nativeArrays.ts
+ */
+import { existsSync } from 'node:fs';
+import { resolve } from 'node:path';
+import type { Program, ProgramHash, TensorType } from '@ravenlab/protocol';
+import { WORKER_LIMITS, encodeProgram } from '@ravenlab/protocol';
+import { Executor } from '../../../../worker/src/compute/executor.js';
+import { addInto } from '../../../../worker/src/compute/merge.js';
+import { OnnxBackend } from '../../../../worker/src/compute/onnx/onnxBackend.js';
+import { OutputSets } from '../../../../worker/src/compute/outputSets.js';
+import { SumMemories } from '../../../../worker/src/compute/wasm/sumLoops.js';
+
+const LOOPS = resolve(__dirname, '../../../../worker/dist/compute/wasm/sums.wasm');
+const TYPES: readonly TensorType[] = [
+  { dtype: 'float32', shape: [7, 3] },
+  { dtype: 'int32', shape: [5] },
+  { dtype: 'float32', shape: [] },
+];
+
+function memories(): SumMemories {
+  if (!existsSync(LOOPS)) throw new Error(`${LOOPS} is missing: run npm run build`);
+  const loaded = SumMemories.load(LOOPS);
+  if (loaded === null) throw new Error('the loops do not load');
+  return loaded;
+}
+
+/** Awkward values: signed zeros, subnormals, the largest, and what rounds. */
+const FLOATS = [0, -0, 1e-45, -1e-42, 3e38, 1, 2 ** -24, 16_777_216, -1, 0.1];
+const fill = (set: NonNullable<ReturnType<OutputSets['take']>>, seed: number): void => {
+  set.forEach((data) => {
+    for (let i = 0; i < data.length; i++) {
+      const value = FLOATS[(i * 3 + seed) % FLOATS.length] ?? 0;
+      data[i] = data instanceof Int32Array ? 2 ** 31 - 1 - i * seed : value;
+    }
+  });
+};
+const bits = (data: ArrayBufferView): number[] => [
+  ...new Uint8Array(data.buffer, data.byteOffset, data.byteLength),
+];
+
+describe('sums in the memory of a program', () => {
+  test('have the bits of sums in JavaScript, for float32 and int32, whatever the length', () => {
+    const sets = new OutputSets(TYPES, memories());
+    const [target, addend] = [sets.take(), sets.take()];
+    if (target === undefined || addend === undefined) throw new Error('no sets');
+    fill(target, 1);
+    fill(addend, 4);
+    const expected = target.map((data) => data.slice());
+    expected.forEach((data, i) => addInto(data, addend[i] ?? data));
+    target.forEach((data, i) => sets.add(data, addend[i] ?? data));
+    expect(target.map(bits)).toEqual(expected.map(bits));
+  });
+
+  test('are checked for NaN and infinity to the last element', () => {
+    const sets = new OutputSets(TYPES, memories());
+    const set = sets.take() ?? [];
+    expect(sets.firstNonFinite(set)).toBe(-1);
+    for (const bad of [NaN, Infinity, -Infinity]) {
+      const data = set[0] as Float32Array;
+      data[20] = bad;
+      expect(sets.firstNonFinite(set)).toBe(0);
+      data[20] = 3.4e38;
+      expect(sets.firstNonFinite(set)).toBe(-1);
+    }
+    (set[2] as Float32Array)[0] = NaN;
+    expect(sets.firstNonFinite(set)).toBe(2);
+  });
+
+  test('leave as copies that later runs do not touch, and the set is used again', () => {
+    const sets = new OutputSets(TYPES, memories());
+    const set = sets.take() ?? [];
+    fill(set, 2);
+    const before = set.map(bits);
+    const gone = sets.detach(set);
+    expect(sets.take()).toBe(set);
+    set.forEach((data) => data.fill(0));
+    expect(gone.map(bits)).toEqual(before);
+    expect(gone[0]?.buffer).not.toBe(set[0]?.buffer);
+  });
+
+  test('run out of sets after as many as the limit says, and take back only their own', () => {
+    const sets = new OutputSets(TYPES, memories());
+    const taken = Array.from({ length: WORKER_LIMITS.outputSets }, () => sets.take());
+    expect(taken.every((set) => set !== undefined)).toBe(true);
+    expect(sets.take()).toBeUndefined();
+    sets.give([new Float32Array(21), new Int32Array(5), new Float32Array(1)]);
+    expect(sets.take()).toBeUndefined();
+    sets.give(taken[3] ?? []);
+    expect(sets.take()).toBe(taken[3]);
+  });
+
+  test('are made in arrays of earlier runs where the loops are not built', () => {
+    const sets = new OutputSets(TYPES, SumMemories.load('/nowhere/sums.wasm'));
+    expect(sets.take()).toBeUndefined();
+    const outputs = [new Float32Array(21), new Int32Array(5), new Float32Array(1)];
+    expect(sets.detach(outputs)).toBe(outputs);
+    sets.give(outputs);
+    expect(sets.take()).toBe(outputs);
+  });
+});
+
+test('ONNX Runtime and the loops give a group the bits that it has without them', () => {
+  const type = { dtype: 'float32', shape: [33] } as const;
+  const program: Program = {
+    inputs: [{ dtype: 'int32', shape: [4] }],
+    nodes: [
+      { op: 'randomUniform', inputs: [0], params: { shape: [33], stream: 1 }, type },
+      { op: 'sin', inputs: [1], params: {}, type },
+    ],
+    outputs: [2, 1],
+  };
+  const outputsWith = (loops: SumMemories | null): number[][] => {
+    const backend = new OnnxBackend({ threads: 1 });
+    const executor = new Executor({ backend, nowUs: () => 0, memories: loops });
+    const hash = 'aa' as ProgramHash;
+    executor.define(hash, encodeProgram(program));
+    const inputs = [{ kind: 'key', seedLow: 1, seedHigh: 2, step: 3 }] as const;
+    const shards = Int32Array.from({ length: 16 }, (_, i) => i);
+    const merge = { groups: [8, 4, 4], summed: [true, false] };
+    const outcomes = [
+      ...executor.run({ kind: 'batch', batch: 1, hash, shards, inputs, merge }, () => false),
+    ].flat();
+    executor.dispose();
+    expect(outcomes.map(({ status }) => status)).toEqual(['ok', 'ok', 'ok']);
+    return outcomes.flatMap(({ outputs }) => outputs.map(bits));
+  };
+  expect(outputsWith(memories())).toEqual(outputsWith(null));
+});

@@ -1,0 +1,100 @@
+/**
+ * @file Memory for the outputs of one program's units while they are added up: sets of arrays that runs write into and sums
+ * are made in, over and over. Fresh megabytes cost more than the sum itself.
+ */
+import type { TensorData, TensorType } from '@ravenlab/protocol';
+import { WORKER_LIMITS, byteSizeOf, sizeOf, viewAs } from '@ravenlab/protocol';
+import { isFinite32 } from './finite.js';
+import { addInto } from './merge.js';
+import type { SumMemories, SumMemory } from './wasm/sumLoops.js';
+
+const ALIGN_BYTES = 16;
+const aligned = (bytes: number): number => Math.ceil(bytes / ALIGN_BYTES) * ALIGN_BYTES;
+
+type OutputSet = readonly TensorData[];
+
+export class OutputSets {
+  private readonly types: readonly TensorType[];
+  private readonly memories: SumMemories | null;
+  /** From the first set on; null where there is none: sets are then what earlier runs returned. */
+  private memory: SumMemory | null = null;
+  private isOpen = false;
+  private free: OutputSet[] = [];
+
+  constructor(types: readonly TensorType[], memories: SumMemories | null) {
+    this.types = types;
+    this.memories = memories;
+  }
+
+  /** Arrays to write a run's outputs into, the most recently used first; undefined: the run makes its own. */
+  take(): OutputSet | undefined {
+    if (!this.isOpen) this.open();
+    return this.free.pop();
+  }
+
+  /** Takes arrays back that nobody reads any more. */
+  give(outputs: OutputSet): void {
+    const isWelcome =
+      this.memory === null ? this.free.length < WORKER_LIMITS.outputSets : this.isInMemory(outputs);
+    if (isWelcome) this.free.push(outputs);
+  }
+
+  /** target += addend: by the loops where both are in their memory. */
+  readonly add = (target: TensorData, addend: TensorData): void => {
+    const { memory } = this;
+    const isOurs = target.buffer === memory?.buffer && addend.buffer === memory.buffer;
+    if (!isOurs || target.constructor !== addend.constructor) addInto(target, addend);
+    else if (target instanceof Float32Array)
+      memory.loops.addF32(target.byteOffset, addend.byteOffset, target.length);
+    else if (target instanceof Int32Array)
+      memory.loops.addI32(target.byteOffset, addend.byteOffset, target.length);
+    else addInto(target, addend);
+  };
+
+  /** Index of the first float32 output that holds NaN or infinity; -1 when all are finite. */
+  firstNonFinite(outputs: OutputSet): number {
+    return outputs.findIndex((data) => data instanceof Float32Array && !this.isFinite(data));
+  }
+
+  /** The outputs as arrays that the caller may transfer; a set of this memory is copied and taken back. */
+  detach(outputs: OutputSet): OutputSet {
+    if (!this.isInMemory(outputs)) return outputs;
+    const copies = this.setAt(new ArrayBuffer(this.setBytes), 0);
+    copies.forEach((copy, index) => copy.set(outputs[index] ?? []));
+    this.free.push(outputs);
+    return copies;
+  }
+
+  private get setBytes(): number {
+    return this.types.reduce((sum, type) => sum + aligned(byteSizeOf(type)), 0);
+  }
+
+  private open(): void {
+    this.isOpen = true;
+    const bytes = this.setBytes;
+    this.memory = this.memories?.create(bytes * WORKER_LIMITS.outputSets) ?? null;
+    if (this.memory === null) return;
+    for (let set = WORKER_LIMITS.outputSets - 1; set >= 0; set--) {
+      this.free.push(this.setAt(this.memory.buffer, set * bytes));
+    }
+  }
+
+  private setAt(buffer: ArrayBuffer, start: number): TensorData[] {
+    let at = start;
+    return this.types.map((type) => {
+      const view = viewAs(type.dtype, buffer, at, sizeOf(type.shape));
+      at += aligned(byteSizeOf(type));
+      return view;
+    });
+  }
+
+  private isInMemory(outputs: OutputSet): boolean {
+    return this.memory !== null && outputs[0]?.buffer === this.memory.buffer;
+  }
+
+  private isFinite(data: Float32Array): boolean {
+    const { memory } = this;
+    if (data.buffer !== memory?.buffer) return isFinite32(data);
+    return memory.loops.allFinite(data.byteOffset, data.length) === 1;
+  }
+}

@@ -143,6 +143,32 @@ async function simulation(context) {
   };
 }
 
+/** The short form of the drills: promises as always, times with generous bars. */
+async function drills(context) {
+  const args = [...typeScriptArgs(fromRoot('test/drill/cli.ts')), '--short'];
+  const result = await run(process.execPath, args, {
+    log: context.name,
+    timeoutMs: context.limitMs,
+    env: cleanEnv(),
+  });
+  const lastLine = result.output.trimEnd().split('\n').at(-1) ?? '';
+  if (result.timedOut || !lastLine.startsWith('{')) {
+    const why = result.timedOut ? 'did not end in time' : 'ended without a verdict';
+    return { passed: 0, failed: 1, detail: `drills: ${why}\n${tail(result.output)}` };
+  }
+  const { verdicts } = JSON.parse(lastLine);
+  const ran = verdicts.filter(({ skipped }) => skipped === null);
+  const failed = ran.filter(({ isGood }) => !isGood).length;
+  return {
+    passed: ran.length - failed,
+    failed,
+    skipped: verdicts
+      .filter(({ skipped }) => skipped !== null)
+      .map(({ drill, skipped }) => `${drill} (${skipped})`),
+    detail: failed === 0 ? '' : tail(result.output.trimEnd().slice(0, -lastLine.length)),
+  };
+}
+
 const ESLINT_ARGS = [
   '.',
   '--cache',
@@ -189,6 +215,7 @@ const ROWS = [
     5,
     python('run_kernel_tests.py', ['test/integration/jupyter_kernel_test']),
   ],
+  ['drill', 'processes', 8, drills],
   ['notebooks', 'processes', 15, python('run_notebooks.py', ['notebooks'])],
   ['browser', 'processes', 10, jestProject({ prepare: browserEnv, args: ['--runInBand'] })],
 ];

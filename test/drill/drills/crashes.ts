@@ -1,0 +1,131 @@
+/** @file Drills in which worker processes die, come and go. */
+import type { Drill, DrillContext } from '../lib/drill.js';
+import { nowMs, sleep } from '../lib/clock.js';
+import { Rig, medianStep, promisesOf } from '../lib/rig.js';
+import type { Figure } from '../lib/verdict.js';
+import { note, time } from '../lib/verdict.js';
+import type { WorkerProcess } from '../lib/workers.js';
+
+const NOTICED_MS = 50;
+const RUNNING_ELSEWHERE_MS = 500;
+
+export interface Loss {
+  /** From SIGKILL until the engine has no such member. */
+  readonly noticedMs: number;
+  /** From SIGKILL to the next commit: what the dead one held has been leased, run and added up elsewhere. */
+  readonly recoveredMs: number;
+}
+
+/** Kills a worker with kill -9 while it holds leases. */
+export async function killBusy(rig: Rig, worker: WorkerProcess): Promise<Loss> {
+  await rig.busy(worker);
+  const at = worker.signal('SIGKILL');
+  const noticed = await rig.absent(worker);
+  const { kernel } = rig;
+  const next = await kernel.reached(kernel.lastStep + 1);
+  return { noticedMs: noticed - at, recoveredMs: next.atMs - at };
+}
+
+function worst(losses: readonly Loss[], stepMs: number): Figure[] {
+  const most = (key: keyof Loss): number => Math.max(...losses.map((loss) => loss[key]));
+  return [
+    note('kills', losses.length),
+    note('median step ms', stepMs),
+    time('SIGKILL noticed ms', most('noticedMs'), NOTICED_MS),
+    // A step was under way in any case: its own time is not recovery.
+    time('work running elsewhere ms', most('recoveredMs') - stepMs, RUNNING_ELSEWHERE_MS),
+  ];
+}
+
+async function kills({ prng, isShort, say }: DrillContext): Promise<Figure[]> {
+  const rig = await Rig.start({ model: 'mlp', epochs: isShort ? 30 : 60, workers: 4 });
+  try {
+    rig.train();
+    const count = isShort ? 2 : 5;
+    const losses: Loss[] = [];
+    for (let i = 0; i < count; i++) {
+      await rig.kernel.reached(Math.floor(((i + 0.5) * rig.steps) / count));
+      losses.push(await killBusy(rig, prng.pick(rig.running)));
+      say(`killed one, noticed after ${losses.at(-1)?.noticedMs.toFixed(1) ?? ''} ms`);
+      rig.spawn();
+    }
+    const figures = await promisesOf(rig);
+    return [...worst(losses, medianStep(rig.kernel.steps)), ...figures];
+  } finally {
+    await rig.close();
+  }
+}
+
+async function joins({ isShort }: DrillContext): Promise<Figure[]> {
+  const rig = await Rig.start({ model: 'gru', epochs: isShort ? 12 : 40, workers: 1 });
+  try {
+    rig.train();
+    await rig.kernel.reached(2);
+    const { kernel } = rig;
+    const startedMs = nowMs();
+    const [worker] = await rig.join(1);
+    const joinedMs = nowMs();
+    if (worker !== undefined) await rig.busy(worker);
+    const workingMs = nowMs();
+    const stepsBefore = kernel.steps.length;
+    await rig.join(2);
+    const stepsAfter = kernel.steps.length;
+    const figures = await promisesOf(rig);
+    return [
+      note('step at the first join', stepsBefore),
+      note('step at the third join', stepsAfter),
+      note('start to member ms', joinedMs - startedMs),
+      time('member to first lease ms', workingMs - joinedMs, 1_000),
+      ...figures,
+    ];
+  } finally {
+    await rig.close();
+  }
+}
+
+const CHURN_WORKERS = 6;
+/** 10 % a minute of six workers is one departure in 100 s; the drill makes one in 1.25 s. */
+const CHURN_EVERY_MS = 1_250;
+const CHURN_COMPRESSION = 60_000 / (0.1 * CHURN_WORKERS) / CHURN_EVERY_MS;
+
+async function churn({ prng, isShort, say }: DrillContext): Promise<Figure[]> {
+  const rig = await Rig.start({ model: 'cnn', epochs: isShort ? 40 : 150, workers: CHURN_WORKERS });
+  try {
+    rig.train();
+    await rig.kernel.reached(1);
+    let departures = 0;
+    const isOver = (): boolean => rig.kernel.lastStep >= rig.steps - 4;
+    while (!isOver()) {
+      await sleep(CHURN_EVERY_MS);
+      if (isOver()) break;
+      // Half of those who go say so.
+      prng.pick(rig.running).signal(prng.chance(500) ? 'SIGKILL' : 'SIGINT');
+      rig.spawn();
+      departures++;
+    }
+    say(`${String(departures)} departures`);
+    const figures = await promisesOf(rig);
+    const figure = (name: string): number =>
+      Number(figures.find((each) => each.name === name)?.value ?? 0);
+    const againShare = figure('units leased again') / figure('units');
+    return [
+      note('departures', departures),
+      note('time compressed by', CHURN_COMPRESSION),
+      time('units leased again at 10 %/min, percent', (againShare * 100) / CHURN_COMPRESSION, 3),
+      ...figures,
+    ];
+  } finally {
+    await rig.close();
+  }
+}
+
+export const CRASHES: readonly Drill[] = [
+  { name: 'kill', title: 'kill -9 of workers in mid-step', isInShort: true, run: kills },
+  { name: 'join', title: 'workers join in mid-step', isInShort: false, run: joins },
+  {
+    name: 'churn',
+    title: '10 % a minute come and go, time compressed',
+    isInShort: false,
+    run: churn,
+  },
+];

@@ -1,0 +1,180 @@
+/** @file Drills in which a worker is there and yet is not: stopped, slow, cut off. */
+import { LIMITS } from '@ravenlab/protocol';
+import { nowMs, sleep } from '../lib/clock.js';
+import type { Drill, DrillContext } from '../lib/drill.js';
+import type { Cut, Proxy } from '../lib/proxy.js';
+import { Rig, longestPause, medianStep, promisesOf } from '../lib/rig.js';
+import type { Figure } from '../lib/verdict.js';
+import { holds, note, time } from '../lib/verdict.js';
+import type { WorkerProcess } from '../lib/workers.js';
+
+const STOPPED_MS = 10_000;
+/** Silence is a fact after the timeout; it is looked for once a heartbeat. */
+const SILENCE_MS = LIMITS.heartbeatTimeoutMs + LIMITS.heartbeatMs;
+/** Back within the longest pause between two attempts of a worker to connect, and its answer. */
+const BACK_MS = 8_000;
+
+/** Keeps the course going until `done`: what happens after its end proves nothing. */
+function isOver(rig: Rig): boolean {
+  return rig.kernel.lastStep >= rig.steps - 1;
+}
+
+async function stopped({ prng, isShort, say }: DrillContext): Promise<Figure[]> {
+  const rig = await Rig.start({ model: 'mlp', epochs: isShort ? 60 : 150, workers: 3 });
+  try {
+    rig.train();
+    await rig.kernel.reached(5);
+    const worker = prng.pick(rig.running);
+    await rig.busy(worker);
+    const stepMs = medianStep(rig.kernel.steps);
+    const at = worker.signal('SIGSTOP');
+    const gone = await rig.absent(worker);
+    say(`stopped; given up after ${(gone - at).toFixed(0)} ms`);
+    await sleep(at + STOPPED_MS - nowMs());
+    const pause = longestPause(rig.kernel, at - stepMs);
+    const wasOver = isOver(rig);
+    const again = worker.signal('SIGCONT');
+    const back = wasOver ? again : await rig.present(worker);
+    const figures = await promisesOf(rig);
+    return [
+      note('median step ms', stepMs),
+      time('SIGSTOP noticed ms', gone - at, SILENCE_MS),
+      // With a second lease for what the silent one holds, a step need not wait for the silence to be a fact.
+      time('longest step ms', pause, SILENCE_MS + 500),
+      time('back after SIGCONT ms', back - again, BACK_MS),
+      note('course outlasted the stop', !wasOver),
+      ...figures,
+    ];
+  } finally {
+    await rig.close();
+  }
+}
+
+const SLOW_SHARE = 0.2;
+const SLOW_BAR = 1.1;
+
+/** Steps of one measured stretch, and stretches of each kind in turns. */
+const STRETCH_STEPS = 12;
+const STRETCHES = 4;
+
+async function slow({ isShort, say }: DrillContext): Promise<Figure[]> {
+  const stretches = isShort ? 2 : STRETCHES;
+  const rig = await Rig.start({ model: 'slow', epochs: 2 * stretches * 4 + 4, workers: 4 });
+  try {
+    rig.train();
+    const { kernel } = rig;
+    const [worker] = rig.running;
+    if (worker === undefined) throw new Error('no worker runs');
+    const equal: number[] = [];
+    const uneven: number[] = [];
+    const shares: number[] = [];
+    let step = 8;
+    await kernel.reached(step);
+    for (let i = 0; i < stretches * 2; i++) {
+      const isSlow = i % 2 === 1;
+      if (isSlow) worker.slowDown(SLOW_SHARE);
+      // The first steps after a change teach the scheduler; they are not measured.
+      const from = kernel.lastStep + 4;
+      await kernel.reached(from + STRETCH_STEPS);
+      const stretch = kernel.steps.filter((each) => each.step >= from);
+      (isSlow ? uneven : equal).push(medianStep(stretch));
+      if (isSlow) shares.push(worker.steady());
+      step = kernel.lastStep;
+    }
+    const mean = (values: readonly number[]): number =>
+      values.reduce((sum, value) => sum + value, 0) / values.length;
+    const share = mean(shares);
+    const ideal = 4 / (3 + share);
+    const ratio = mean(uneven) / mean(equal);
+    say(`${mean(equal).toFixed(0)} ms a step, ${mean(uneven).toFixed(0)} ms with one slow worker`);
+    const figures = await promisesOf(rig);
+    return [
+      note('step of equal workers ms', mean(equal)),
+      note('step with one slow worker ms', mean(uneven)),
+      note('share of time that the slow one had', share),
+      note('ideal ratio', ideal),
+      time('step against ideal', ratio / ideal, SLOW_BAR),
+      ...figures,
+    ];
+  } finally {
+    await rig.close();
+  }
+}
+
+interface Cutting {
+  readonly noticedMs: number;
+  readonly backMs: number;
+}
+
+/** Cuts the worker off until the engine has given it up, then lets it come back. */
+async function cutOff(
+  rig: Rig,
+  worker: WorkerProcess,
+  strike: () => void,
+  heal: () => void,
+): Promise<Cutting> {
+  await rig.busy(worker);
+  const at = nowMs();
+  strike();
+  const gone = await rig.absent(worker);
+  await sleep(500);
+  const healed = nowMs();
+  heal();
+  const back = await rig.present(worker);
+  await rig.busy(worker);
+  return { noticedMs: gone - at, backMs: back - healed };
+}
+
+function strikes(proxy: Proxy): readonly (readonly [string, () => void, () => void])[] {
+  const cut = (directions: Cut): (() => void) => {
+    return () => {
+      proxy.cut(directions);
+    };
+  };
+  const heal = (): void => {
+    proxy.heal();
+  };
+  const forget = (): void => {
+    proxy.forget();
+  };
+  return [
+    ['partition', cut('both'), heal],
+    ['nothing reaches the engine', cut('toEngine'), heal],
+    ['nothing reaches the worker', cut('toWorker'), heal],
+    ['half-open connection', forget, () => undefined],
+  ];
+}
+
+async function partition({ isShort, say }: DrillContext): Promise<Figure[]> {
+  const rig = await Rig.start({ model: 'mlp', epochs: isShort ? 120 : 400, workers: 2 });
+  try {
+    const proxy = await rig.openProxy();
+    const [worker] = await rig.join(1, { port: proxy.port });
+    if (worker === undefined) throw new Error('no worker runs');
+    rig.train();
+    await rig.kernel.reached(3);
+    const figures: Figure[] = [];
+    const chosen = strikes(proxy).filter((_, i) => !isShort || i === 0);
+    for (const [name, strike, heal] of chosen) {
+      const { noticedMs, backMs } = await cutOff(rig, worker, strike, heal);
+      say(`${name}: noticed after ${noticedMs.toFixed(0)} ms, back after ${backMs.toFixed(0)} ms`);
+      figures.push(time(`${name}: noticed ms`, noticedMs, SILENCE_MS));
+      figures.push(time(`${name}: back ms`, backMs, BACK_MS));
+    }
+    figures.push(holds('the course outlasted the cuts', !isOver(rig)));
+    return [...figures, ...(await promisesOf(rig))];
+  } finally {
+    await rig.close();
+  }
+}
+
+export const SILENCES: readonly Drill[] = [
+  { name: 'stop', title: 'SIGSTOP for 10 s, then SIGCONT', isInShort: true, run: stopped },
+  { name: 'slow', title: 'one of four workers 5x slower', isInShort: false, run: slow },
+  {
+    name: 'partition',
+    title: 'links cut in one direction or both, and half-open connections',
+    isInShort: false,
+    run: partition,
+  },
+];

@@ -1,0 +1,17 @@
+/** @file Where the built programs and the drill's own are. */
+import { existsSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+
+const fromRoot = (path: string): string =>
+  fileURLToPath(new URL(`../../../${path}`, import.meta.url));
+
+export const ENGINE_ENTRY = fromRoot('kernel/dist/engine/main.js');
+export const WORKER_CLI = fromRoot('worker/dist/cli.js');
+export const TRAINER = fromRoot('test/drill/trainer.ts');
+
+/** @throws Error naming what is not built. */
+export function checkBuilt(): void {
+  for (const file of [ENGINE_ENTRY, WORKER_CLI]) {
+    if (!existsSync(file)) throw new Error(`${file} is missing: run npm run build`);
+  }
+}

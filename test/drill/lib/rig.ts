@@ -1,0 +1,274 @@
+/** @file One engine with its kernel and its workers, for one drill; and the promises that every drill ends with. */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { decodeInvite } from '@ravenlab/protocol';
+import type { Audit } from './audit.js';
+import { audit } from './audit.js';
+import { nowMs, sleep, until } from './clock.js';
+import type { EngineStatus } from './kernel.js';
+import { KernelProcess } from './kernel.js';
+import type { Finish } from './messages.js';
+import type { ModelName } from './models.js';
+import { RECIPES } from './models.js';
+import { Proxy } from './proxy.js';
+import type { Figure } from './verdict.js';
+import { atMost, holds, none, note } from './verdict.js';
+import { WorkerProcess } from './workers.js';
+
+export interface RigOptions {
+  readonly model: ModelName;
+  readonly epochs: number;
+  readonly workers: number;
+  readonly env?: Readonly<Record<string, string>>;
+  /** Where the engine keeps its files; a fresh folder unless given. */
+  readonly home?: string;
+}
+
+/** What an undisturbed run with one worker gives. */
+export interface Reference {
+  readonly finish: Finish;
+  readonly audit: Audit;
+}
+
+/** Between two questions to the engine while something is awaited; ms. */
+const PROBE_MS = 4;
+
+export class Rig {
+  readonly options: RigOptions;
+  readonly folder: string;
+  readonly home: string;
+  kernel: KernelProcess;
+  readonly workers: WorkerProcess[] = [];
+  /** Leases lost, granted and so on in engines that are gone. */
+  private readonly past = new Map<string, number>();
+  private readonly proxies: Proxy[] = [];
+  private invite = '';
+  private nextName = 1;
+
+  private constructor(options: RigOptions) {
+    this.options = options;
+    this.folder = mkdtempSync(join(tmpdir(), 'ravenlab-drill-'));
+    this.home = options.home ?? this.folder;
+    this.kernel = this.startKernel();
+  }
+
+  /** Starts engine and workers, waits until all are members. Nothing trains yet. */
+  static async start(options: RigOptions): Promise<Rig> {
+    const rig = new Rig(options);
+    try {
+      const { command } = (await rig.kernel.command('invite')) as { readonly command: string };
+      rig.invite = command.split(' ').at(-1) ?? '';
+      await rig.join(options.workers);
+      return rig;
+    } catch (error) {
+      await rig.close();
+      throw error;
+    }
+  }
+
+  get steps(): number {
+    const { model, epochs } = this.options;
+    const { rows, batch } = RECIPES[model];
+    return (epochs * rows) / batch;
+  }
+
+  get running(): WorkerProcess[] {
+    return this.workers.filter((worker) => worker.isRunning);
+  }
+
+  startKernel(): KernelProcess {
+    return new KernelProcess({
+      RAVENLAB_HOME: this.home,
+      RAVENLAB_LOCAL_WORKERS: '0',
+      // What Jupyter sets for every kernel of a notebook: by it a restarted kernel finds its engine.
+      JPY_SESSION_NAME: join(this.folder, 'drill.ipynb'),
+      ...this.options.env,
+    });
+  }
+
+  train(isResuming = false): void {
+    const { model } = this.options;
+    this.kernel.train({ model, steps: this.steps, isResuming });
+  }
+
+  /** Starts a worker; it is not a member yet. */
+  spawn(options: { readonly port?: number; readonly home?: string } = {}): WorkerProcess {
+    const name = `w${String(this.nextName++)}`;
+    const worker = new WorkerProcess({
+      name,
+      invite: this.invite,
+      folder: this.folder,
+      ...options,
+    });
+    this.workers.push(worker);
+    return worker;
+  }
+
+  /** Starts workers and waits until they are members. */
+  async join(count: number, options: { readonly port?: number } = {}): Promise<WorkerProcess[]> {
+    const workers = Array.from({ length: count }, () => this.spawn(options));
+    for (const worker of workers) await this.present(worker);
+    return workers;
+  }
+
+  /** A way to the engine that can be cut. */
+  async openProxy(): Promise<Proxy> {
+    const { host, port } = decodeInvite(this.invite);
+    const proxy = await Proxy.open({ host, port });
+    this.proxies.push(proxy);
+    return proxy;
+  }
+
+  status(): Promise<EngineStatus> {
+    return this.kernel.status();
+  }
+
+  /** The worker as the engine sees it; null when it is no member. */
+  async memberOf(
+    worker: WorkerProcess,
+  ): Promise<{ readonly status: EngineStatus; readonly leases: number } | null> {
+    const status = await this.status();
+    const row = status.panel.contributors.find(
+      ({ name, state }) => name === worker.name && state !== 'gone',
+    );
+    const session = status.sessions.find(({ workerId }) => workerId === row?.workerId);
+    return session === undefined ? null : { status, leases: session.leases };
+  }
+
+  /** Resolves when the worker is a member. @returns when, ms. */
+  async present(worker: WorkerProcess, timeoutMs = 30_000): Promise<number> {
+    await until(
+      `${worker.name} as a member`,
+      async () => {
+        if (!worker.isRunning) throw new Error(`${worker.name} ended: ${worker.words}`);
+        return this.memberOf(worker);
+      },
+      { timeoutMs },
+    );
+    return nowMs();
+  }
+
+  /** Resolves when the worker is no member any more. @returns when, ms. */
+  async absent(worker: WorkerProcess, timeoutMs = 30_000): Promise<number> {
+    const probe = async (): Promise<boolean> => (await this.memberOf(worker)) === null;
+    await until(`${worker.name} gone`, probe, { timeoutMs, everyMs: PROBE_MS });
+    return nowMs();
+  }
+
+  /** Resolves when the worker holds leases: now is in the middle of a step of its. */
+  async busy(worker: WorkerProcess): Promise<void> {
+    const probe = async (): Promise<boolean> => ((await this.memberOf(worker))?.leases ?? 0) > 0;
+    await until(`work for ${worker.name}`, probe, { everyMs: PROBE_MS });
+  }
+
+  /** Kills the engine in the middle of whatever it does. @returns when, ms. */
+  async killEngine(): Promise<number> {
+    const { enginePid, counters } = await this.status();
+    process.kill(enginePid, 'SIGKILL');
+    const at = nowMs();
+    for (const [name, value] of Object.entries(counters)) {
+      this.past.set(name, (this.past.get(name) ?? 0) + value);
+    }
+    return at;
+  }
+
+  /** The kernel dies and another one takes its place. @returns when the old one was gone, ms. */
+  async replaceKernel(): Promise<number> {
+    await this.kernel.kill();
+    const at = nowMs();
+    this.kernel = this.startKernel();
+    this.train(true);
+    return at;
+  }
+
+  /** Waits for the end of the course, ends everything, and reads the ledger. */
+  async finish(): Promise<{
+    readonly finish: Finish;
+    readonly audit: Audit;
+    /** Of all engines together. */
+    readonly counters: Readonly<Record<string, number>>;
+  }> {
+    const finish = await this.kernel.finished();
+    const { counters } = await this.status();
+    await this.kernel.close();
+    const total: Record<string, number> = { ...counters };
+    for (const [name, value] of this.past) total[name] = (total[name] ?? 0) + value;
+    return { finish, audit: audit(this.home), counters: total };
+  }
+
+  /** Ends what still runs and forgets the files. */
+  async close(): Promise<void> {
+    await this.kernel.close();
+    await Promise.all(this.workers.map((worker) => worker.end()));
+    for (const proxy of this.proxies) await proxy.close();
+    // A worker that was just killed may still be leaving its folder.
+    await sleep(10);
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+}
+
+const references = new Map<string, Promise<Reference>>();
+
+/** The undisturbed run with one worker; computed once in a process. */
+export function referenceOf(model: ModelName, epochs: number): Promise<Reference> {
+  const key = `${model} ${String(epochs)}`;
+  let reference = references.get(key);
+  if (reference === undefined) {
+    reference = undisturbed(model, epochs);
+    references.set(key, reference);
+  }
+  return reference;
+}
+
+async function undisturbed(model: ModelName, epochs: number): Promise<Reference> {
+  const rig = await Rig.start({ model, epochs, workers: 1 });
+  try {
+    rig.train();
+    return await rig.finish();
+  } finally {
+    await rig.close();
+  }
+}
+
+/** Ends a drill: waits for its course and holds it against the undisturbed one. */
+export async function promisesOf(rig: Rig): Promise<Figure[]> {
+  const { model, epochs } = rig.options;
+  const reference = await referenceOf(model, epochs);
+  const { finish, audit: books, counters } = await rig.finish();
+  const { tally, weightsSha, lossesSha, losses } = finish;
+  const count = (name: string): number => counters[name] ?? 0;
+  const perUnit = RECIPES[model].microShard;
+  const unitsMissing = reference.audit.units - books.units;
+  const again = count('leasesGranted') - count('unitsDone');
+  return [
+    note('weights', weightsSha.slice(0, 16)),
+    holds('same weights as undisturbed', weightsSha === reference.finish.weightsSha),
+    // A kernel that was replaced has seen the second part only.
+    ...(losses === rig.steps
+      ? [holds('same losses as undisturbed', lossesSha === reference.finish.lossesSha)]
+      : []),
+    none('samples lost', tally?.lost ?? Math.max(0, unitsMissing) * perUnit),
+    none('samples counted twice', tally?.twice ?? Math.max(0, -unitsMissing) * perUnit),
+    none('units paid twice', books.paidTwice),
+    none('units unpaid or overpaid', Math.abs(unitsMissing)),
+    holds('books balance', books.rows === books.posted),
+    note('units', books.units),
+    note('leases lost', count('leasesLost')),
+    atMost('units leased again', again, count('leasesLost')),
+    note('late answers dropped', count('staleResults')),
+  ];
+}
+
+/** Longest time between two commits from `fromMs` on, ms. */
+export function longestPause(kernel: KernelProcess, fromMs = 0): number {
+  const times = kernel.steps.map(({ atMs }) => atMs).filter((at) => at >= fromMs);
+  return times.reduce((most, at, i) => Math.max(most, at - (times[i - 1] ?? at)), 0);
+}
+
+/** Median time between two commits, ms. */
+export function medianStep(steps: readonly { readonly atMs: number }[]): number {
+  const gaps = steps.slice(1).map(({ atMs }, i) => atMs - (steps[i]?.atMs ?? atMs));
+  gaps.sort((a, b) => a - b);
+  return gaps[gaps.length >> 1] ?? 0;
+}

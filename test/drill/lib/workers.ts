@@ -1,0 +1,99 @@
+/** @file Worker processes that a drill starts and then kills, stops, slows or lets go. They join by invite, as people do. */
+import { spawn } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { decodeInvite, encodeInvite } from '@ravenlab/protocol';
+import { WORKER_CLI } from './paths.js';
+import { nowMs, until } from './clock.js';
+
+/** Of the duty cycle of a slow worker; ms. */
+const SLOW_PERIOD_MS = 20;
+
+export class WorkerProcess {
+  readonly name: string;
+  readonly home: string;
+  private readonly child: ChildProcess;
+  private lastWords = '';
+  private duty: NodeJS.Timeout | null = null;
+  private readonly slowed = { runMs: 0, totalMs: 0 };
+
+  /** @param invite as the engine made it; @param port of a proxy to go through, else the engine's own */
+  constructor(options: {
+    readonly name: string;
+    readonly invite: string;
+    readonly port?: number;
+    readonly folder: string;
+    /** Comes back as who it was before. */
+    readonly home?: string;
+  }) {
+    const { name, invite, port, folder } = options;
+    this.name = name;
+    this.home = options.home ?? mkdtempSync(join(folder, `${name}-`));
+    const way = port === undefined ? invite : encodeInvite({ ...decodeInvite(invite), port });
+    const args = [WORKER_CLI, 'join', way, '--threads', '1', '--name', name];
+    this.child = spawn(process.execPath, args, {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: { ...process.env, RAVENLAB_HOME: this.home },
+    });
+    const note = (text: Buffer): void => {
+      this.lastWords = (this.lastWords + text.toString()).slice(-2_000);
+    };
+    this.child.stdout?.on('data', note);
+    this.child.stderr?.on('data', note);
+  }
+
+  get pid(): number {
+    return this.child.pid ?? -1;
+  }
+
+  get isRunning(): boolean {
+    return this.child.exitCode === null && this.child.signalCode === null;
+  }
+
+  /** What it last said, for a report. */
+  get words(): string {
+    return this.lastWords;
+  }
+
+  /** SIGKILL, SIGSTOP, SIGCONT or SIGINT. @returns when, ms. */
+  signal(name: 'SIGKILL' | 'SIGSTOP' | 'SIGCONT' | 'SIGINT'): number {
+    this.child.kill(name);
+    return nowMs();
+  }
+
+  /** Lets it run only this share of every 20 ms, by SIGSTOP and SIGCONT, until `steady`. */
+  slowDown(share: number): void {
+    let isOn = true;
+    let since = nowMs();
+    const turn = (): void => {
+      const now = nowMs();
+      if (isOn) this.slowed.runMs += now - since;
+      this.slowed.totalMs += now - since;
+      since = now;
+      isOn = !isOn;
+      this.child.kill(isOn ? 'SIGCONT' : 'SIGSTOP');
+      this.duty = setTimeout(turn, SLOW_PERIOD_MS * (isOn ? share : 1 - share));
+    };
+    this.duty = setTimeout(turn, SLOW_PERIOD_MS * share);
+  }
+
+  /** Full speed again. @returns the share of time that it really had. */
+  steady(): number {
+    if (this.duty !== null) clearTimeout(this.duty);
+    this.duty = null;
+    if (this.isRunning) this.child.kill('SIGCONT');
+    const { runMs, totalMs } = this.slowed;
+    this.slowed.runMs = 0;
+    this.slowed.totalMs = 0;
+    return totalMs === 0 ? 1 : runMs / totalMs;
+  }
+
+  /** Ends it for good; resolves when it is gone. */
+  async end(): Promise<void> {
+    this.steady();
+    if (this.isRunning) this.child.kill('SIGKILL');
+    await until(`end of ${this.name}`, () => !this.isRunning, { timeoutMs: 5_000 });
+    rmSync(this.home, { recursive: true, force: true });
+  }
+}

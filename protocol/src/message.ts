@@ -335,6 +335,7 @@ export const BYE_REASONS = [
   'version',
   'protocol',
   'replaced',
+  'expelled',
 ] as const;
 export type ByeReason = (typeof BYE_REASONS)[number];
 

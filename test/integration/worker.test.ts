@@ -313,6 +313,20 @@ describe('a worker of the engine itself', () => {
   });
 });
 
+describe('a session that the engine gave up', () => {
+  test('is followed by another one, and the worker stays', async () => {
+    await start();
+    engine.spawnLocal();
+    const first = await engine.welcome();
+    await engine.send({ kind: 'bye', reason: 'expelled', message: 'silent for 4000 ms' });
+    const again = await engine.welcome();
+    expect(again.workerId).toBe(first.workerId);
+    await engine.define(0, NOOP);
+    await engine.run({ program: 0, inputs: [KEY] });
+    expect(await engine.results(1)).toHaveLength(1);
+  });
+});
+
 describe('a worker that a person joins', () => {
   test('shows a key of its own, keeps it, and counts its starts', async () => {
     const seen: string[] = [];

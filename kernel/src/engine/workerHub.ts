@@ -112,11 +112,12 @@ export class WorkerHub implements PortHandlers {
     this.options.onFatal(error);
   }
 
-  /** Ends a member's connection; the scheduler has already forgotten it. */
+  /** Ends a member's session; the scheduler has already forgotten it. It may come back, on another connection. */
   expel(worker: WorkerId, reason: string): void {
     const session = this.byWorker.get(worker);
     if (session === undefined) return;
-    this.say(session.peer, 'leave', reason);
+    this.say(session.peer, 'expelled', reason);
+    this.banned.add(session.peer.key);
     this.detach(session, reason);
   }
 
@@ -134,6 +135,8 @@ export class WorkerHub implements PortHandlers {
     }
     const session = this.byPeer.get(peer.key);
     if (session === undefined) {
+      // After a pause its socket may be connected anew before the worker knows: this belonged to the connection before.
+      if (this.strangers.has(peer.key)) return;
       throw new RemoteProtocolError(`${message.kind} before HELLO`, { kind: message.kind });
     }
     const read = this.readers[message.kind] as (

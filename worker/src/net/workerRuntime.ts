@@ -313,6 +313,11 @@ export class WorkerRuntime {
   }
 
   private takeBye({ reason, message }: ByeMessage): void {
+    if (reason === 'expelled') {
+      // It heard nothing from here for too long. Whatever it was, this machine still wants to help.
+      this.link.restart();
+      return;
+    }
     const isFine = reason === 'leave' || reason === 'shutdown' || reason === 'drain';
     const error = isFine ? null : new RavenError('cluster', `the engine said goodbye: ${message}`);
     this.end(reason, error);

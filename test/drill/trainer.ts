@@ -10,7 +10,7 @@ import { EngineClient } from '../../kernel/src/engine/client.js';
 import { nowMs } from './lib/clock.js';
 import type { FromTrainer, ToTrainer, TrainOptions } from './lib/messages.js';
 import type { Course } from './lib/models.js';
-import { makeCourse, readTally, RECIPES } from './lib/models.js';
+import { makeCourse, readTally } from './lib/models.js';
 import { ENGINE_ENTRY } from './lib/paths.js';
 
 const say = (message: FromTrainer): void => {
@@ -55,7 +55,10 @@ interface Pending {
   readonly loss: Tensor;
 }
 
-async function train({ model: name, steps, isResuming }: TrainOptions): Promise<void> {
+let epochsWanted: number | null = null;
+let epochUnderWay = 0;
+
+async function train({ model: name, epochs, isResuming }: TrainOptions): Promise<void> {
   if (isResuming) throw new Error('a course cannot be resumed yet');
   const course = makeCourse(name);
   const losses: number[] = [];
@@ -63,38 +66,35 @@ async function train({ model: name, steps, isResuming }: TrainOptions): Promise<
   const settle = async ({ step, loss }: Pending): Promise<void> => {
     await step;
     const [value = NaN] = await loss.data();
-    losses.push(Number(value));
-    say({ kind: 'step', atMs: nowMs(), step: losses.length - 1, loss: Number(value) });
+    losses.push(value);
+    say({ kind: 'step', atMs: nowMs(), step: losses.length - 1, loss: value });
   };
-  for (let made = 0; made < steps;) {
+  epochsWanted = epochs;
+  for (; epochsWanted === null || epochUnderWay < epochsWanted; epochUnderWay++) {
     for (const batch of course.loader) {
       const loss = course.pass(batch);
       const next: Pending = { step: course.optimizer.step(), loss };
       if (before !== null) await settle(before);
       before = next;
-      if (++made === steps) break;
     }
   }
   if (before !== null) await settle(before);
-  await finish(course, name, steps, losses);
+  await finish(course, epochsWanted, losses);
 }
 
-async function finish(
-  { model }: Course,
-  name: TrainOptions['model'],
-  steps: number,
-  losses: readonly number[],
-): Promise<void> {
+async function finish({ model }: Course, epochs: number, losses: readonly number[]): Promise<void> {
   const hash = createHash('sha256');
   const state = [...(await model.stateDict())].sort(([a], [b]) => (a < b ? -1 : 1));
   for (const [key, { data }] of state) {
     hash.update(key).update(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
   }
-  const { rows, batch } = RECIPES[name];
   const lossesSha = createHash('sha256').update(Float64Array.from(losses)).digest('hex');
-  const tally = await readTally(model, (steps * batch) / rows);
+  const tally = await readTally(model, epochs);
   const weightsSha = hash.digest('hex');
-  say({ kind: 'finished', finish: { weightsSha, lossesSha, losses: losses.length, tally, units } });
+  say({
+    kind: 'finished',
+    finish: { epochs, weightsSha, lossesSha, losses: losses.length, tally, units },
+  });
 }
 
 const textOf = (error: unknown): string =>
@@ -118,6 +118,9 @@ process.on('message', (message: ToTrainer) => {
       train(message.options).catch((error: unknown) => {
         say({ kind: 'failed', message: textOf(error) });
       });
+      return;
+    case 'wrapUp':
+      epochsWanted = epochUnderWay + 1;
       return;
     case 'close':
       void client.close({ restart: message.restart }).then(() => process.exit(0));

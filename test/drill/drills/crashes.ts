@@ -38,13 +38,13 @@ function worst(losses: readonly Loss[], stepMs: number): Figure[] {
 }
 
 async function kills({ prng, isShort, say }: DrillContext): Promise<Figure[]> {
-  const rig = await Rig.start({ model: 'mlp', epochs: isShort ? 30 : 60, workers: 4 });
+  const rig = await Rig.start({ model: 'mlp', workers: 4 });
   try {
     rig.train();
     const count = isShort ? 2 : 5;
     const losses: Loss[] = [];
     for (let i = 0; i < count; i++) {
-      await rig.kernel.reached(Math.floor(((i + 0.5) * rig.steps) / count));
+      await rig.kernel.reached(rig.kernel.lastStep + prng.between(6, 18));
       losses.push(await killBusy(rig, prng.pick(rig.running)));
       say(`killed one, noticed after ${losses.at(-1)?.noticedMs.toFixed(1) ?? ''} ms`);
       rig.spawn();
@@ -56,8 +56,8 @@ async function kills({ prng, isShort, say }: DrillContext): Promise<Figure[]> {
   }
 }
 
-async function joins({ isShort }: DrillContext): Promise<Figure[]> {
-  const rig = await Rig.start({ model: 'gru', epochs: isShort ? 12 : 40, workers: 1 });
+async function joins(): Promise<Figure[]> {
+  const rig = await Rig.start({ model: 'gru', workers: 1 });
   try {
     rig.train();
     await rig.kernel.reached(2);
@@ -86,22 +86,20 @@ async function joins({ isShort }: DrillContext): Promise<Figure[]> {
 const CHURN_WORKERS = 6;
 /** 10 % a minute of six workers is one departure in 100 s; the drill makes one in 1.25 s. */
 const CHURN_EVERY_MS = 1_250;
+const CHURN_DEPARTURES = 20;
 const CHURN_COMPRESSION = 60_000 / (0.1 * CHURN_WORKERS) / CHURN_EVERY_MS;
 
 async function churn({ prng, isShort, say }: DrillContext): Promise<Figure[]> {
-  const rig = await Rig.start({ model: 'cnn', epochs: isShort ? 40 : 150, workers: CHURN_WORKERS });
+  const rig = await Rig.start({ model: 'cnn', workers: CHURN_WORKERS });
   try {
     rig.train();
     await rig.kernel.reached(1);
-    let departures = 0;
-    const isOver = (): boolean => rig.kernel.lastStep >= rig.steps - 4;
-    while (!isOver()) {
+    const departures = isShort ? 6 : CHURN_DEPARTURES;
+    for (let i = 0; i < departures; i++) {
       await sleep(CHURN_EVERY_MS);
-      if (isOver()) break;
       // Half of those who go say so.
       prng.pick(rig.running).signal(prng.chance(500) ? 'SIGKILL' : 'SIGINT');
       rig.spawn();
-      departures++;
     }
     say(`${String(departures)} departures`);
     const figures = await promisesOf(rig);

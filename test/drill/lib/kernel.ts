@@ -69,12 +69,22 @@ export class KernelProcess {
     return this.child.exitCode === null && this.child.signalCode === null;
   }
 
+  /** The course has come to its end. */
+  get isDone(): boolean {
+    return this.end !== null;
+  }
+
   get lastStep(): number {
     return this.steps.at(-1)?.step ?? -1;
   }
 
   train(options: TrainOptions): void {
     this.say({ kind: 'train', options });
+  }
+
+  /** Ends the course with the epoch that is under way. */
+  wrapUp(): void {
+    this.say({ kind: 'wrapUp' });
   }
 
   command(op: string, args: object = {}): Promise<unknown> {
@@ -93,14 +103,20 @@ export class KernelProcess {
   /** Resolves when this step is committed. @throws Error when the course fails. */
   async reached(step: number, timeoutMs = 120_000): Promise<StepSeen> {
     const what = `step ${String(step)}`;
-    return until(what, () => this.check() ?? this.steps.find((each) => each.step >= step), {
-      timeoutMs,
-    });
+    const probe = (): StepSeen | undefined => {
+      this.check();
+      return this.steps.find((each) => each.step >= step);
+    };
+    return until(what, probe, { timeoutMs, everyMs: 2 });
   }
 
   /** The end of the course. @throws Error when it fails. */
   async finished(timeoutMs = 180_000): Promise<Finish> {
-    return until('the end of the course', () => this.check() ?? this.end, { timeoutMs });
+    const probe = (): Finish | null => {
+      this.check();
+      return this.end;
+    };
+    return until('the end of the course', probe, { timeoutMs });
   }
 
   /** As a machine dies: nothing is said, nothing is closed. */
@@ -112,16 +128,17 @@ export class KernelProcess {
   async close(restart = false): Promise<void> {
     if (!this.isRunning) return;
     this.say({ kind: 'close', restart });
+    const isGone = (): boolean => !this.isRunning;
     try {
-      await until('end of the kernel', () => !this.isRunning, { timeoutMs: 10_000 });
+      await until('end of the kernel', isGone, { timeoutMs: 10_000 });
     } finally {
-      if (this.isRunning) this.child.kill('SIGKILL');
+      // Nothing to do for one that has ended.
+      this.child.kill('SIGKILL');
     }
   }
 
-  private check(): null {
+  private check(): void {
     if (this.failure !== null && this.end === null) throw this.failure;
-    return null;
   }
 
   private say(message: ToTrainer): void {

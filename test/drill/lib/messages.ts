@@ -3,8 +3,8 @@ import type { ModelName, Tally } from './models.js';
 
 export interface TrainOptions {
   readonly model: ModelName;
-  /** Optimizer steps of the whole course; a whole number of epochs. */
-  readonly steps: number;
+  /** Of the whole course; null: until it is told to wrap up. */
+  readonly epochs: number | null;
   /** Go on with the run that the engine has, instead of beginning one. */
   readonly isResuming: boolean;
 }
@@ -12,10 +12,13 @@ export interface TrainOptions {
 export type ToTrainer =
   | { readonly kind: 'command'; readonly id: number; readonly op: string; readonly args: object }
   | { readonly kind: 'train'; readonly options: TrainOptions }
+  /** End after the epoch that is under way. */
+  | { readonly kind: 'wrapUp' }
   | { readonly kind: 'close'; readonly restart: boolean };
 
 /** The end of a course. */
 export interface Finish {
+  readonly epochs: number;
   /** SHA-256 over names and bytes of all parameters and buffers, in order of name. */
   readonly weightsSha: string;
   /** SHA-256 over the losses that this process saw, and how many. */

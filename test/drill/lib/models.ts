@@ -164,7 +164,7 @@ export async function readTally(model: Trained, times: number): Promise<Tally | 
   let lost = 0;
   let twice = 0;
   for (const value of values) {
-    const counted = -Number(value) / TALLY_RATE;
+    const counted = -value / TALLY_RATE;
     lost += Math.max(0, times - counted);
     twice += Math.max(0, counted - times);
   }

@@ -18,7 +18,8 @@ import { WorkerProcess } from './workers.js';
 
 export interface RigOptions {
   readonly model: ModelName;
-  readonly epochs: number;
+  /** Null: the course goes on until the drill ends it. */
+  readonly epochs?: number;
   readonly workers: number;
   readonly env?: Readonly<Record<string, string>>;
   /** Where the engine keeps its files; a fresh folder unless given. */
@@ -67,12 +68,6 @@ export class Rig {
     }
   }
 
-  get steps(): number {
-    const { model, epochs } = this.options;
-    const { rows, batch } = RECIPES[model];
-    return (epochs * rows) / batch;
-  }
-
   get running(): WorkerProcess[] {
     return this.workers.filter((worker) => worker.isRunning);
   }
@@ -88,8 +83,8 @@ export class Rig {
   }
 
   train(isResuming = false): void {
-    const { model } = this.options;
-    this.kernel.train({ model, steps: this.steps, isResuming });
+    const { model, epochs = null } = this.options;
+    this.kernel.train({ model, epochs, isResuming });
   }
 
   /** Starts a worker; it is not a member yet. */
@@ -189,6 +184,7 @@ export class Rig {
     /** Of all engines together. */
     readonly counters: Readonly<Record<string, number>>;
   }> {
+    if (this.options.epochs === undefined) this.kernel.wrapUp();
     const finish = await this.kernel.finished();
     const { counters } = await this.status();
     await this.kernel.close();
@@ -231,21 +227,22 @@ async function undisturbed(model: ModelName, epochs: number): Promise<Reference>
   }
 }
 
-/** Ends a drill: waits for its course and holds it against the undisturbed one. */
+/** Ends a drill: ends its course and holds it against the undisturbed one of the same length. */
 export async function promisesOf(rig: Rig): Promise<Figure[]> {
-  const { model, epochs } = rig.options;
-  const reference = await referenceOf(model, epochs);
+  const { model } = rig.options;
   const { finish, audit: books, counters } = await rig.finish();
-  const { tally, weightsSha, lossesSha, losses } = finish;
+  const { epochs, tally, weightsSha, lossesSha, losses } = finish;
+  const reference = await referenceOf(model, epochs);
   const count = (name: string): number => counters[name] ?? 0;
   const perUnit = RECIPES[model].microShard;
   const unitsMissing = reference.audit.units - books.units;
   const again = count('leasesGranted') - count('unitsDone');
   return [
+    note('steps', (epochs * RECIPES[model].rows) / RECIPES[model].batch),
     note('weights', weightsSha.slice(0, 16)),
     holds('same weights as undisturbed', weightsSha === reference.finish.weightsSha),
     // A kernel that was replaced has seen the second part only.
-    ...(losses === rig.steps
+    ...(losses === reference.finish.losses
       ? [holds('same losses as undisturbed', lossesSha === reference.finish.lossesSha)]
       : []),
     none('samples lost', tally?.lost ?? Math.max(0, unitsMissing) * perUnit),

@@ -21,6 +21,7 @@ const compiler = {
 
 const moduleNameMapper = {
   '^@ravenlab/protocol$': '<rootDir>/protocol/src/index.ts',
+  '^@ravenlab/contracts$': '<rootDir>/contracts/src/index.ts',
   '^ravenlab$': '<rootDir>/kernel/src/api/index.ts',
   // Sources import './x.js' as NodeNext demands; the file on disk is './x.ts'.
   '^(\\.{1,2}/.*)\\.js$': '$1',
@@ -28,7 +29,7 @@ const moduleNameMapper = {
 
 /** Folders under test/; every `*.test.ts` inside belongs to the project of that name. */
 const LOGIC = ['unit', 'property', 'scenario', 'sim', 'conformance'];
-const PROCESSES = ['integration', 'browser'];
+const PROCESSES = ['contracts', 'integration', 'browser'];
 
 const project = (name, extra = {}) => ({
   displayName: name,

@@ -32,21 +32,30 @@ async function npmRun(workspace, script, failure) {
 /** @type {Readonly<Record<string, Part>>} */
 export const PARTS = {
   typescript: {
-    title: 'TypeScript (protocol, kernel, worker)',
+    title: 'TypeScript (protocol, contracts, kernel, worker)',
     inputs: [
       ...SHARED_INPUTS,
-      ...['protocol', 'kernel', 'worker'].flatMap((name) => [
+      ...['protocol', 'contracts', 'kernel', 'worker'].flatMap((name) => [
         `${name}/src`,
         `${name}/package.json`,
         `${name}/tsconfig.json`,
       ]),
     ],
-    outputs: ['protocol', 'kernel', 'worker'].map((name) => `${name}/dist/.tsbuildinfo`),
+    outputs: ['protocol', 'contracts', 'kernel', 'worker'].map(
+      (name) => `${name}/dist/.tsbuildinfo`,
+    ),
     exists: () => existsSync(fromRoot('kernel/src/main.ts')),
     build: () =>
       mustRun(
         process.execPath,
-        [fromRoot('node_modules/typescript/bin/tsc'), '-b', 'protocol', 'kernel', 'worker'],
+        [
+          fromRoot('node_modules/typescript/bin/tsc'),
+          '-b',
+          'protocol',
+          'contracts',
+          'kernel',
+          'worker',
+        ],
         {
           log: 'build-typescript',
           failure: 'TypeScript sources do not compile',

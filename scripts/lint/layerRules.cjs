@@ -6,9 +6,9 @@
  * rule whose pattern has rotted cannot pass for a clean tree.
  */
 
-const OWN = '^(protocol|kernel|worker|extension|bench|test|scripts)/';
+const OWN = '^(protocol|contracts|kernel|worker|extension|bench|test|scripts)/';
 const PURE = '^(protocol/src|kernel/src/core|worker/src/core)/';
-const SHIPPED = '^(protocol|kernel|worker|extension)/';
+const SHIPPED = '^(protocol|contracts|kernel|worker|extension)/';
 const NPM_KINDS = ['npm', 'npm-dev', 'npm-optional', 'npm-peer', 'npm-no-pkg', 'npm-unknown'];
 const BUILTIN = { dependencyTypes: ['core'] };
 
@@ -43,6 +43,13 @@ exports.LAYER_RULES = [
     from: { path: '^protocol/src/' },
     to: allBut('^protocol/src/'),
     canary: ['protocol/src/a.ts', '../../worker/src/net/target.js'],
+  },
+  {
+    name: 'contracts-know-the-protocol-only',
+    comment: 'kernel and worker meet at the contract; it knows neither',
+    from: { path: '^contracts/src/' },
+    to: allBut('^(contracts|protocol/src)/'),
+    canary: ['contracts/src/a.ts', '../../kernel/src/engine/target.js'],
   },
   {
     name: 'core-is-pure',

@@ -6,7 +6,7 @@ import { Failure, runMain } from '../lib/failure.mjs';
 import { CACHE, ROOT, fromRoot } from '../lib/paths.mjs';
 import { LAYER_RULES } from './layerRules.cjs';
 
-const TREE = ['protocol', 'kernel', 'worker', 'extension', 'bench', 'test'];
+const TREE = ['protocol', 'contracts', 'kernel', 'worker', 'extension', 'bench', 'test'];
 const CONFIG = fromRoot('.dependency-cruiser.cjs');
 const CANARIES = join(CACHE, 'layers');
 const OUTPUT_LIMIT_BYTES = 256 * 1024 * 1024;

@@ -1,0 +1,3 @@
+/** @file The public surface of @ravenlab/contracts. */
+export * from './anvil.js';
+export * from './artifact.js';

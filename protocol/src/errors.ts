@@ -15,6 +15,7 @@ export const ERROR_CODES = [
   'autograd',
   'interrupted',
   'ledger',
+  'chain',
   'internal',
 ] as const;
 export type ErrorCode = (typeof ERROR_CODES)[number];
@@ -74,6 +75,17 @@ export class DataError extends RavenError {
   constructor(message: string, options: { meta?: ErrorMeta; cause?: unknown } = {}) {
     super('data', message, options);
     this.name = 'DataError';
+  }
+}
+
+/** The chain, or what stands on it, is not as expected: no answer, wrong id, refused transaction, unfit key. */
+export class ChainError extends RavenError {
+  constructor(
+    message: string,
+    options: { fault?: Fault; retryable?: boolean; meta?: ErrorMeta; cause?: unknown } = {},
+  ) {
+    super('chain', message, { fault: 'local', ...options });
+    this.name = 'ChainError';
   }
 }
 

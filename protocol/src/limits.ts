@@ -348,3 +348,16 @@ export const WORKER_LIMITS = {
   /** Characters of an invite. */
   inviteChars: 1_024,
 } as const;
+
+/** Bounds of what talks to a chain. */
+export const CHAIN_LIMITS = {
+  /** Longest wait for the simulated chain to listen, and for it to write its state at the end; ms. */
+  anvilStartMs: 20_000,
+  anvilExitMs: 6_000,
+  /** What is kept of its output until it listens, to be quoted when it does not; UTF-16 units. */
+  anvilLastWordsChars: 4_000,
+  /** One JSON-RPC request; ms. */
+  rpcMs: 10_000,
+  /** Entries of one reserve, redeem or settle: with 300, the dearest stays below 2^24 gas (EIP-7825). */
+  payeesPerTransaction: 300,
+} as const;

@@ -223,6 +223,10 @@ export const ENGINE_LIMITS = {
   heapPages: 65_535,
   /** Sums below this are added on the I/O loop: a hop to the reduce thread costs more; bytes. */
   inlineReduceBytes: 32 * KIB,
+  /** Threads that share updates; they are bound by memory, so more of them gain little. */
+  reduceThreads: 2,
+  /** Updates of states above this are shared among them; bytes. */
+  sharedUpdateBytes: 256 * KIB,
   /** Largest pause between an accepted unit and its row in the journal; ms. */
   journalMs: 100,
   /** Rows that wait for the journal's disk; beyond, no work is started that would make more. */

@@ -1,10 +1,10 @@
 /**
- * @file Sums and updates over shared memory: small ones at once on the caller's thread, large ones on the reduce thread,
+ * @file Sums and updates over shared memory: small ones at once on the caller's thread, large ones on the reduce threads,
  * never on the I/O loop. Both run the same loops, so the bits do not depend on where.
  */
 import { Worker } from 'node:worker_threads';
-import { RavenError } from '@ravenlab/protocol';
-import type { UpdateBatch } from './updates.js';
+import { ENGINE_LIMITS, RavenError } from '@ravenlab/protocol';
+import type { Share, UpdateBatch } from './updates.js';
 import { applyUpdates } from './updates.js';
 import type { Kernels } from './wasm/kernels.js';
 import type { SharedMemory } from './wasm/memory.js';
@@ -27,7 +27,13 @@ export type ReduceCommand =
       readonly pairs: readonly number[];
       readonly layout: SumLayout;
     }
-  | { readonly id: number; readonly kind: 'update'; readonly batch: UpdateBatch }
+  | {
+      readonly id: number;
+      readonly kind: 'update';
+      readonly batch: UpdateBatch;
+      /** Left out: all of it. */
+      readonly share?: Share;
+    }
   /** Answers when everything before it is done. */
   | { readonly id: number; readonly kind: 'fence' };
 
@@ -57,7 +63,7 @@ export function runCommand(kernels: Kernels, memory: SharedMemory, command: Redu
       return -1;
     }
     case 'update':
-      return applyUpdates(kernels, memory, command.batch);
+      return applyUpdates(kernels, memory, command.batch, command.share);
     case 'fence':
       return -1;
   }
@@ -90,26 +96,64 @@ export class InlineReducer implements Reducer {
   }
 }
 
-/** On its own thread, one for the engine. */
+/** On threads of the engine: sums on the first, in order; each large update in shares on all of them. */
 export class ThreadReducer implements Reducer {
-  private readonly worker: Worker;
+  private readonly threads: readonly Worker[];
   private readonly waiting = new Map<number, (result: number) => void>();
   private nextId = 1;
 
-  /** @param onCrash the thread ended by itself: sums in flight are lost, the engine has to stop. */
+  /** @param onCrash a thread ended by itself: sums in flight are lost, the engine has to stop. */
   constructor(
     memory: SharedMemory,
     onCrash: (error: Error) => void,
     kernelsFile: string = KERNELS_FILE,
   ) {
     const workerData: ReduceThreadData = { memory, kernelsFile };
-    this.worker = new Worker(new URL('./reduceThread.js', import.meta.url), { workerData });
-    this.worker.on('message', (reply: ReduceReply) => {
+    this.threads = Array.from({ length: ENGINE_LIMITS.reduceThreads }, () =>
+      this.spawn(workerData, onCrash),
+    );
+  }
+
+  run(body: ReduceBody, onDone: (result: number) => void): void {
+    if (body.kind === 'update' && isLarge(body.batch)) {
+      this.share(body, onDone);
+      return;
+    }
+    this.post(0, body, onDone);
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.threads.map((thread) => thread.terminate()));
+  }
+
+  private share(
+    body: Extract<ReduceBody, { kind: 'update' }>,
+    onDone: (result: number) => void,
+  ): void {
+    const of = this.threads.length;
+    let left = of;
+    for (let index = 0; index < of; index++) {
+      this.post(index, { ...body, share: { index, of } }, (result) => {
+        left--;
+        if (left === 0) onDone(result);
+      });
+    }
+  }
+
+  private post(thread: number, body: ReduceBody, onDone: (result: number) => void): void {
+    const id = this.nextId++;
+    this.waiting.set(id, onDone);
+    this.threads[thread]?.postMessage({ ...body, id });
+  }
+
+  private spawn(workerData: ReduceThreadData, onCrash: (error: Error) => void): Worker {
+    const thread = new Worker(new URL('./reduceThread.js', import.meta.url), { workerData });
+    thread.on('message', (reply: ReduceReply) => {
       const onDone = this.waiting.get(reply.id);
       this.waiting.delete(reply.id);
       onDone?.(reply.result);
     });
-    this.worker.on('error', (error) => {
+    thread.on('error', (error) => {
       const cause = error instanceof Error ? error : new Error(String(error));
       onCrash(
         new RavenError('internal', `the reduce thread crashed: ${cause.message}`, {
@@ -118,15 +162,11 @@ export class ThreadReducer implements Reducer {
         }),
       );
     });
+    return thread;
   }
+}
 
-  run(body: ReduceBody, onDone: (result: number) => void): void {
-    const id = this.nextId++;
-    this.waiting.set(id, onDone);
-    this.worker.postMessage({ ...body, id });
-  }
-
-  async close(): Promise<void> {
-    await this.worker.terminate();
-  }
+function isLarge(batch: UpdateBatch): boolean {
+  const bytes = batch.updates.reduce((sum, job) => sum + job.sizeBytes, 0);
+  return bytes >= ENGINE_LIMITS.sharedUpdateBytes;
 }

@@ -36,6 +36,16 @@ export interface UpdateBatch {
   readonly updates: readonly UpdateJob[];
 }
 
+/** Which part of every update one of several threads applies. */
+export interface Share {
+  readonly index: number;
+  readonly of: number;
+}
+
+const WHOLE: Share = { index: 0, of: 1 };
+/** Elements of a vector; shares are cut between vectors, so that their bits are those of the whole. */
+const LANES = 4;
+
 /** Slots of a rule: how many arrays of the state's size it keeps. */
 export function slotCount(rule: UpdateRule): number {
   switch (rule.name) {
@@ -62,18 +72,45 @@ export function power(base: number, exponent: number): number {
 }
 
 /**
- * Applies a batch, unless a value is NaN or infinite: then nothing is written.
- * @returns the output that is not finite, or -1 when the batch was applied.
+ * Applies a batch, or a share of it, unless a value is NaN or infinite: then nothing is written. Every share looks at all
+ * values before it writes, and no share writes what another reads, so they need not wait for each other.
+ * @returns the output that is not finite, or -1 when the batch was applied; every share says the same.
  */
-export function applyUpdates(kernels: Kernels, memory: SharedMemory, batch: UpdateBatch): number {
+export function applyUpdates(
+  kernels: Kernels,
+  memory: SharedMemory,
+  batch: UpdateBatch,
+  share: Share = WHOLE,
+): number {
   for (const job of batch.updates) {
     if (job.isFloat && kernels.allFinite(job.value, job.elements) === 0) return job.output;
   }
   const clips = batch.clips.map((clip, index) => clipFactors(kernels, batch, clip, index));
   for (const job of batch.updates) {
-    applyOne(kernels, memory, job, clips[job.clip] ?? { factor: 1, limit: Infinity });
+    const part = partOf(job, share);
+    applyOne(kernels, memory, part, clips[job.clip] ?? { factor: 1, limit: Infinity });
   }
   return -1;
+}
+
+function partOf(job: UpdateJob, { index, of }: Share): UpdateJob {
+  if (of === 1) return job;
+  const vectors = Math.ceil(job.elements / LANES);
+  const bound = (share: number): number =>
+    Math.min(job.elements, Math.floor((vectors * share) / of) * LANES);
+  const from = bound(index);
+  const elements = bound(index + 1) - from;
+  const elementBytes = job.elements === 0 ? 0 : job.sizeBytes / job.elements;
+  const skip = from * elementBytes;
+  return {
+    ...job,
+    dst: job.dst + skip,
+    state: job.state + skip,
+    value: job.value + skip,
+    slots: job.slots.map((slot) => slot + skip),
+    elements,
+    sizeBytes: elements * elementBytes,
+  };
 }
 
 interface ClipFactors {

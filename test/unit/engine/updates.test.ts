@@ -45,10 +45,13 @@ class Run {
     };
   }
 
-  step(gradient: Float32Array): Float32Array {
-    const job = this.job(gradient);
+  step(gradient: Float32Array, of = 1): Float32Array {
+    const batch = { clips: [], updates: [this.job(gradient)] };
+    const [job] = batch.updates as [UpdateJob];
     const { kernels, heap } = this.bench;
-    expect(applyUpdates(kernels, heap.memory, { clips: [], updates: [job] })).toBe(-1);
+    for (let index = 0; index < of; index++) {
+      expect(applyUpdates(kernels, heap.memory, batch, { index, of })).toBe(-1);
+    }
     this.state = job.dst;
     this.stepsDone++;
     return this.current();
@@ -228,4 +231,42 @@ test('power is exact repeated multiplication, not the host’s pow', () => {
   expect(power(0.5, 10)).toBe(2 ** -10);
   expect(power(3, 0)).toBe(1);
   expect(power(0.999, 1000)).toBeCloseTo(0.999 ** 1000, 12);
+});
+
+describe('an update in shares', () => {
+  const rules: readonly UpdateRule[] = [
+    {
+      ...{ name: 'adamw', learningRate: 1e-3, beta1: 0.9, beta2: 0.999 },
+      ...{ epsilon: 1e-8, weightDecay: 0.01 },
+    },
+    {
+      ...{ name: 'sgd', learningRate: 0.1, momentum: 0.9, dampening: 0 },
+      ...{ nesterov: true, weightDecay: 0.01 },
+    },
+    { name: 'ema', momentum: 0.1 },
+    { name: 'assign' },
+  ];
+
+  test.each([1, 2, 3])('has the bits of the whole, in %i shares, for every rule', (of) => {
+    for (const rule of rules) {
+      const states = [1, of].map((shares) => {
+        const run = new Run(makeBench(), rule, values(N, 5));
+        for (const seed of [6, 7]) run.step(values(N, seed), shares);
+        return run.current();
+      });
+      expect(states[1]).toEqual(states[0]);
+    }
+  });
+
+  test('is refused by every share when a value is not finite, wherever it is', () => {
+    const run = new Run(makeBench(), rules[0]!, values(N, 5));
+    const gradient = values(N, 6);
+    gradient[N - 1] = NaN;
+    const batch = { clips: [], updates: [run.job(gradient)] };
+    const { kernels, heap } = run.bench;
+    const refusals = [0, 1].map((index) =>
+      applyUpdates(kernels, heap.memory, batch, { index, of: 2 }),
+    );
+    expect(refusals).toEqual([4, 4]);
+  });
 });

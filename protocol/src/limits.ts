@@ -211,6 +211,27 @@ export const ENGINE_LIMITS = {
   unitUsDefault: 2_000,
   /** First guess of a link; bytes per ms (1 GB/s). */
   linkBytesPerMs: 1_000_000,
+  /** Backup leases: at most one unit in so many granted, saved up for at most so many units. */
+  backupShare: 20,
+  backupUnitsSaved: 128,
+  /** A lease is late after this share of the time that 95 % of its program's units kept within, and not before the floor. */
+  lateTenths: 15,
+  lateMinMs: 10,
+  /** Unit times of a program that decide what is late. */
+  unitTimes: 64,
+  /** Backups in a row that were faster than a worker: then it has stalled. */
+  outrunInARow: 4,
+  /** Workers whose past is remembered: failures, bans, pauses. */
+  standings: 4_096,
+  /** So many failures (lost connections, stalls) within the window are a quarantine. */
+  flapFailures: 3,
+  flapWindowMs: 60_000,
+  /** Back-off of a quarantine, doubled by each further one; forgotten after this time without one. */
+  quarantineMinMs: 2_000,
+  quarantineMaxMs: 60_000,
+  flapForgetMs: 600_000,
+  /** Runs whose bit class is remembered. */
+  runsPinned: 64,
   /** NEEDs of one worker in a row without a result: beyond, it is not honest or not able. */
   needsInARow: 64,
   /** Share of a worker's memory that states and data may take; the rest is for running units. Percent. */

@@ -43,7 +43,9 @@ function describeEffect(effect: ClusterEffect): string {
     case 'drained':
       return `${effect.kind} ${effect.worker}`;
     case 'starved':
-      return `starved since ${String(effect.sinceMs)} ms`;
+      return `starved since ${String(effect.sinceMs)} ms${effect.bitClass === null ? '' : ` for ${effect.bitClass}`}`;
+    case 'quarantined':
+      return `quarantined ${effect.worker} for ${String(effect.forMs)} ms`;
   }
 }
 
@@ -64,8 +66,12 @@ type Command = (cluster: Scheduler, args: readonly string[]) => ClusterEffect[];
 /** What a script can say; `> word args…`. */
 const COMMANDS: Readonly<Record<string, Command>> = {
   join: (cluster, [name = '']) => cluster.join(name),
-  left: (cluster, [name = '']) =>
-    cluster.feed({ kind: 'left', worker: worker(name), reason: 'closed' }),
+  /** A worker that has never answered a unit. */
+  joinNew: (cluster, [name = '', incarnation = '1']) =>
+    cluster.join(name, { isNew: true, incarnation: Number(incarnation) }),
+  joinClass: (cluster, [name = '', bitClass = '', gflops = '']) =>
+    cluster.join(name, { bitClass, gflops: Number(gflops) }),
+  left: (cluster, [name = '']) => cluster.lose(name),
   heard: (cluster, [name = '']) =>
     cluster.feed({ kind: 'heard', worker: worker(name), latencyUs: 100 }),
   submit: (cluster, [id = '', shards = '', ...common]) => {
@@ -78,6 +84,12 @@ const COMMANDS: Readonly<Record<string, Command>> = {
     const options = { id: Number(id), units: Number(shards), common: resources };
     return cluster.submit({ ...options, isMergeable: true });
   },
+  submitRun: (cluster, [id = '', shards = '', run = '']) =>
+    cluster.submit({ id: Number(id), units: Number(shards), run }),
+  mix: (cluster, [answer]) => cluster.feed({ kind: 'mixClasses', isAllowed: answer === 'yes' }),
+  /** The worker answers what it has until it has nothing; told in short. */
+  finish: (cluster, [name = '']) =>
+    cluster.finish(name).filter((effect) => effect.kind === 'complete'),
   ok: (cluster, [name = '', lease = '', computeUs]) =>
     cluster.feed({ kind: 'done', worker: worker(name), results: [result(lease, 'ok', computeUs)] }),
   fail: (cluster, [name = '', lease = '', status = 'failed']) => {
@@ -92,6 +104,9 @@ const COMMANDS: Readonly<Record<string, Command>> = {
     cluster.feed({ kind: 'reduced', execution: Number(id) as ExecutionId, failure: null }),
   cancel: (cluster, [id = '']) =>
     cluster.feed({ kind: 'cancelled', execution: Number(id) as ExecutionId }),
+  pause: (cluster, [name = '']) => cluster.feed({ kind: 'pause', worker: worker(name) }),
+  ban: (cluster, [name = '']) => cluster.feed({ kind: 'ban', worker: worker(name) }),
+  unban: (cluster, [name = '']) => cluster.feed({ kind: 'unban', worker: worker(name) }),
   drain: (cluster, [name = '']) => cluster.feed({ kind: 'drain', worker: worker(name) }),
   resume: (cluster, [name = '']) => cluster.feed({ kind: 'resume', worker: worker(name) }),
   retire: (cluster, ids) => {

@@ -2,6 +2,7 @@
 import { EXECUTION_TABLE } from '../../kernel/src/core/cluster/executionTable.js';
 import { LEASE_TABLE } from '../../kernel/src/core/cluster/leaseTable.js';
 import { MEMBER_TABLE } from '../../kernel/src/core/cluster/memberTable.js';
+import { STANDING_TABLE } from '../../kernel/src/core/cluster/standingTable.js';
 import { UNIT_TABLE } from '../../kernel/src/core/cluster/unitTable.js';
 import { TRANSFER_TABLE } from '../../kernel/src/core/ledger/ledger.js';
 import { CANARIES } from './canaries.js';
@@ -18,6 +19,7 @@ const FINDINGS_MAX = 10;
 
 const TABLES = {
   member: MEMBER_TABLE,
+  standing: STANDING_TABLE,
   lease: LEASE_TABLE,
   unit: UNIT_TABLE,
   execution: EXECUTION_TABLE,

@@ -26,10 +26,16 @@ const twice =
 
 export const CANARIES: readonly Canary[] = [
   {
-    name: 'a lost connection is not noticed',
-    event: (event) => (event.kind === 'left' ? null : event),
-    effects: (effects) =>
-      effects.filter((effect) => effect.kind !== 'ping' && effect.kind !== 'expel'),
+    name: 'a drained worker is never taken back',
+    event: (event) => (event.kind === 'resume' ? null : event),
+  },
+  {
+    name: 'a ban is never lifted',
+    event: (event) => (event.kind === 'unban' ? null : event),
+  },
+  {
+    name: 'results of any bit class are taken',
+    event: (event) => (event.kind === 'joined' ? { ...event, bitClass: 'one' } : event),
   },
   {
     name: 'time never passes for the scheduler',

@@ -14,6 +14,8 @@ export const FAULTS = [
   'failUnit',
   'loseCache',
   'drain',
+  'userPause',
+  'userBan',
   'lateJoin',
   'cancel',
 ] as const;
@@ -22,6 +24,8 @@ export type Fault = (typeof FAULTS)[number];
 export interface SimPlan {
   readonly seed: number;
   readonly workers: number;
+  /** Bit classes among them. */
+  readonly bitClasses: number;
   readonly executions: number;
   readonly shards: number;
   /** Workers may add up whole subtrees of a sum. */
@@ -42,7 +46,14 @@ export function livenessMs(plan: SimPlan): number {
 }
 
 /** Drawn once a unit or an execution, not once a beat: they need a higher rate to be seen. */
-const RARE: ReadonlySet<Fault> = new Set(['hang', 'failUnit', 'cancel', 'drain']);
+const RARE: ReadonlySet<Fault> = new Set([
+  'hang',
+  'failUnit',
+  'cancel',
+  'drain',
+  'userPause',
+  'userBan',
+]);
 
 /** Swarm testing: about half of the faults are off in a schedule, so that some runs have nothing but one kind. */
 export function drawPlan(seed: number): SimPlan {
@@ -55,6 +66,7 @@ export function drawPlan(seed: number): SimPlan {
   return {
     seed,
     workers: random.between(1, 6),
+    bitClasses: random.chance(300) ? 2 : 1,
     executions: random.between(1, 4),
     shards: random.between(1, 12),
     isMergeable: random.chance(500),

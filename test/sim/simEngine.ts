@@ -41,6 +41,7 @@ export class SimEngine implements EngineSide {
   private tree: ShardTree<{ sum: number }> | null = null;
   private readonly paid = new Map<UnitId, bigint>();
   private current = 0;
+  private bitClass: string | null = null;
   /** Cancelled and failed executions are submitted again under a new id, as a user would. */
   private nextExecutionId = 1;
   private timerAtMs = Infinity;
@@ -76,7 +77,7 @@ export class SimEngine implements EngineSide {
       this.canary?.effects === undefined ? made : this.canary.effects(made, seen, this.state);
     if (this.isTracing) this.note(seen, effects);
     checkInvariants(this.state);
-    for (const effect of effects) this.carryOut(effect, results);
+    for (const effect of effects) this.carryOut(effect, results, seen);
     this.arm();
   }
 
@@ -101,7 +102,11 @@ export class SimEngine implements EngineSide {
     });
   }
 
-  private carryOut(effect: ClusterEffect, results: readonly SimResult[]): void {
+  private carryOut(
+    effect: ClusterEffect,
+    results: readonly SimResult[],
+    event: ClusterEvent,
+  ): void {
     switch (effect.kind) {
       case 'provide': {
         const list = effect.resources.flatMap((id) => this.resources.get(id) ?? []);
@@ -133,6 +138,7 @@ export class SimEngine implements EngineSide {
         break;
       case 'accept':
         this.accept(effect.shard, effect.count, results[effect.index]?.value ?? Number.NaN);
+        this.checkClass(event);
         break;
       case 'meter':
         if (this.paid.has(effect.entry.unit))
@@ -164,6 +170,7 @@ export class SimEngine implements EngineSide {
         });
         break;
       case 'starved':
+      case 'quarantined':
         break;
     }
   }
@@ -211,6 +218,28 @@ export class SimEngine implements EngineSide {
     });
   }
 
+  /** A worker that looks broken in the panel: the first one to be paused. */
+  stalled(): WorkerId | null {
+    for (const { id, status } of this.state.members.values()) if (status === 'stalled') return id;
+    return null;
+  }
+
+  /** The user stops a worker at once, and lets it go on later. */
+  pause(id: WorkerId): void {
+    this.apply({ kind: 'pause', worker: id });
+    this.context.heap.after(1_000, () => {
+      this.apply({ kind: 'resume', worker: id });
+    });
+  }
+
+  /** The user bans a worker, and thinks better of it. */
+  ban(id: WorkerId): void {
+    this.apply({ kind: 'ban', worker: id });
+    this.context.heap.after(3_000, () => {
+      this.apply({ kind: 'unban', worker: id });
+    });
+  }
+
   // -------------------------------------------------------------- executions
 
   /** Execution `current`: reads the state version that the one before it made. */
@@ -223,6 +252,7 @@ export class SimEngine implements EngineSide {
     const blocks = [0, 1, 2].map((block) => this.resource(100 + block, BLOCK_BYTES));
     const spec: ExecutionSpec = {
       id: this.nextExecutionId++ as ExecutionId,
+      run: 'run',
       programs: [
         { resource: this.resource(1, PROGRAM_BYTES), flops: 1_000_000, amount: UNIT_AMOUNT },
       ],
@@ -253,6 +283,16 @@ export class SimEngine implements EngineSide {
     const resource = { id: id as ResourceId, sizeBytes };
     this.resources.set(resource.id, resource);
     return resource;
+  }
+
+  /** All results of the run come from one class of workers. */
+  private checkClass(event: ClusterEvent): void {
+    const worker = event.kind === 'done' ? this.links.get(event.worker)?.worker : undefined;
+    if (worker === undefined) return;
+    this.bitClass ??= worker.bitClass;
+    if (worker.bitClass !== this.bitClass) {
+      throw new SimViolation(`the run has bits of ${this.bitClass} and of ${worker.bitClass}`);
+    }
   }
 
   private accept(shard: number, count: number, value: number): void {
@@ -289,6 +329,7 @@ export class SimEngine implements EngineSide {
       worker: worker.id,
       incarnation: worker.incarnation,
       gflops: 10,
+      bitClass: worker.bitClass,
       memoryBytes: MEMORY_BYTES,
       windowBytes: 50_000,
       held,
@@ -318,7 +359,7 @@ export class SimEngine implements EngineSide {
   closed(worker: SimWorker, link: Link): void {
     if (!this.isCurrent(worker, link)) return;
     this.links.delete(worker.id);
-    this.apply({ kind: 'left', worker: worker.id, reason: 'connection lost' });
+    this.apply({ kind: 'left', worker: worker.id, reason: 'connection lost', isOrderly: false });
   }
 
   isLeasedTo(worker: SimWorker, lease: LeaseId): boolean {

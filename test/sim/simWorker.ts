@@ -39,6 +39,7 @@ const MESSAGE_BYTES = 200;
 
 export class SimWorker {
   readonly id: WorkerId;
+  readonly bitClass: string;
   incarnation = 0;
   link: Link | null = null;
   private isAlive = false;
@@ -54,8 +55,9 @@ export class SimWorker {
   private readonly context: SimContext;
   private readonly engine: EngineSide;
 
-  constructor(id: WorkerId, context: SimContext, engine: EngineSide) {
+  constructor(id: WorkerId, context: SimContext, engine: EngineSide, bitClass: string) {
     this.id = id;
+    this.bitClass = bitClass;
     this.context = context;
     this.engine = engine;
   }

@@ -69,7 +69,12 @@ export function simulatePlan(plan: SimPlan, options: SimOptions = {}): SimReport
 function drive(context: SimContext, engine: SimEngine): void {
   const { heap, plan } = context;
   const workers = Array.from({ length: plan.workers }, (_, index) => {
-    const worker = new SimWorker(`worker-${String(index)}` as WorkerId, context, engine);
+    const worker = new SimWorker(
+      `worker-${String(index)}` as WorkerId,
+      context,
+      engine,
+      `class-${String(index % plan.bitClasses)}`,
+    );
     const delayMs =
       index > 0 && context.strikes('lateJoin') ? context.work.between(1, 5_000) : index;
     heap.at(delayMs, () => {
@@ -80,7 +85,7 @@ function drive(context: SimContext, engine: SimEngine): void {
   heap.at(0, () => {
     engine.submitNext();
   });
-  userDrains(context, engine, workers);
+  userActs(context, engine, workers);
   heap.at(plan.healAtMs, () => {
     context.isHealed = true;
     for (const worker of workers) worker.heal();
@@ -97,14 +102,17 @@ function drive(context: SimContext, engine: SimEngine): void {
   }
 }
 
-const DRAIN_LOOK_MS = 100;
+const USER_LOOKS_MS = 100;
 
-/** The user looks at the panel now and then and drains somebody. */
-function userDrains(context: SimContext, engine: SimEngine, workers: readonly SimWorker[]): void {
-  context.heap.after(DRAIN_LOOK_MS, () => {
+/** The user looks at the panel now and then and drains, pauses or bans somebody. */
+function userActs(context: SimContext, engine: SimEngine, workers: readonly SimWorker[]): void {
+  context.heap.after(USER_LOOKS_MS, () => {
     if (context.isHealed) return;
     if (context.strikes('drain')) engine.drain(context.work.pick(workers).id);
-    userDrains(context, engine, workers);
+    if (context.strikes('userPause'))
+      engine.pause(engine.stalled() ?? context.work.pick(workers).id);
+    if (context.strikes('userBan')) engine.ban(context.work.pick(workers).id);
+    userActs(context, engine, workers);
   });
 }
 

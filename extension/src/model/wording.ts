@@ -36,6 +36,8 @@ export const CONTRIBUTOR_LABELS: Readonly<Record<ContributorState, StateLabel>> 
   idle: { tone: 'good', text: (trans) => trans.__('Idle') },
   busy: { tone: 'active', text: (trans) => trans.__('Working') },
   suspect: { tone: 'warn', text: (trans) => trans.__('Not answering') },
+  quarantined: { tone: 'warn', text: (trans) => trans.__('Waiting after failures') },
+  paused: { tone: 'quiet', text: (trans) => trans.__('Paused') },
   draining: { tone: 'warn', text: (trans) => trans.__('Draining') },
   gone: { tone: 'quiet', text: (trans) => trans.__('Left') },
 };

@@ -39,7 +39,7 @@ import { StateStore } from './states.js';
 import type { Peer } from './transport.js';
 import { RouterPort } from './transport.js';
 import { Vitals } from './vitals.js';
-import { WorkerHub } from './workerHub.js';
+import { WorkerHub, shortIdOf } from './workerHub.js';
 
 /** Until a price is agreed on: test coins. 0.001 per TFLOP. */
 const DEFAULT_PRICE: Price = {
@@ -243,6 +243,7 @@ export class Engine {
       },
       drop: ({ worker, resources }) => hub.session(worker)?.drop(resources),
       revoke: ({ worker, leases }) => {
+        runner.discard(leases);
         hub.session(worker)?.send({ kind: 'cancel', executions: [], leases });
       },
       revokeExecution: ({ worker, execution }) => {
@@ -270,11 +271,18 @@ export class Engine {
       drained: ({ worker }) => {
         this.options.log(`worker ${worker.slice(0, 8)} is drained`);
       },
-      starved: () => {
+      quarantined: ({ worker, forMs }) => {
+        const name = shortIdOf(worker);
+        const text = `Worker ${name} failed ${String(ENGINE_LIMITS.flapFailures)} times within a minute; it gets no work for ${String(Math.ceil(forMs / 1000))} s.`;
+        this.alert('warning', text);
+      },
+      starved: ({ bitClass }) => {
         const text =
-          this.locals.count === 0
-            ? 'No worker is connected: the cell waits. Call cluster.scale(2), or invite a machine from the panel.'
-            : 'No worker is connected yet: the cell waits for the local workers to start.';
+          bitClass !== null
+            ? `No worker of the class that this run's bits come from is left (${bitClass}): the cell waits. Start such a worker again, or give up exact bits with cluster.configure({ mixClasses: true }).`
+            : this.locals.count === 0
+              ? 'No worker is connected: the cell waits. Call cluster.scale(2), or invite a machine from the panel.'
+              : 'No worker is connected yet: the cell waits for the local workers to start.';
         this.alert('warning', text);
         this.kernel.notice({ level: 'warning', text });
       },

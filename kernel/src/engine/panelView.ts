@@ -19,6 +19,7 @@ import {
   appendLoss,
 } from '@ravenlab/protocol';
 import type { MemberStatus } from '../core/cluster/memberTable.js';
+import { memberWorks } from '../core/cluster/memberTable.js';
 import type { ClusterState } from '../core/cluster/state.js';
 import type { Price } from '../core/ledger/price.js';
 import { priceText } from '../core/ledger/price.js';
@@ -67,9 +68,12 @@ const RATE_WINDOW_MS = 5_000;
 const IDLE_MS = 10_000;
 
 const STATES: Readonly<Record<MemberStatus, ContributorState>> = {
+  probation: 'joining',
   active: 'idle',
   suspect: 'suspect',
   stalled: 'suspect',
+  quarantined: 'quarantined',
+  paused: 'paused',
   draining: 'draining',
   gone: 'gone',
 };
@@ -196,7 +200,7 @@ export class PanelView {
       if (member !== undefined) face.rate.mark(nowMs, member.samplesDone);
     }
     const contributors = this.contributors();
-    const workerCount = [...members.values()].filter((member) => member.status === 'active').length;
+    const workerCount = [...members.values()].filter(({ status }) => memberWorks(status)).length;
     const isTraining = this.job?.state === 'running' && nowMs - this.lastStepAtMs < IDLE_MS;
     return {
       cluster: {
@@ -242,7 +246,7 @@ export class PanelView {
     const isGone = face.leftAtMs !== null || member === undefined;
     // A worker between two short units works: the word must not flicker with every snapshot.
     const hasWork = (member?.leases.size ?? 0) > 0 || face.rate.perSecond() > 0;
-    const isBusy = member?.status === 'active' && hasWork;
+    const isBusy = member !== undefined && memberWorks(member.status) && hasWork;
     const posted = this.cluster.ledger.accounts.get(face.worker)?.posted ?? 0n;
     return {
       workerId: face.worker.slice(0, PANEL_LIMITS.idChars),

@@ -294,7 +294,8 @@ function specOf(
   });
   const specs = programs.map(({ resource, flops, amount }) => ({ resource, flops, amount }));
   const isMergeable = plan.outputs.every(({ combine }) => combine !== 'concat');
-  return { id, programs: specs, common: unique(common), units, isMergeable };
+  const run = plan.step?.runId ?? null;
+  return { id, run, programs: specs, common: unique(common), units, isMergeable };
 }
 
 function unique(resources: readonly Resource[]): Resource[] {

@@ -7,6 +7,7 @@ import type {
   EngineReply,
   ExecutionId,
   ExecutionPlan,
+  LeaseId,
   ProgramHash,
   StateUpdate,
   StateVersion,
@@ -171,6 +172,13 @@ export class Runner {
     const unit = done?.units[index];
     if (run === undefined || unit?.status !== 'ok') return;
     run.collector.accept(shard, count, unit.lease, unit.outputs);
+  }
+
+  /** Gives back what came in pieces of leases that are void. */
+  discard(leases: readonly LeaseId[]): void {
+    for (const { collector } of this.active.values()) {
+      for (const lease of leases) collector.discard(lease);
+    }
   }
 
   /** All units are in. */

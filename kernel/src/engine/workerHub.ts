@@ -21,6 +21,7 @@ import {
   totalBytes,
 } from '@ravenlab/protocol';
 import type { ClusterEvent, UnitResult } from '../core/cluster/events.js';
+import { BANNED } from '../core/cluster/members.js';
 import type { ClusterState, Resource } from '../core/cluster/state.js';
 import type { Collector } from './collector.js';
 import type { Resources } from './resources.js';
@@ -181,7 +182,7 @@ export class WorkerHub implements PortHandlers {
     bye: (session, message) => {
       const { worker } = session;
       if (message.reason === 'drain') this.options.feed({ kind: 'drain', worker });
-      else this.lose(session.peer, 'left');
+      else this.lose(session.peer, 'left', true);
     },
   };
 
@@ -189,6 +190,10 @@ export class WorkerHub implements PortHandlers {
     this.forgetStranger(peer);
     if (!this.options.admits(hello, peer)) {
       this.refuse(peer, 'refused', 'this invite is not valid any more; ask for a new one');
+      return;
+    }
+    if (this.options.cluster.standings.get(hello.workerId)?.status === 'banned') {
+      this.refuse(peer, 'refused', BANNED);
       return;
     }
     const known = this.byWorker.get(hello.workerId);
@@ -230,6 +235,7 @@ export class WorkerHub implements PortHandlers {
       worker: hello.workerId,
       incarnation: hello.incarnation,
       gflops: hello.capabilities.gflops,
+      bitClass: hello.capabilities.bitClass,
       memoryBytes: hello.capabilities.memoryBytes,
       windowBytes: LIMITS.creditWindowBytes,
       held,
@@ -313,11 +319,11 @@ export class WorkerHub implements PortHandlers {
     );
   }
 
-  private lose(peer: Peer, reason: string): void {
+  private lose(peer: Peer, reason: string, isOrderly = false): void {
     const session = this.byPeer.get(peer.key);
     if (session === undefined) return;
     this.detach(session, reason);
-    this.options.feed({ kind: 'left', worker: session.worker, reason });
+    this.options.feed({ kind: 'left', worker: session.worker, reason, isOrderly });
   }
 
   private detach(session: WorkerSession, reason: string): void {

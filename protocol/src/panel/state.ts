@@ -31,6 +31,8 @@ export const CONTRIBUTOR_STATES = [
   'idle',
   'busy',
   'suspect',
+  'quarantined',
+  'paused',
   'draining',
   'gone',
 ] as const;

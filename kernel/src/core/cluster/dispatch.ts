@@ -1,12 +1,14 @@
 /**
  * @file Which unit goes to whom. Workers pull: a unit is granted only to a worker with credit and room in its queue, and
  * of those to the one that is expected to finish it first, so shares follow measured speed and resident data by
- * themselves. A slow worker gets nothing that the others would have finished sooner.
+ * themselves. A slow worker gets nothing that the others would have finished sooner, and a newcomer one unit alone.
  */
 import type { LeaseId, WorkerId } from '@ravenlab/protocol';
 import { ENGINE_LIMITS } from '@ravenlab/protocol';
+import { admits } from './classes.js';
 import type { EffectBody, GrantedLease } from './events.js';
 import { moveLease } from './leaseTable.js';
+import { memberWorks } from './memberTable.js';
 import { evictionsFor, hold, missingFor, programOf, release } from './residency.js';
 import type { Fetch } from './residency.js';
 import type {
@@ -18,14 +20,17 @@ import type {
   ResourceId,
   Unit,
 } from './state.js';
-import { patienceMs } from './state.js';
+import { elapsedUs, patienceMs } from './state.js';
 import { moveUnit } from './unitTable.js';
 
-interface Choice {
+export interface Choice {
   readonly member: Member;
   readonly fetch: Fetch;
   readonly evicted: readonly ResourceId[];
 }
+
+/** smaller: somebody has nothing to do, and would take fewer units · try: a newcomer can be tried with one. */
+type Decision = Choice | 'wait' | 'smaller' | 'try';
 
 /** Grants of one pass to one worker, of one execution and one program: one RUN. */
 interface Batch {
@@ -36,22 +41,32 @@ interface Batch {
 }
 
 /** What one pass over the queues has granted so far. */
-interface Pass {
-  readonly members: readonly Member[];
+export interface Pass {
   readonly now: number;
   readonly effects: EffectBody[];
   readonly batches: Map<string, Batch>;
 }
 
+export function newPass(now: number): Pass {
+  return { now, effects: [], batches: new Map() };
+}
+
 /** Grants all that can be granted now. */
 export function dispatch(state: ClusterState, now: number): EffectBody[] {
   if (state.queuedUnits === 0) return [];
-  const members = [...state.members.values()].filter((member) => member.status === 'active');
-  if (members.length === 0) return [];
-  const pass: Pass = { members, now, effects: [], batches: new Map() };
+  const working = [...state.members.values()].filter(({ status }) => memberWorks(status));
+  if (working.length === 0) return [];
+  const pass = newPass(now);
   for (const execution of state.executions.values()) {
-    if (execution.status === 'running') grantUnits(state, execution, pass);
+    if (execution.status !== 'running' || execution.queue.length === 0) continue;
+    const members = working.filter((member) => admits(state, execution, member));
+    if (members.length > 0) grantUnits(state, execution, members, pass);
   }
+  return endPass(state, pass);
+}
+
+/** The effects of a pass: what was granted to one worker of one program goes in one RUN. */
+export function endPass(state: ClusterState, pass: Pass): EffectBody[] {
   for (const { worker, execution, program, groups } of pass.batches.values()) {
     const member = state.members.get(worker);
     if (member === undefined) continue;
@@ -61,30 +76,54 @@ export function dispatch(state: ClusterState, now: number): EffectBody[] {
   return pass.effects;
 }
 
-function grantUnits(state: ClusterState, execution: Execution, pass: Pass): void {
-  const largest = groupSize(execution, pass.members);
+function grantUnits(
+  state: ClusterState,
+  execution: Execution,
+  members: readonly Member[],
+  pass: Pass,
+): void {
+  let largest = groupSize(execution, members);
   while (execution.queue.length > 0) {
-    const units = nextGroup(execution, largest);
-    const choice = choose(execution, units, pass.members);
-    if (choice === null) return;
+    let units = nextGroup(execution, largest);
+    let choice = choose(execution, units, members, pass.now);
+    if (choice === 'try') {
+      units = nextGroup(execution, 1);
+      choice = chooseNewcomer(execution, units, members, pass.now);
+    }
+    if (choice === 'smaller' && units.length > 1) {
+      largest = units.length / 2;
+      continue;
+    }
+    if (typeof choice === 'string') return;
     execution.queue.splice(execution.queue.length - units.length);
     state.queuedUnits -= units.length;
-    const group = grant(state, execution, units, choice, pass.now);
-    const { member } = choice;
-    if (choice.evicted.length > 0) {
-      pass.effects.push({ kind: 'drop', worker: member.id, resources: choice.evicted });
-    }
-    if (choice.fetch.missing.length > 0) {
-      state.counters.resourcesSent += choice.fetch.missing.length;
-      const resources = choice.fetch.missing.map((resource) => resource.id);
-      pass.effects.push({ kind: 'provide', worker: member.id, resources });
-    }
-    const program = units[0]?.spec.program ?? 0;
-    const key = `${member.id}/${String(execution.id)}/${String(program)}`;
-    const batch = pass.batches.get(key);
-    if (batch !== undefined) batch.groups.push(group);
-    else pass.batches.set(key, { worker: member.id, execution, program, groups: [group] });
+    grantTo(state, execution, units, choice, pass);
   }
+}
+
+/** Grants units to a member, and notes what to tell it. */
+export function grantTo(
+  state: ClusterState,
+  execution: Execution,
+  units: readonly Unit[],
+  choice: Choice,
+  pass: Pass,
+): void {
+  const { member } = choice;
+  const group = grant(state, execution, units, choice, pass.now);
+  if (choice.evicted.length > 0) {
+    pass.effects.push({ kind: 'drop', worker: member.id, resources: choice.evicted });
+  }
+  if (choice.fetch.missing.length > 0) {
+    state.counters.resourcesSent += choice.fetch.missing.length;
+    const resources = choice.fetch.missing.map((resource) => resource.id);
+    pass.effects.push({ kind: 'provide', worker: member.id, resources });
+  }
+  const program = units[0]?.spec.program ?? 0;
+  const key = `${member.id}/${String(execution.id)}/${String(program)}`;
+  const batch = pass.batches.get(key);
+  if (batch !== undefined) batch.groups.push(group);
+  else pass.batches.set(key, { worker: member.id, execution, program, groups: [group] });
 }
 
 /** Members differ in speed when the slowest takes more than this many halves of the fastest one's time. */
@@ -131,7 +170,7 @@ function isWaitingNode({ queue, units }: Execution, first: number, size: number)
 }
 
 /** Expected time of one unit on a member, µs: measured, else from its speed, else a guess. */
-function expectedUs(member: Member, execution: Execution, unit: Unit): number {
+export function expectedUs(member: Member, execution: Execution, unit: Unit): number {
   const program = execution.spec.programs[unit.spec.program];
   const measured = program === undefined ? undefined : member.unitUs.get(program.resource.id);
   if (measured !== undefined) return measured;
@@ -150,23 +189,58 @@ function leaseRoom(member: Member, unitUs: number): number {
   return room - member.leases.size;
 }
 
-/** The member to finish these units first among those that can take them now; null when it is better to wait. */
+/**
+ * The proven member to finish these units first, or that it is better to wait. Before one that works already gets more, a
+ * newcomer is tried with a unit; before that, every proven one that is idle gets some, so no step waits for a newcomer alone.
+ */
 function choose(
   execution: Execution,
   units: readonly Unit[],
   members: readonly Member[],
-): Choice | null {
-  const [unit] = units;
-  if (unit === undefined) return null;
+  now: number,
+): Decision {
+  const able = members.filter((member) => mayHave(member, units, members));
+  const proven = able.filter(({ status }) => status === 'active');
+  const choice = chooseAmong(execution, units, proven, now);
+  const isIdle = typeof choice !== 'string' && choice.member.leases.size === 0;
+  const canTry = !isIdle && chooseNewcomer(execution, units.slice(0, 1), members, now) !== 'wait';
+  return canTry ? 'try' : choice;
+}
+
+function chooseNewcomer(
+  execution: Execution,
+  units: readonly Unit[],
+  members: readonly Member[],
+  now: number,
+): Decision {
+  const newcomers = members.filter(
+    (member) => member.status === 'probation' && !member.isTried && mayHave(member, units, members),
+  );
+  return newcomers.length === 0 ? 'wait' : chooseAmong(execution, units, newcomers, now);
+}
+
+/** A unit that a member has refused goes to another one, as long as there is one. */
+function mayHave({ id }: Member, [unit]: readonly Unit[], members: readonly Member[]): boolean {
+  const refusedBy = unit?.refusedBy ?? null;
+  return refusedBy?.has(id) !== true || refusedBy.size >= members.length;
+}
+
+function chooseAmong(
+  execution: Execution,
+  units: readonly Unit[],
+  members: readonly Member[],
+  now: number,
+): Decision {
   let best: Choice | null = null;
   let bestFinishUs = Infinity;
   let soonestUs = Infinity;
+  const [unit] = units;
+  if (unit === undefined) return 'wait';
   for (const member of members) {
-    if (unit.refusedBy?.has(member.id) === true && unit.refusedBy.size < members.length) continue;
     const unitUs = expectedUs(member, execution, unit);
     const fetch = missingFor(member, execution, units);
     const transferUs = Math.ceil((fetch.missingBytes * 1000) / ENGINE_LIMITS.linkBytesPerMs);
-    const finishUs = member.queuedUs + unitUs * units.length + transferUs;
+    const finishUs = backlogUs(member, now) + unitUs * units.length + transferUs;
     soonestUs = Math.min(soonestUs, finishUs);
     if (finishUs >= bestFinishUs) continue;
     const evicted = roomFor(member, execution, units, fetch, unitUs);
@@ -174,12 +248,22 @@ function choose(
     best = { member, fetch, evicted };
     bestFinishUs = finishUs;
   }
-  if (best === null || bestFinishUs === soonestUs) return best;
-  return bestFinishUs <= drainUs(execution, unit, members) ? best : null;
+  if (best === null) return 'wait';
+  const isWorthIt =
+    bestFinishUs === soonestUs || bestFinishUs <= drainUs(execution, unit, members, now);
+  if (isWorthIt) return best;
+  return best.member.leases.size === 0 ? 'smaller' : 'wait';
+}
+
+/** Expected time until a member is through with what it has, µs. One that is late will hardly be done at once. */
+function backlogUs(member: Member, now: number): number {
+  const elapsed = elapsedUs(member, now);
+  const lateUs = elapsed - member.queuedUs - ENGINE_LIMITS.leaseAheadUs;
+  return lateUs > 0 ? member.queuedUs + elapsed : member.queuedUs;
 }
 
 /** What `member` has to forget to take the units now; null when it cannot take them. */
-function roomFor(
+export function roomFor(
   member: Member,
   execution: Execution,
   units: readonly Unit[],
@@ -199,12 +283,17 @@ function roomFor(
  * When all members together would be through with what they hold and what is queued, µs. A unit that a worker would
  * finish later than this holds up the step; it stays queued for a faster one.
  */
-function drainUs(execution: Execution, unit: Unit, members: readonly Member[]): number {
+function drainUs(
+  execution: Execution,
+  unit: Unit,
+  members: readonly Member[],
+  now: number,
+): number {
   let unitsHeld = 0;
   let unitsPerMs = 0;
   for (const member of members) {
     const unitUs = Math.max(1, expectedUs(member, execution, unit));
-    unitsHeld += member.queuedUs / unitUs;
+    unitsHeld += backlogUs(member, now) / unitUs;
     unitsPerMs += 1000 / unitUs;
   }
   return Math.ceil(((unitsHeld + execution.queue.length) * 1000) / unitsPerMs);
@@ -222,6 +311,7 @@ function grant(
   if (evicted.length > 0) member.ready.clear();
   for (const resource of fetch.missing) hold(member, resource);
   if (member.leases.size === 0) member.progressAtMs = now;
+  if (member.status === 'probation') member.isTried = true;
   member.inFlightBytes += fetch.missingBytes;
   execution.workers.add(member.id);
   const leases = units.map((unit) => grantUnit(state, execution, unit, member));
@@ -229,6 +319,9 @@ function grant(
   for (const lease of leases) lease.group = group;
   return leases.map(({ id, unit }) => ({ lease: id, shard: unit.shard }));
 }
+
+/** One unit of a backup costs as many credits as units that have to be granted for it. */
+const CREDIT_MAX = ENGINE_LIMITS.backupShare * ENGINE_LIMITS.backupUnitsSaved;
 
 const NO_GROUP: LeaseGroup = { leases: [] };
 
@@ -249,8 +342,15 @@ function grantUnit(state: ClusterState, execution: Execution, unit: Unit, member
   member.inFlightBytes += unit.spec.messageBytes;
   state.leases.set(lease.id, lease);
   state.counters.leasesGranted++;
-  moveUnit(state.trace, unit, 'lease');
-  unit.lease = lease;
+  state.backupCredit = Math.min(CREDIT_MAX, state.backupCredit + 1);
+  if (unit.lease === null) {
+    moveUnit(state.trace, unit, 'lease');
+    unit.lease = lease;
+  } else {
+    moveUnit(state.trace, unit, 'double');
+    unit.backup = lease;
+    state.counters.backupsGranted++;
+  }
   const program = execution.spec.programs[unit.spec.program];
   state.ledger.reserve(lease.id, unit.id, member.id, program?.amount ?? 0n);
   return lease;
@@ -272,7 +372,7 @@ export function loseLease(state: ClusterState, lease: Lease, cause: 'expire' | '
   state.counters.leasesLost++;
   closeLease(state, lease);
   state.ledger.void(lease.id);
-  requeue(state, lease.execution, lease.unit);
+  leaveUnit(state, lease);
 }
 
 /** Takes a lease off the books of its member. */
@@ -282,8 +382,20 @@ export function closeLease(state: ClusterState, lease: Lease): void {
   if (member?.leases.delete(lease.id) === true) member.queuedUs -= lease.expectedUs;
 }
 
+/** A lease ended without a result: its unit stays with the other one that has it, or is queued again. */
+export function leaveUnit(state: ClusterState, lease: Lease): void {
+  const { unit } = lease;
+  if (unit.backup === null) {
+    requeue(state, lease.execution, unit);
+    return;
+  }
+  moveUnit(state.trace, unit, 'single');
+  if (unit.lease === lease) unit.lease = unit.backup;
+  unit.backup = null;
+}
+
 /** Back to the queue; the smallest shard is taken first, so that the sum of the step can proceed in order. */
-export function requeue(state: ClusterState, execution: Execution, unit: Unit): void {
+function requeue(state: ClusterState, execution: Execution, unit: Unit): void {
   moveUnit(state.trace, unit, 'requeue');
   unit.lease = null;
   const { queue } = execution;

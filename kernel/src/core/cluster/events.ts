@@ -17,6 +17,8 @@ export interface Joining {
   readonly worker: WorkerId;
   readonly incarnation: number;
   readonly gflops: number;
+  /** Workers of one class give the same bits. */
+  readonly bitClass: string;
   readonly memoryBytes: number;
   readonly windowBytes: number;
   /** What it still holds of this engine's. */
@@ -25,7 +27,13 @@ export interface Joining {
 
 export type ClusterEvent =
   | ({ readonly kind: 'joined' } & Joining)
-  | { readonly kind: 'left'; readonly worker: WorkerId; readonly reason: string }
+  /** `isOrderly`: it said that it goes. */
+  | {
+      readonly kind: 'left';
+      readonly worker: WorkerId;
+      readonly reason: string;
+      readonly isOrderly: boolean;
+    }
   /** Any message or beat of a member. */
   | { readonly kind: 'heard'; readonly worker: WorkerId; readonly latencyUs: number | null }
   | { readonly kind: 'submitted'; readonly spec: ExecutionSpec }
@@ -38,8 +46,16 @@ export type ClusterEvent =
   | { readonly kind: 'cancelled'; readonly execution: ExecutionId }
   /** Nobody will ask for these again. */
   | { readonly kind: 'retired'; readonly resources: readonly ResourceId[] }
+  /** Finish what you have, then nothing. */
   | { readonly kind: 'drain'; readonly worker: WorkerId }
+  /** Stop now: what it has goes to others, at once. Holds when it comes back. */
+  | { readonly kind: 'pause'; readonly worker: WorkerId }
   | { readonly kind: 'resume'; readonly worker: WorkerId }
+  /** Ends its membership and refuses it from now on; of any worker, here or not. */
+  | { readonly kind: 'ban'; readonly worker: WorkerId }
+  | { readonly kind: 'unban'; readonly worker: WorkerId }
+  /** Whether a run may take results of different bit classes. */
+  | { readonly kind: 'mixClasses'; readonly isAllowed: boolean }
   | { readonly kind: 'tick' };
 
 export interface GrantedLease {
@@ -92,7 +108,14 @@ export type ClusterEffect = { readonly cause: number } & (
   | { readonly kind: 'ping'; readonly worker: WorkerId }
   /** A drained worker has nothing left. */
   | { readonly kind: 'drained'; readonly worker: WorkerId }
-  | { readonly kind: 'starved'; readonly sinceMs: number }
+  | {
+      /** Work waits and nobody may do it: nobody is here, or, with a class, nobody of the class that its run has. */
+      readonly kind: 'starved';
+      readonly sinceMs: number;
+      readonly bitClass: string | null;
+    }
+  /** A member failed too often and waits for `forMs`. */
+  | { readonly kind: 'quarantined'; readonly worker: WorkerId; readonly forMs: number }
 );
 
 type DistributiveOmit<T, K extends PropertyKey> = T extends unknown ? Omit<T, K> : never;

@@ -25,6 +25,12 @@ export function checkInvariants(state: ClusterState): void {
   if (state.ledger.pendingCount !== state.leases.size) {
     fail(state, 'a lease without a pending transfer');
   }
+  if (state.backupCredit < 0) fail(state, 'more was backed up than the budget allows');
+  for (const standing of state.standings.values()) {
+    if (standing.status === 'banned' && state.members.has(standing.worker)) {
+      fail(state, `member ${standing.worker} is banned`);
+    }
+  }
   state.ledger.check();
 }
 
@@ -58,7 +64,8 @@ function checkLease(state: ClusterState, member: Member, lease: Lease): void {
   const name = member.id;
   if (lease.status !== 'granted') fail(state, `member ${name} has a lease that is ${lease.status}`);
   if (lease.worker !== member.id) fail(state, `member ${name} has a lease of another worker`);
-  if (lease.unit.lease !== lease) fail(state, `a unit does not know its lease of ${name}`);
+  if (lease.unit.lease !== lease && lease.unit.backup !== lease)
+    fail(state, `a unit does not know its lease of ${name}`);
   if (!lease.group.leases.includes(lease)) fail(state, `a lease of ${name} is not in its group`);
   if (state.leases.get(lease.id) !== lease) fail(state, `a lease of ${name} is not listed`);
 }
@@ -91,8 +98,14 @@ function checkExecution(state: ClusterState, execution: Execution): void {
 function checkUnit(state: ClusterState, execution: Execution, unit: Unit): void {
   const { status } = unit;
   if (status === 'dropped') fail(state, `a unit of execution ${String(execution.id)} was dropped`);
-  if ((status === 'leased') !== (unit.lease !== null)) {
+  if ((status === 'leased' || status === 'doubled') !== (unit.lease !== null)) {
     fail(state, `a unit of execution ${String(execution.id)} is ${status}, its lease is not`);
+  }
+  if ((status === 'doubled') !== (unit.backup !== null)) {
+    fail(state, `a unit of execution ${String(execution.id)} is ${status}, its backup is not`);
+  }
+  if (unit.backup !== null && unit.backup.worker === unit.lease?.worker) {
+    fail(state, `a unit of execution ${String(execution.id)} is backed up by the same worker`);
   }
   if ((status === 'done') !== state.ledger.isPaid(unit.id)) {
     fail(state, `a unit of execution ${String(execution.id)} is ${status} and its pay is not`);

@@ -5,11 +5,18 @@ import { nextStatus } from './transition.js';
 /** granted: the worker has it · settled: its result was taken · failed: it answered without one · void: nobody waits for it. */
 export const LEASE_STATUSES = ['granted', 'settled', 'failed', 'void'] as const;
 export type LeaseStatus = (typeof LEASE_STATUSES)[number];
-/** expire: time is up · revoke: its worker left · cancel: its execution ended. */
-export type LeaseCause = 'settle' | 'fail' | 'expire' | 'revoke' | 'cancel';
+/** expire: time is up · revoke: its worker left or was told to stop · outrun: another lease of the unit was first · cancel: its execution ended. */
+export type LeaseCause = 'settle' | 'fail' | 'expire' | 'revoke' | 'outrun' | 'cancel';
 
 export const LEASE_TABLE = {
-  granted: { settle: 'settled', fail: 'failed', expire: 'void', revoke: 'void', cancel: 'void' },
+  granted: {
+    settle: 'settled',
+    fail: 'failed',
+    expire: 'void',
+    revoke: 'void',
+    outrun: 'void',
+    cancel: 'void',
+  },
   settled: {},
   failed: {},
   void: {},

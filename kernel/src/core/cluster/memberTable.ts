@@ -3,18 +3,69 @@ import type { Table, Trace } from './transition.js';
 import { nextStatus } from './transition.js';
 
 /**
- * active: gets units · suspect: silent for a while, gets nothing new · stalled: leases ran out without a result ·
- * draining: ends what it has · gone: a record for the panel; a worker that comes back is a new member.
+ * probation: new here, gets one unit alone until it has answered one · active: gets units · suspect: silent for a while,
+ * gets nothing new · stalled: leases ran out without a result · quarantined: came and went too often, waits · paused: by the
+ * user, works on nothing · draining: ends what it has · gone: a record for the panel; a worker that comes back is a new
+ * member.
  */
-export const MEMBER_STATUSES = ['active', 'suspect', 'stalled', 'draining', 'gone'] as const;
+export const MEMBER_STATUSES = [
+  'probation',
+  'active',
+  'suspect',
+  'stalled',
+  'quarantined',
+  'paused',
+  'draining',
+  'gone',
+] as const;
 export type MemberStatus = (typeof MEMBER_STATUSES)[number];
-export type MemberCause = 'quiet' | 'heard' | 'stall' | 'progress' | 'drain' | 'resume' | 'leave';
+/** prove: it answered a unit · release: a stall or a quarantine is over. */
+export type MemberCause =
+  | 'prove'
+  | 'quiet'
+  | 'heard'
+  | 'stall'
+  | 'progress'
+  | 'quarantine'
+  | 'release'
+  | 'pause'
+  | 'drain'
+  | 'resume'
+  | 'leave';
 
 export const MEMBER_TABLE = {
-  active: { quiet: 'suspect', stall: 'stalled', drain: 'draining', leave: 'gone' },
-  suspect: { heard: 'active', stall: 'stalled', drain: 'draining', leave: 'gone' },
-  stalled: { progress: 'active', drain: 'draining', leave: 'gone' },
-  draining: { stall: 'draining', resume: 'active', leave: 'gone' },
+  probation: {
+    prove: 'active',
+    stall: 'stalled',
+    quarantine: 'quarantined',
+    pause: 'paused',
+    drain: 'draining',
+    leave: 'gone',
+  },
+  active: {
+    quiet: 'suspect',
+    stall: 'stalled',
+    pause: 'paused',
+    drain: 'draining',
+    leave: 'gone',
+  },
+  suspect: {
+    heard: 'active',
+    stall: 'stalled',
+    pause: 'paused',
+    drain: 'draining',
+    leave: 'gone',
+  },
+  stalled: {
+    progress: 'active',
+    release: 'probation',
+    pause: 'paused',
+    drain: 'draining',
+    leave: 'gone',
+  },
+  quarantined: { release: 'probation', pause: 'paused', drain: 'draining', leave: 'gone' },
+  paused: { resume: 'probation', drain: 'draining', leave: 'gone' },
+  draining: { stall: 'draining', resume: 'probation', pause: 'paused', leave: 'gone' },
   gone: {},
 } as const satisfies Record<MemberStatus, Partial<Record<MemberCause, MemberStatus>>>;
 
@@ -32,4 +83,9 @@ export function moveMember(trace: Trace, member: HasMemberStatus, cause: MemberC
 export function memberTakes(status: MemberStatus, cause: MemberCause): boolean {
   const table: Table<MemberStatus, MemberCause> = MEMBER_TABLE;
   return table[status][cause] !== undefined;
+}
+
+/** Whether a member in this status may get units at all. */
+export function memberWorks(status: MemberStatus): boolean {
+  return status === 'active' || status === 'probation';
 }

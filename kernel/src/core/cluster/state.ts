@@ -13,11 +13,14 @@ import type {
 } from '@ravenlab/protocol';
 import { ENGINE_LIMITS, LIMITS } from '@ravenlab/protocol';
 import { Ledger } from '../ledger/ledger.js';
+import type { ClassPin } from './classes.js';
+import type { Standing } from './standing.js';
 import { Trace } from './transition.js';
 import type { ExecutionStatus } from './executionTable.js';
 import type { LeaseStatus } from './leaseTable.js';
 import type { MemberStatus } from './memberTable.js';
 import type { EngineUnitStatus } from './unitTable.js';
+import type { UnitTimes } from './unitTimes.js';
 
 export type ResourceId = Branded<number, 'ResourceId'>;
 
@@ -46,6 +49,8 @@ export interface UnitSpec {
 
 export interface ExecutionSpec {
   readonly id: ExecutionId;
+  /** The run that it is a step of; null for anything else. Decides whose bits it takes. */
+  readonly run: string | null;
   readonly programs: readonly ProgramSpec[];
   /** Needed by every unit, beside its program. */
   readonly common: readonly Resource[];
@@ -63,6 +68,8 @@ export interface Unit {
   readonly spec: UnitSpec;
   status: EngineUnitStatus;
   lease: Lease | null;
+  /** A second lease of it, elsewhere; never without the first. */
+  backup: Lease | null;
   /** Times that a worker answered without a result, and who it was. */
   attempts: number;
   refusedBy: Set<WorkerId> | null;
@@ -78,6 +85,8 @@ export interface Execution {
   unitsLeft: number;
   readonly submittedAtMs: number;
   readonly workers: Set<WorkerId>;
+  /** Of an execution before any run. */
+  pin: ClassPin | null;
 }
 
 /** Units that are answered together: shards first … first + size - 1, a whole node of the sum's tree. */
@@ -104,6 +113,8 @@ export interface Member {
   readonly incarnation: number;
   readonly joinedAtMs: number;
   readonly gflops: number;
+  /** Workers of one class give the same bits. */
+  readonly bitClass: string;
   readonly heldLimitBytes: number;
   readonly windowBytes: number;
   status: MemberStatus;
@@ -126,6 +137,10 @@ export interface Member {
   /** Executions whose common resources it holds. */
   readonly ready: Set<ExecutionId>;
   needsInARow: number;
+  /** Backups that were faster than it, in a row. */
+  outrunInARow: number;
+  /** On probation: it has the one unit that it is tried with, or had it and has not answered. */
+  isTried: boolean;
   unitsDone: number;
   unitsFailed: number;
   samplesDone: number;
@@ -134,6 +149,9 @@ export interface Member {
 export interface ClusterCounters {
   leasesGranted: number;
   leasesLost: number;
+  /** Of leasesGranted: those of a unit that had one, and those that were first. */
+  backupsGranted: number;
+  backupsWon: number;
   staleResults: number;
   unitsDone: number;
   unitsFailed: number;
@@ -148,6 +166,19 @@ export interface ClusterState {
   /** In submission order, which is the order of their right to workers. */
   readonly executions: Map<ExecutionId, Execution>;
   readonly leases: Map<LeaseId, Lease>;
+  /** Workers that were here, least recently heard of first; bounded. */
+  readonly standings: Map<WorkerId, Standing>;
+  /** Bit class of each run, oldest first; bounded. */
+  readonly pins: Map<string, ClassPin>;
+  lastRun: string | null;
+  /** The user allows results of different bit classes in one run. */
+  mixesClasses: boolean;
+  /** Of the programs that workers hold. */
+  readonly unitTimes: Map<ResourceId, UnitTimes>;
+  /** Earned by every unit granted, spent by backups: keeps them below a share of all work. */
+  backupCredit: number;
+  /** When the next lease is late, while somebody could back it up. */
+  lateAtMs: number | null;
   nextMemberSeq: number;
   nextLeaseId: number;
   nextUnitId: number;
@@ -180,6 +211,13 @@ export function createCluster(firstUnitId = 1, firstLeaseId = 1): ClusterState {
     members: new Map(),
     executions: new Map(),
     leases: new Map(),
+    standings: new Map(),
+    pins: new Map(),
+    lastRun: null,
+    mixesClasses: false,
+    unitTimes: new Map(),
+    backupCredit: 0,
+    lateAtMs: null,
     nextMemberSeq: 0,
     nextLeaseId: firstLeaseId,
     nextUnitId: firstUnitId,
@@ -189,6 +227,8 @@ export function createCluster(firstUnitId = 1, firstLeaseId = 1): ClusterState {
     counters: {
       leasesGranted: 0,
       leasesLost: 0,
+      backupsGranted: 0,
+      backupsWon: 0,
       staleResults: 0,
       unitsDone: 0,
       unitsFailed: 0,
@@ -205,6 +245,11 @@ export function patienceMs(member: Member): number {
   const headUs = (head?.expectedUs ?? 0) * (head?.group.leases.length ?? 1);
   const expectedMs = Math.ceil((headUs * ENGINE_LIMITS.stallFactor) / 1000);
   return Math.max(ENGINE_LIMITS.stallMs, expectedMs);
+}
+
+/** Time since a member's oldest lease began: when it was granted to an idle member, or the one before it was answered; µs. */
+export function elapsedUs(member: Member, now: number): number {
+  return member.leases.size === 0 ? 0 : (now - member.progressAtMs) * 1000;
 }
 
 /** Silence after which a member is suspect: it has missed two beats. */

@@ -2,14 +2,19 @@
 import type { Table, Trace } from './transition.js';
 import { nextStatus } from './transition.js';
 
-/** queued: wants a worker · leased: has one · done: its result was taken, once · dropped: its execution ended without it. */
-export const UNIT_STATUSES_OF_ENGINE = ['queued', 'leased', 'done', 'dropped'] as const;
+/**
+ * queued: wants a worker · leased: has one · doubled: has two, and the first result wins · done: its result was taken,
+ * once · dropped: its execution ended without it.
+ */
+export const UNIT_STATUSES_OF_ENGINE = ['queued', 'leased', 'doubled', 'done', 'dropped'] as const;
 export type EngineUnitStatus = (typeof UNIT_STATUSES_OF_ENGINE)[number];
-export type UnitCause = 'lease' | 'accept' | 'requeue' | 'drop';
+/** double: a backup lease · single: one of its two leases ended without a result. */
+export type UnitCause = 'lease' | 'double' | 'single' | 'accept' | 'requeue' | 'drop';
 
 export const UNIT_TABLE = {
   queued: { lease: 'leased', drop: 'dropped' },
-  leased: { accept: 'done', requeue: 'queued', drop: 'dropped' },
+  leased: { double: 'doubled', accept: 'done', requeue: 'queued', drop: 'dropped' },
+  doubled: { single: 'leased', accept: 'done', drop: 'dropped' },
   done: {},
   dropped: {},
 } as const satisfies Record<EngineUnitStatus, Partial<Record<UnitCause, EngineUnitStatus>>>;

@@ -14,6 +14,7 @@ import type {
   ResourceId,
 } from '../../../../kernel/src/core/cluster/state.js';
 import { createCluster } from '../../../../kernel/src/core/cluster/state.js';
+import { standingOf } from '../../../../kernel/src/core/cluster/standing.js';
 
 export const MIB = 1024 * 1024;
 export const worker = (name: string): WorkerId => name as WorkerId;
@@ -30,12 +31,24 @@ export interface SpecOptions {
   readonly program?: Resource;
   readonly flops?: number;
   readonly isMergeable?: boolean;
+  readonly run?: string;
+}
+
+export interface JoinOptions {
+  readonly gflops?: number;
+  readonly memoryBytes?: number;
+  readonly windowBytes?: number;
+  readonly incarnation?: number;
+  readonly bitClass?: string;
+  /** It has never answered a unit, so it is on probation. */
+  readonly isNew?: boolean;
 }
 
 export function spec(options: SpecOptions = {}): ExecutionSpec {
   const { id = 1, units = 4, common = [], program = resource(1), flops = 1e6 } = options;
   return {
     id: id as ExecutionId,
+    run: options.run ?? null,
     programs: [{ resource: program, flops, amount: 10n }],
     common,
     units: Array.from({ length: units }, (_, shard) => ({
@@ -59,19 +72,31 @@ export class Scheduler {
     return effects;
   }
 
-  join(
-    name: string,
-    options: { gflops?: number; memoryBytes?: number; windowBytes?: number } = {},
-  ) {
+  /** A worker that has answered a unit before, unless it is new. */
+  join(name: string, options: JoinOptions = {}): ClusterEffect[] {
+    const incarnation = options.incarnation ?? 1;
+    if (options.isNew !== true) {
+      standingOf(this.state, worker(name)).provenIncarnation = incarnation;
+    }
     return this.feed({
       kind: 'joined',
       worker: worker(name),
-      incarnation: 1,
+      incarnation,
       gflops: options.gflops ?? 10,
+      bitClass: options.bitClass ?? 'class-a',
       memoryBytes: options.memoryBytes ?? 1024 * MIB,
       windowBytes: options.windowBytes ?? 64 * MIB,
       held: [],
     });
+  }
+
+  /** The connection of a worker is gone, without a word. */
+  lose(name: string): ClusterEffect[] {
+    return this.feed({ kind: 'left', worker: worker(name), reason: 'closed', isOrderly: false });
+  }
+
+  statusOf(name: string): string | null {
+    return this.state.members.get(worker(name))?.status ?? null;
   }
 
   submit(options: SpecOptions = {}): ClusterEffect[] {

@@ -252,7 +252,7 @@ describe('groups', () => {
     s.join('a');
     s.submit({ units: 4, isMergeable: true });
     s.join('b');
-    const effects = s.feed({ kind: 'left', worker: worker('a'), reason: 'gone' });
+    const effects = s.feed({ kind: 'left', worker: worker('a'), reason: 'gone', isOrderly: false });
     expect(effectsOf(effects, 'run').map(shardsOf)).toEqual([[[0, 1, 2, 3]]]);
   });
 
@@ -287,7 +287,7 @@ describe('members that fail', () => {
     s.join('a');
     s.join('b');
     s.submit({ units: 4 });
-    const effects = s.feed({ kind: 'left', worker: worker('a'), reason: 'gone' });
+    const effects = s.feed({ kind: 'left', worker: worker('a'), reason: 'gone', isOrderly: false });
     expect(effectsOf(effects, 'run')[0]?.worker).toBe('b');
     s.finish('b');
     expect(s.state.executions.get(1 as ExecutionId)?.status).toBe('reducing');
@@ -299,7 +299,7 @@ describe('members that fail', () => {
     s.join('a');
     s.submit({ units: 1 });
     const old = s.leasesOf('a');
-    s.feed({ kind: 'left', worker: worker('a'), reason: 'gone' });
+    s.feed({ kind: 'left', worker: worker('a'), reason: 'gone', isOrderly: false });
     s.join('a');
     expect(s.done('a', old)).toEqual([]);
     expect(s.leasesOf('a')).not.toEqual(old);

@@ -1,0 +1,118 @@
+/**
+ * @file Backup leases: at the tail of an execution, what is late is given to an idle worker a second time. The first result
+ * wins and the other lease is void; nothing is paid or summed twice. Backups are few by a budget, so a slow crowd is not
+ * made slower: one unit in twenty that were granted, saved up while all goes well.
+ */
+import { ENGINE_LIMITS } from '@ravenlab/protocol';
+import { admits } from './classes.js';
+import type { Choice, Pass } from './dispatch.js';
+import { endPass, expectedUs, grantTo, newPass, roomFor } from './dispatch.js';
+import type { EffectBody } from './events.js';
+import { missingFor, programOf } from './residency.js';
+import type { ClusterState, Execution, LeaseGroup, Member, Unit } from './state.js';
+import { elapsedUs } from './state.js';
+
+/**
+ * Grants what is late a second time, when nothing else is left to grant and somebody is idle. Notes when to look again; what
+ * is late and could not be doubled is looked at with every event.
+ */
+export function backUp(state: ClusterState, now: number): EffectBody[] {
+  state.lateAtMs = null;
+  if (!isTail(state)) return [];
+  const pass = newPass(now);
+  for (const holder of state.members.values()) {
+    const lateAtMs = lateAt(state, holder);
+    if (lateAtMs === null) continue;
+    if (lateAtMs > now) state.lateAtMs = Math.min(state.lateAtMs ?? lateAtMs, lateAtMs);
+    // A member whose oldest group is late will be late with all that waits behind it.
+    else for (const group of groupsOf(holder)) doubleGroup(state, holder, group, pass);
+  }
+  return endPass(state, pass);
+}
+
+function isTail(state: ClusterState): boolean {
+  if (state.queuedUnits > 0 || state.leases.size === 0) return false;
+  for (const member of state.members.values()) if (isIdle(member)) return true;
+  return false;
+}
+
+function isIdle(member: Member): boolean {
+  return member.status === 'active' && member.leases.size === 0;
+}
+
+/** Groups that a member has and nobody else, oldest first. */
+function groupsOf(member: Member): LeaseGroup[] {
+  const groups = new Set<LeaseGroup>();
+  for (const { group } of member.leases.values()) groups.add(group);
+  return [...groups].filter(({ leases }) =>
+    leases.every(({ status, unit }) => status === 'granted' && unit.backup === null),
+  );
+}
+
+/** When somebody else does what a member has, too; null when that cannot be told, or it has nothing. */
+function lateAt(state: ClusterState, holder: Member): number | null {
+  const [oldest] = holder.leases.values();
+  if (oldest === undefined) return null;
+  // A newcomer is tried with it; whoever is idle does it at once.
+  if (holder.status === 'probation') return holder.progressAtMs;
+  const program = programOf(oldest.execution, oldest.unit.spec).id;
+  const p95Us = state.unitTimes.get(program)?.p95Us ?? null;
+  if (p95Us === null) return null;
+  const lateUs = (p95Us * oldest.group.leases.length * ENGINE_LIMITS.lateTenths) / 10;
+  return holder.progressAtMs + Math.max(ENGINE_LIMITS.lateMinMs, Math.ceil(lateUs / 1000));
+}
+
+function doubleGroup(state: ClusterState, holder: Member, group: LeaseGroup, pass: Pass): void {
+  const [first] = group.leases;
+  if (first === undefined) return;
+  const { execution } = first;
+  const units = group.leases.map(({ unit }) => unit);
+  const isTrial = holder.status === 'probation';
+  const cost = isTrial ? 0 : units.length * ENGINE_LIMITS.backupShare;
+  if (state.backupCredit < cost) return;
+  const leftUs = timeLeftUs(holder, group, pass.now);
+  const choice = fastestIdle(state, execution, units, leftUs);
+  if (choice === null) return;
+  state.backupCredit -= cost;
+  grantTo(state, execution, units, choice, pass);
+}
+
+/** Expected time until a group is answered; of what is late nobody knows better than that it takes as long again. µs. */
+function timeLeftUs(holder: Member, group: LeaseGroup, now: number): number {
+  let us = 0;
+  for (const lease of holder.leases.values()) {
+    us += lease.expectedUs;
+    if (lease === group.leases[group.leases.length - 1]) break;
+  }
+  const elapsed = elapsedUs(holder, now);
+  // What a newcomer is expected to take says nothing.
+  if (holder.status === 'probation') return Infinity;
+  return elapsed >= us ? elapsed : us - elapsed;
+}
+
+/** The idle member that would be done with the units first, and within the time. */
+function fastestIdle(
+  state: ClusterState,
+  execution: Execution,
+  units: readonly Unit[],
+  withinUs: number,
+): Choice | null {
+  const [unit] = units;
+  if (unit === undefined) return null;
+  let best: Choice | null = null;
+  let bestUs = withinUs;
+  for (const member of state.members.values()) {
+    if (!isIdle(member) || !admits(state, execution, member)) continue;
+    if (unit.refusedBy?.has(member.id) === true) continue;
+    const unitUs = expectedUs(member, execution, unit);
+    const fetch = missingFor(member, execution, units);
+    const transferUs = Math.ceil((fetch.missingBytes * 1000) / ENGINE_LIMITS.linkBytesPerMs);
+    const us = unitUs * units.length + transferUs;
+    if (us >= bestUs) continue;
+    const evicted = roomFor(member, execution, units, fetch, unitUs);
+    if (evicted === null) continue;
+    best = { member, fetch, evicted };
+    bestUs = us;
+  }
+  return best;
+}

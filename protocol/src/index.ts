@@ -25,3 +25,4 @@ export type * from './engineApi.js';
 export type { Invite } from './invite.js';
 export { decodeInvite, encodeInvite, inviteEndpoint } from './invite.js';
 export * from './panel.js';
+export * as read from './read.js';

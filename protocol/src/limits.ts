@@ -316,6 +316,16 @@ export const API_LIMITS = {
   recentResults: 512,
   /** Optimizer steps in flight. */
   stepsInFlight: 2,
+  /** Parameter groups of one optimizer whose settings a bookmark holds. */
+  optimizerGroups: 128,
+  /** Characters of the class name of an optimizer, of a tensor's name in a model. */
+  nameChars: 512,
+  /** Tensors of one run. */
+  runTensors: 65_536,
+  /** Modules that are no part of another, in one run. */
+  runModules: 64,
+  /** Bytes at either end of a data tensor that its loader is recognized by. */
+  fingerprintBytes: 64 * KIB,
   /** Where a loop is, as JSON: goes with every step. */
   bookmarkChars: 16 * KIB,
   /** What a run consists of, as JSON: goes with its first step. */

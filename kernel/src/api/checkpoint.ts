@@ -1,86 +1,111 @@
-/** @file `save` and `load`: a model, and if wanted its optimizer, in one safetensors file that PyTorch reads too. */
+/** @file `save` and `load`: a training run in one safetensors file that PyTorch reads too, for any machine to go on with. */
 import { DataError } from '@ravenlab/protocol';
 import type { HostArray } from './host.js';
-import type { Module } from './nn/module.js';
-import type { Optimizer } from './optim/optimizer.js';
+import { Module } from './nn/module.js';
+import type { Bookmark } from './resume/bookmark.js';
+import { parseBookmark } from './resume/bookmark.js';
+import type { Checkpoint, Position } from './resume/snapshot.js';
+import { restoreSnapshot, takeSnapshot } from './resume/snapshot.js';
+import { currentRuntime } from './runtime.js';
+import type { TensorFile } from './safetensors.js';
 import { readTensorFile, writeTensorFile } from './safetensors.js';
 
 /** Names of momenta: `optimizer.<parameter>.<slot>`. */
 const OPTIMIZER = 'optimizer.';
+/** Metadata: the bookmark, and a checksum of it and of all tensors. */
+const RUN = 'run';
+const DIGEST = 'digest';
 
-export interface Checkpoint {
-  readonly model: Module;
-  readonly optimizer?: Optimizer;
-}
-
-function isModule(value: Module | Checkpoint): value is Module {
-  return !('model' in value && !('forward' in value));
-}
-
-/** Weights and running statistics under PyTorch's names; with an optimizer also its momenta and learning rates. */
-export async function save(path: string, what: Module | Checkpoint): Promise<void> {
-  const { model, optimizer } = isModule(what) ? { model: what, optimizer: undefined } : what;
-  const tensors = await model.stateDict();
-  const metadata: Record<string, string> = {};
-  if (optimizer !== undefined) {
-    const state = await optimizer.stateDict();
-    state.slots.forEach((slots, parameter) => {
-      slots.forEach((data, slot) => {
-        const entry: HostArray = { data, dtype: 'float32', shape: [data.length] };
-        tensors.set(`${OPTIMIZER}${String(parameter)}.${String(slot)}`, entry);
-      });
-    });
-    metadata['optimizer'] = JSON.stringify({ lr: state.lr, steps: state.steps });
-  }
-  writeTensorFile(path, tensors, metadata);
+function partsOf(what: Module | Checkpoint): Checkpoint {
+  return what instanceof Module ? { model: what } : what;
 }
 
 /**
- * Loads what `save` or PyTorch's safetensors wrote into a model, and into an optimizer built as when it was saved.
+ * Weights and running statistics under PyTorch's names. With the parts of a loop, also all that it takes to go on to the same bits:
+ * momenta, learning rates, position in the data, random numbers. The file is there as a whole or not at all, also after a power cut.
+ * As the last line of a loop's body: `if (opt.steps % 100 === 0) await save('run.safetensors', { model, optimizer: opt, loader });`
+ * @throws DataError when the file cannot be written; the RavenError of a step in flight that fails.
+ */
+export async function save(path: string, what: Module | Checkpoint): Promise<void> {
+  const { tensors, slots, bookmark } = await takeSnapshot(partsOf(what));
+  const all = new Map(tensors);
+  slots.forEach((arrays, parameter) => {
+    arrays.forEach((data, slot) => {
+      const entry: HostArray = { data, dtype: 'float32', shape: [data.length] };
+      all.set(`${OPTIMIZER}${String(parameter)}.${String(slot)}`, entry);
+    });
+  });
+  const run = JSON.stringify(bookmark);
+  writeTensorFile(path, all, { [RUN]: run, [DIGEST]: digestOf(all, run) });
+}
+
+export interface LoadOptions {
+  /** False: names on one side only are skipped. */
+  readonly strict?: boolean;
+  /** True: null instead of an error when there is no such file. */
+  readonly optional?: boolean;
+}
+
+/**
+ * Loads what `save` wrote into objects that are built as when it was saved, and says where their loop goes on; or what PyTorch's
+ * safetensors wrote into a model. Nothing changes unless all fits.
  * @throws DataError when the file is missing, damaged, or does not fit.
  */
 export async function load(
   path: string,
   what: Module | Checkpoint,
-  options: { readonly strict?: boolean } = {},
-): Promise<void> {
-  const { model, optimizer } = isModule(what) ? { model: what, optimizer: undefined } : what;
-  const { tensors, metadata } = readTensorFile(path);
-  const weights = new Map([...tensors].filter(([name]) => !name.startsWith(OPTIMIZER)));
-  model.loadStateDict(weights, options);
-  if (optimizer === undefined) return;
-  const header = metadata['optimizer'];
-  if (header === undefined) {
-    throw new DataError(
-      `load: '${path}' holds no optimizer; save it with { model, optimizer }, or load the model alone`,
-      { meta: { path } },
-    );
-  }
-  const { lr, steps } = readHeader(path, header);
-  const slots = optimizer.params.map((_, parameter) => slotsOf(tensors, parameter));
-  await optimizer.loadStateDict({ lr, steps, slots });
+  options: LoadOptions & { readonly optional: true },
+): Promise<Position | null>;
+export async function load(
+  path: string,
+  what: Module | Checkpoint,
+  options?: LoadOptions,
+): Promise<Position>;
+export async function load(
+  path: string,
+  what: Module | Checkpoint,
+  options: LoadOptions = {},
+): Promise<Position | null> {
+  const file = readTensorFile(path, options.optional === true);
+  if (file === null) return null;
+  const where = `'${path}'`;
+  const parts = partsOf(what);
+  checkDigest(where, file);
+  const tensors = new Map([...file.tensors].filter(([name]) => !name.startsWith(OPTIMIZER)));
+  const slots = parts.optimizer?.params.map((_, parameter) => slotsOf(file, parameter)) ?? [];
+  const snapshot = { tensors, slots, bookmark: bookmarkOf(where, file) };
+  return restoreSnapshot(parts, snapshot, { where, strict: options.strict });
 }
 
-function readHeader(path: string, text: string): { lr: number[]; steps: number } {
-  const damaged = new DataError(`load: the optimizer's settings in '${path}' are damaged`, {
-    meta: { path },
+/** A file of weights alone says nothing of a loop. */
+function bookmarkOf(where: string, { metadata }: TensorFile): Bookmark {
+  const text = metadata[RUN];
+  if (text !== undefined) return parseBookmark(where, text);
+  const { randomPlace, microShardRows } = currentRuntime();
+  return { format: 1, epoch: 0, ...randomPlace, microShardRows, optimizer: null, loader: null };
+}
+
+/** SHA-256, in hex, of the run's text and of every tensor with its name; the order in the file does not count. */
+function digestOf(tensors: ReadonlyMap<string, HostArray>, run: string): string {
+  const { session } = currentRuntime();
+  const lines = [...tensors].map(([name, { data, dtype, shape }]) => {
+    const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+    return JSON.stringify([name, dtype, shape, session.sha256(bytes)]);
   });
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch {
-    throw damaged;
-  }
-  const { lr, steps } = (typeof value === 'object' && value !== null ? value : {}) as Record<
-    string,
-    unknown
-  >;
-  const isNumber = (item: unknown): item is number => typeof item === 'number';
-  if (!Array.isArray(lr) || !lr.every(isNumber) || !isNumber(steps)) throw damaged;
-  return { lr, steps };
+  const text = [run, ...lines.sort()].join('\n');
+  return session.sha256(new TextEncoder().encode(text));
 }
 
-function slotsOf(tensors: ReadonlyMap<string, HostArray>, parameter: number): Float32Array[] {
+function checkDigest(where: string, { tensors, metadata }: TensorFile): void {
+  const digest = metadata[DIGEST];
+  if (digest === undefined || digest === digestOf(tensors, metadata[RUN] ?? '')) return;
+  throw new DataError(
+    `load: ${where} is damaged: its values do not have the checksum that it was saved with; use an earlier checkpoint`,
+    { meta: { where } },
+  );
+}
+
+function slotsOf({ tensors }: TensorFile, parameter: number): Float32Array[] {
   const slots: Float32Array[] = [];
   for (;;) {
     const entry = tensors.get(`${OPTIMIZER}${String(parameter)}.${String(slots.length)}`);

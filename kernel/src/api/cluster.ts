@@ -13,6 +13,8 @@ import {
   ShapeError,
 } from '@ravenlab/protocol';
 import { escapeHtml } from './html.js';
+import type { TrainingRun } from './resume/trainingRun.js';
+import { attachRun } from './resume/trainingRun.js';
 import { currentRuntime, expectReply } from './runtime.js';
 
 const JUPYTER_DISPLAY = Symbol.for('Jupyter.display');
@@ -143,6 +145,18 @@ class Cluster {
   /** The workers, as a table. */
   async workers(): Promise<WorkerTable> {
     return new WorkerTable(await state());
+  }
+
+  /**
+   * The run that this notebook's last kernel left in the engine, as of its last committed step; null in a fresh one, and once the run
+   * has been restored. Then build everything as before, and
+   *
+   *     const run = await cluster.attach();
+   *     await run?.restore({ model, optimizer, schedule, loader });
+   *     for (const epoch of progress(10, { resume: run })) for (const [x, y] of loader) …
+   */
+  attach(): Promise<TrainingRun | null> {
+    return attachRun(currentRuntime());
   }
 
   /** Starts or stops local workers until there are `workers` of them. */

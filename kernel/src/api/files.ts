@@ -1,5 +1,18 @@
 /** @file The only door from the API to files: bounded reads, gzip, and errors that say what is there instead. */
-import { mkdirSync, readdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
+import { randomBytes } from 'node:crypto';
+import {
+  closeSync,
+  existsSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeSync,
+} from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { API_LIMITS, DataError } from '@ravenlab/protocol';
@@ -38,6 +51,11 @@ export function readBytes(reader: string, path: string): Uint8Array {
   }
   const isGzip = bytes[0] === 0x1f && bytes[1] === 0x8b;
   return isGzip ? gunzip(reader, path, bytes) : bytes;
+}
+
+/** Null when there is no such file; else as `readBytes`. */
+export function readBytesIfAny(reader: string, path: string): Uint8Array | null {
+  return existsSync(resolve(path)) ? readBytes(reader, path) : null;
 }
 
 function unreadable(reader: string, path: string, absolute: string, error: unknown): DataError {
@@ -84,19 +102,48 @@ export function readText(reader: string, path: string): string {
   }
 }
 
-/** Writes a file as a whole: readers see the old one or the new one. Makes its folder. */
+/**
+ * Writes a file as a whole, and makes its folder: readers see the old one or the new one, and so does who starts the machine again
+ * after its power failed. @throws DataError when that is not possible; the old file is still there then.
+ */
 export function writeBytes(writer: string, path: string, parts: readonly Uint8Array[]): void {
   const absolute = resolve(path);
-  const draft = `${absolute}.part`;
+  // A name of its own: two writers of one file do not meet.
+  const draft = `${absolute}.${randomBytes(6).toString('hex')}.part`;
   try {
     mkdirSync(dirname(absolute), { recursive: true });
-    writeFileSync(draft, Buffer.concat(parts));
+    writeDurably(draft, parts);
     renameSync(draft, absolute);
+    syncFolder(dirname(absolute));
   } catch (error) {
+    rmSync(draft, { force: true });
     const reason = error instanceof Error ? error.message : String(error);
     throw new DataError(`${writer}: cannot write '${path}' (${reason})`, {
       meta: { path },
       cause: error,
     });
+  }
+}
+
+function writeDurably(path: string, parts: readonly Uint8Array[]): void {
+  const file = openSync(path, 'wx');
+  try {
+    for (const part of parts) {
+      for (let at = 0; at < part.length;) at += writeSync(file, part, at);
+    }
+    fsyncSync(file);
+  } finally {
+    closeSync(file);
+  }
+}
+
+/** The new name is on disk, too. Windows cannot open a folder and does not need to. */
+function syncFolder(folder: string): void {
+  if (process.platform === 'win32') return;
+  const handle = openSync(folder, 'r');
+  try {
+    fsyncSync(handle);
+  } finally {
+    closeSync(handle);
   }
 }

@@ -19,6 +19,8 @@ export interface ProgressOptions {
   readonly label?: string;
   /** Rounds to expect of an iterable without a length. */
   readonly total?: number;
+  /** Goes on with this round instead of 0: what `load` or `cluster.attach` gave. For a number of rounds only. */
+  readonly resume?: { readonly epoch: number } | null | undefined;
 }
 
 interface Countable<T> extends Iterable<T> {
@@ -36,12 +38,13 @@ export function progress<T>(
   options: ProgressOptions = {},
 ): Progress<number | T> {
   if (typeof source === 'number') {
-    const rounds = Array.from({ length: source }, (_, i) => i);
-    return new Progress<number | T>(rounds, { label: 'epoch', ...options, total: source }, true);
+    const first = Math.min(source, options.resume?.epoch ?? 0);
+    const rounds = Array.from({ length: source - first }, (_, i) => first + i);
+    return new Progress<number | T>(rounds, { label: 'epoch', ...options, total: source }, first);
   }
   const total = options.total ?? source.length;
   const known = total === undefined ? {} : { total };
-  return new Progress<number | T>(source, { ...options, ...known }, false);
+  return new Progress<number | T>(source, { ...options, ...known }, null);
 }
 
 /** A running bar; made by `progress`. */
@@ -49,13 +52,14 @@ export class Progress<T> implements Iterable<T> {
   private readonly items: Iterable<T>;
   private readonly label: string;
   private readonly total: number | null;
-  private readonly countsEpochs: boolean;
+  /** Round that the count begins with; null for an iterable. */
+  private readonly firstEpoch: number | null;
   private readonly runtime: Runtime;
   private readonly displayId: string;
   private readonly values = new Map<string, string>();
   /** [time, samples] of recent steps. */
   private recent: (readonly [number, number])[] = [];
-  private done = 0;
+  private done: number;
   private steps = 0;
   private roundSteps = 0;
   private samples = 0;
@@ -64,13 +68,14 @@ export class Progress<T> implements Iterable<T> {
   private renderedMs = -Infinity;
   private isShown = false;
 
-  constructor(items: Iterable<T>, options: ProgressOptions, countsEpochs: boolean) {
+  constructor(items: Iterable<T>, options: ProgressOptions, firstEpoch: number | null) {
     this.items = items;
     this.label = options.label ?? '';
     this.total = options.total ?? null;
-    this.countsEpochs = countsEpochs;
+    this.firstEpoch = firstEpoch;
+    this.done = firstEpoch ?? 0;
     this.runtime = currentRuntime();
-    this.displayId = `ravenlab-progress-${String(this.runtime.newId())}-${this.runtime.session.now().toString(36)}`;
+    this.displayId = this.runtime.newDisplayId('progress');
   }
 
   *[Symbol.iterator](): IterableIterator<T> {
@@ -82,13 +87,15 @@ export class Progress<T> implements Iterable<T> {
     let isFinished = false;
     try {
       for (const item of this.items) {
-        if (this.countsEpochs) {
+        if (this.firstEpoch !== null) {
           place.epoch = this.done;
           place.epochs = this.total;
+          place.done = this.done;
         }
         this.render(false);
         yield item;
         this.done++;
+        if (this.firstEpoch !== null) place.done = this.done;
         this.roundSteps = 0;
       }
       isFinished = true;
@@ -96,7 +103,7 @@ export class Progress<T> implements Iterable<T> {
       // Also reached when the loop is left by break or an error.
       if (isFinished) this.runtime.steps.waitForAll();
       stopListening();
-      if (this.countsEpochs) {
+      if (this.firstEpoch !== null) {
         place.epoch = 0;
         place.epochs = null;
         place.stepsPerEpoch = null;
@@ -143,7 +150,7 @@ export class Progress<T> implements Iterable<T> {
   /** Share that is done, steps within the round included; null when the end is not known. */
   private fraction(): number | null {
     if (this.total === null || this.total === 0) return null;
-    const perRound = this.countsEpochs ? this.runtime.progress.stepsPerEpoch : null;
+    const perRound = this.firstEpoch === null ? null : this.runtime.progress.stepsPerEpoch;
     const partial = perRound === null ? 0 : Math.min(1, this.roundSteps / perRound);
     const whole = this.done + (this.done < this.total ? partial : 0);
     return Math.min(1, whole / this.total);
@@ -155,10 +162,12 @@ export class Progress<T> implements Iterable<T> {
     const recent = this.recent.reduce((sum, [, samples]) => sum + samples, 0);
     const windowMs = isLast ? elapsedMs : Math.min(RATE_WINDOW_MS, elapsedMs);
     const rate = ((isLast ? this.samples : recent) / Math.max(1, windowMs)) * 1000;
+    // What an earlier session did took no time here.
+    const skipped = (this.firstEpoch ?? 0) / Math.max(1, this.total ?? 0);
     const left =
-      isLast || fraction === null || fraction === 0
+      isLast || fraction === null || fraction <= skipped
         ? null
-        : (elapsedMs * (1 - fraction)) / fraction;
+        : (elapsedMs * (1 - fraction)) / (fraction - skipped);
     return [
       ...(this.loss === null ? [] : [`loss ${formatLoss(this.loss)}`]),
       ...[...this.values].map(([name, value]) => `${name} ${value}`),

@@ -1,5 +1,6 @@
 /** @file What the API remembers between cells: ids, weights versions, seeds, known values. One per session. */
 import type {
+  AttachedRun,
   DataId,
   EngineReply,
   EngineRequest,
@@ -17,6 +18,8 @@ import { GuardedSession } from './guardedSession.js';
 import { TrainingMeter } from './meter.js';
 import { RecentResults } from './recent.js';
 import { ProgramStore } from './programStore.js';
+import type { Bookmark } from './resume/bookmark.js';
+import { LoopTracker } from './resume/loop.js';
 import type { Session } from './session.js';
 import { currentSession } from './session.js';
 import { StepQueue } from './stepQueue.js';
@@ -91,6 +94,8 @@ export class StateRecord {
 export interface TrainingProgress {
   epoch: number;
   epochs: number | null;
+  /** Rounds that the last `progress(n)` is through with. */
+  done: number;
   /** Steps of one epoch. */
   stepsPerEpoch: number | null;
 }
@@ -104,8 +109,11 @@ export class Runtime {
   readonly meter = new TrainingMeter();
   readonly programs = new ProgramStore();
   readonly planMemory = new PlanMemory();
-  readonly progress: TrainingProgress = { epoch: 0, epochs: null, stepsPerEpoch: null };
+  readonly loop = new LoopTracker(this);
+  readonly progress: TrainingProgress = { epoch: 0, epochs: null, done: 0, stepsPerEpoch: null };
   microShardRows = DEFAULT_MICRO_SHARD_ROWS;
+  /** States made in this session; a new engine begins a new count. */
+  statesMade = 0;
 
   private readonly owners = new WeakMap<GraphNode, Tensor>();
   private readonly records = new WeakMap<GraphNode, StateRecord>();
@@ -124,6 +132,10 @@ export class Runtime {
     this.droppedData.push(dataId);
   });
   private nextId = 1;
+  private nextDisplay = 1;
+  private isAttached = false;
+  /** What an earlier session left here; null once it is resumed. */
+  private leftRun: AttachedRun | null = null;
   /** Ids below were held by an engine that is gone. */
   private firstLiveId = 1;
   private seedLow = 0;
@@ -145,9 +157,40 @@ export class Runtime {
     return this.steps.version;
   }
 
-  /** Small positive integer that no other state, data tensor, optimizer or run of this session has. */
+  /**
+   * Small positive integer that no state, data tensor or optimizer of this engine has, not even of an earlier session. The first one
+   * starts the engine and waits for it.
+   */
   newId(): number {
+    this.attach();
     return this.nextId++;
+  }
+
+  /** Name of an output that is updated in place. */
+  newDisplayId(kind: string): string {
+    const started = this.session.now().toString(36);
+    return `ravenlab-${kind}-${String(this.nextDisplay++)}-${started}`;
+  }
+
+  /** The run that an earlier session left in the engine, until it is taken. */
+  earlierRun(): AttachedRun | null {
+    this.attach();
+    return this.leftRun;
+  }
+
+  /** The run goes on in this session: it is nobody else's to take. */
+  takeEarlierRun(): void {
+    this.leftRun = null;
+  }
+
+  /** Ids and versions go on where the engine is; once for every engine. */
+  private attach(): void {
+    if (this.isAttached) return;
+    const reply = expectReply(this.session.requestSync({ kind: 'attach' }), 'attached');
+    this.isAttached = true;
+    this.nextId = Math.max(this.nextId, reply.nextId);
+    this.leftRun = reply.run;
+    this.steps.start(reply.version);
   }
 
   /** One line on stderr, the first time. */
@@ -166,6 +209,17 @@ export class Runtime {
     this.draws = 0;
   }
 
+  /** Which random number comes next. */
+  get randomPlace(): Pick<Bookmark, 'seedLow' | 'seedHigh' | 'draws'> {
+    const { seedLow, seedHigh, draws } = this;
+    return { seedLow, seedHigh, draws };
+  }
+  set randomPlace({ seedLow, seedHigh, draws }: Pick<Bookmark, 'seedLow' | 'seedHigh' | 'draws'>) {
+    this.seedLow = seedLow;
+    this.seedHigh = seedHigh;
+    this.draws = draws;
+  }
+
   /** Key of the next draw: every draw has its own, so that a retraced program stays the same program. */
   nextKey(): LeafNode {
     return keyLeaf(this.seedLow, this.seedHigh, this.draws++);
@@ -181,6 +235,7 @@ export class Runtime {
   createState(type: TensorType, data: TensorData): StateRecord {
     this.collectGarbage();
     const stateId = this.newId() as StateId;
+    this.statesMade++;
     this.postForSure({ kind: 'createState', stateId, type, data });
     const record = new StateRecord(stateId, type, this.version);
     this.states.set(stateId, new WeakRef(record));
@@ -251,8 +306,10 @@ export class Runtime {
   /** A new engine will know no program, no state and no data. */
   private engineLost(): void {
     this.firstLiveId = this.nextId;
+    this.isAttached = false;
     this.programs.clear();
-    this.steps.restart();
+    this.steps.start(0 as StateVersion);
+    this.loop.restart();
   }
 
   private rollBack(committed: StateVersion): void {
@@ -265,7 +322,7 @@ export class Runtime {
   }
 
   /** Like `post`, but what Stop has taken out of the queue is sent again before the next execution. */
-  private postForSure(request: EngineRequest): void {
+  postForSure(request: EngineRequest): void {
     this.session.request(request).catch((error: unknown) => {
       if (error instanceof RavenError && error.code === 'interrupted') this.unsent.push(request);
     });

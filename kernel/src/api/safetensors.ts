@@ -1,7 +1,7 @@
 /** @file The safetensors format: u64 length, JSON header, raw little-endian values. No code is ever in such a file. */
 import type { DType, Shape } from '@ravenlab/protocol';
 import { API_LIMITS, DataError, DTYPE_BYTES, LIMITS, sizeOf, viewAs } from '@ravenlab/protocol';
-import { readBytes, writeBytes } from './files.js';
+import { readBytes, readBytesIfAny, writeBytes } from './files.js';
 import type { HostArray } from './host.js';
 
 const DTYPE_NAMES: Readonly<Record<DType, string>> = { float32: 'F32', int32: 'I32', bool: 'BOOL' };
@@ -142,8 +142,10 @@ function readTensor(body: Uint8Array, { dtype, shape, begin, end }: Entry): Host
   return { dtype, shape, data: viewAs(dtype, bytes.buffer, bytes.byteOffset, sizeOf(shape)) };
 }
 
-export function readTensorFile(path: string): TensorFile {
-  return decodeSafetensors(path, readBytes('load', path));
+/** Null for a missing file if it is `optional`. @throws DataError when it cannot be read. */
+export function readTensorFile(path: string, optional: boolean): TensorFile | null {
+  const bytes = optional ? readBytesIfAny('load', path) : readBytes('load', path);
+  return bytes === null ? null : decodeSafetensors(path, bytes);
 }
 
 export function writeTensorFile(

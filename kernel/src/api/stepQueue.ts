@@ -164,10 +164,10 @@ export class StepQueue {
     }
   }
 
-  /** A new engine counts from 0. */
-  restart(): void {
-    this.committed = 0 as StateVersion;
-    this.version = 0 as StateVersion;
+  /** Counts on from what an engine has committed. */
+  start(committed: StateVersion): void {
+    this.committed = committed;
+    this.version = committed;
     this.undecided = [];
   }
 

@@ -1,8 +1,9 @@
 /** @file Data sets held by the engine, and loaders that name rows of them: samples travel to a worker once. */
-import { DataError, formatShape, ShapeError, uniform } from '@ravenlab/protocol';
+import { API_LIMITS, DataError, formatShape, ShapeError, uniform } from '@ravenlab/protocol';
 import type { LeafNode } from '../../core/graph/node.js';
 import { rowsLeaf } from '../../core/graph/node.js';
 import { hostValue } from '../evaluate.js';
+import type { LoaderPass } from '../resume/loop.js';
 import type { DataHandle, Runtime } from '../runtime.js';
 import { currentRuntime } from '../runtime.js';
 import { Tensor } from '../tensor.js';
@@ -30,6 +31,7 @@ function shuffled(count: number, seed: number, epoch: number): Int32Array {
 export class Dataset<T extends readonly Tensor[] = readonly Tensor[]> {
   private readonly handles: readonly DataHandle[];
   private readonly rows: Int32Array;
+  private print: string | null = null;
 
   /** Cells use `data.dataset(...)`. */
   constructor(handles: readonly DataHandle[], rows: Int32Array) {
@@ -40,6 +42,15 @@ export class Dataset<T extends readonly Tensor[] = readonly Tensor[]> {
   /** Number of samples. */
   get length(): number {
     return this.rows.length;
+  }
+
+  /**
+   * SHA-256, in hex, of which samples these are: the order of the rows, and type and both ends of every tensor. Data that differ in
+   * the middle only have the same fingerprint.
+   */
+  get fingerprint(): string {
+    this.print ??= fingerprintOf(this.handles, this.rows);
+    return this.print;
   }
 
   /** Samples `begin … end`. */
@@ -84,6 +95,23 @@ export class Dataset<T extends readonly Tensor[] = readonly Tensor[]> {
   [Symbol.for('nodejs.util.inspect.custom')](): string {
     return this.toString();
   }
+}
+
+function bytesOf(array: ArrayBufferView): Uint8Array {
+  return new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
+}
+
+function fingerprintOf(handles: readonly DataHandle[], rows: Int32Array): string {
+  const { session } = currentRuntime();
+  const ends = API_LIMITS.fingerprintBytes;
+  const parts = handles.flatMap(({ type, host }) => {
+    const bytes = bytesOf(host);
+    const head = bytes.subarray(0, ends);
+    const tail = bytes.subarray(Math.max(head.length, bytes.length - ends));
+    return [JSON.stringify(type), session.sha256(head), session.sha256(tail)];
+  });
+  const text = [session.sha256(bytesOf(rows)), ...parts].join('\n');
+  return session.sha256(new TextEncoder().encode(text));
 }
 
 function batchLeaf(runtime: Runtime, handle: DataHandle, rows: Int32Array): LeafNode {
@@ -154,12 +182,17 @@ export interface LoaderOptions {
   readonly dropLast?: boolean;
 }
 
-/** Batches of a data set, anew in each `for`; with `shuffle` every pass has another order. */
+/**
+ * Batches of a data set, anew in each `for`; with `shuffle` every pass has another order. After `load` or `restore` the first `for`
+ * goes on behind the batch that was taken last.
+ */
 export class DataLoader<T extends readonly Tensor[]> implements Iterable<Batch<T>> {
   readonly dataset: Dataset<T>;
   readonly batchSize: number;
   private readonly options: LoaderOptions;
-  private epoch = 0;
+  private latest: LoaderPass | null = null;
+  /** Where the next pass begins. */
+  private next = { epoch: 0, batch: 0 };
 
   constructor(source: Dataset<T>, options: LoaderOptions = {}) {
     this.dataset = source;
@@ -183,18 +216,60 @@ export class DataLoader<T extends readonly Tensor[]> implements Iterable<Batch<T
     return this.options.dropLast === true ? Math.floor(batches) : Math.ceil(batches);
   }
 
-  *[Symbol.iterator](): IterableIterator<Batch<T>> {
-    const { progress } = currentRuntime();
-    progress.stepsPerEpoch = this.length;
-    const count = this.dataset.length;
-    const order =
-      this.options.shuffle === true
-        ? shuffled(count, this.options.seed ?? 0, this.epoch)
-        : Int32Array.from({ length: count }, (_, i) => i);
-    this.epoch++;
-    for (let batch = 0; batch < this.length; batch++) {
-      const begin = batch * this.batchSize;
-      yield this.dataset.batch(order.subarray(begin, begin + this.batchSize));
+  /** What the same batches in the same order have in common, on any machine: hex. */
+  get fingerprint(): string {
+    const { shuffle = false, seed = 0, dropLast = false } = this.options;
+    const order = [this.batchSize, shuffle ? seed : null, dropLast];
+    const text = `${this.dataset.fingerprint} ${JSON.stringify(order)}`;
+    return currentRuntime().session.sha256(new TextEncoder().encode(text));
+  }
+
+  /** The pass that is going on, or was last; one that has not begun if there was none. */
+  get pass(): LoaderPass {
+    return this.latest ?? this.newPass();
+  }
+
+  /**
+   * The next `for` begins with this batch of this epoch (0-based); `batch` may be `length`: a pass without batches, its end.
+   * @throws DataError for a batch that the loader does not have.
+   */
+  seek(epoch: number, batch = 0): void {
+    if (!Number.isInteger(epoch) || epoch < 0 || !(batch >= 0 && batch <= this.length)) {
+      throw new DataError(
+        `loader.seek: expected an epoch ≥ 0 and a batch 0 … ${String(this.length)}, got ${String(epoch)} and ${String(batch)}`,
+      );
     }
+    this.next = { epoch, batch };
+    this.latest = null;
+  }
+
+  *[Symbol.iterator](): IterableIterator<Batch<T>> {
+    const { progress, loop } = currentRuntime();
+    progress.stepsPerEpoch = this.length;
+    const pass = this.newPass();
+    this.latest = pass;
+    this.next = { epoch: pass.epoch + 1, batch: 0 };
+    const order = this.orderOf(pass.epoch);
+    loop.began(pass);
+    while (pass.batch < this.length) {
+      const begin = pass.batch * this.batchSize;
+      const batch = this.dataset.batch(order.subarray(begin, begin + this.batchSize));
+      pass.batch++;
+      loop.took(pass);
+      yield batch;
+      loop.ended(pass);
+    }
+    pass.isFinished = true;
+  }
+
+  private newPass(): LoaderPass {
+    return { ...this.next, fingerprint: this.fingerprint, isFinished: false };
+  }
+
+  private orderOf(epoch: number): Int32Array {
+    const count = this.dataset.length;
+    return this.options.shuffle === true
+      ? shuffled(count, this.options.seed ?? 0, epoch)
+      : Int32Array.from({ length: count }, (_, i) => i);
   }
 }

@@ -1,6 +1,7 @@
 /** @file The base of all modules: finds parameters through fields, saves and loads them. */
 import { DataError, formatShape, sameShape, ShapeError } from '@ravenlab/protocol';
 import type { HostArray } from '../host.js';
+import { noteModule } from '../resume/manifest.js';
 import { Parameter } from '../parameter.js';
 import { evaluate } from '../evaluate.js';
 
@@ -27,6 +28,10 @@ export abstract class Module {
   /** False after `eval()`: dropout passes everything, batch norm uses its running statistics. */
   training = true;
 
+  constructor() {
+    noteModule(this);
+  }
+
   /** What the module computes. `never[]` lets subclasses name their own inputs. */
   abstract forward(...inputs: never[]): unknown;
 
@@ -42,12 +47,21 @@ export abstract class Module {
 
   /** Trainable parameters with their names in a state dict. */
   namedParameters(): [string, Parameter][] {
-    return this.entries().filter(([, parameter]) => parameter.requiresGrad);
+    return this.namedTensors().filter(([, parameter]) => parameter.requiresGrad);
   }
 
   /** Values that are saved but not trained, like running statistics. */
   namedBuffers(): [string, Parameter][] {
-    return this.entries().filter(([, parameter]) => !parameter.requiresGrad);
+    return this.namedTensors().filter(([, parameter]) => !parameter.requiresGrad);
+  }
+
+  /** Parameters and buffers of this module and all below it, by name: what a state dict holds. */
+  namedTensors(prefix = ''): [string, Parameter][] {
+    return this.members().flatMap(([name, value]): [string, Parameter][] =>
+      value instanceof Parameter
+        ? [[`${prefix}${name}`, value]]
+        : value.namedTensors(`${prefix}${name}.`),
+    );
   }
 
   /** Modules right below this one, by name. */
@@ -80,7 +94,7 @@ export abstract class Module {
 
   /** Values of all parameters and buffers, read from the engine. */
   async stateDict(): Promise<Map<string, HostArray>> {
-    const entries = this.entries();
+    const entries = this.namedTensors();
     const values = await evaluate(entries.map(([, parameter]) => parameter.node));
     return new Map(
       entries.map(([name, { dtype, shape }], index) => [
@@ -96,7 +110,7 @@ export abstract class Module {
    * @throws DataError for missing or unexpected names; ShapeError naming the first value that does not fit.
    */
   loadStateDict(state: StateDict, options: { readonly strict?: boolean } = {}): void {
-    const entries = this.entries();
+    const entries = this.namedTensors();
     const names = new Set(entries.map(([name]) => name));
     const missing = [...names].filter((name) => !state.has(name));
     const unexpected = [...state.keys()].filter(
@@ -146,15 +160,6 @@ export abstract class Module {
 
   [Symbol.for('nodejs.util.inspect.custom')](): string {
     return `${this.toString()}\n${this.parameterCount.toLocaleString('en-US')} parameters`;
-  }
-
-  /** Parameters and buffers of this module and all below it, by name. */
-  private entries(prefix = ''): [string, Parameter][] {
-    return this.members().flatMap(([name, value]): [string, Parameter][] =>
-      value instanceof Parameter
-        ? [[`${prefix}${name}`, value]]
-        : value.entries(`${prefix}${name}.`),
-    );
   }
 }
 

@@ -1,7 +1,9 @@
 /** @file The base of all optimizers: parameter groups, one execution a step, and saved state. */
-import type { UpdateRule } from '@ravenlab/protocol';
+import type { RunId, UpdateRule } from '@ravenlab/protocol';
 import { AutogradError, DataError } from '@ravenlab/protocol';
 import { Parameter } from '../parameter.js';
+import type { OptimizerPlace } from '../resume/bookmark.js';
+import { RunOpener } from '../resume/manifest.js';
 import { currentRuntime, expectReply } from '../runtime.js';
 import type { PendingStep } from '../stepQueue.js';
 import type { Tensor } from '../tensor.js';
@@ -24,7 +26,14 @@ export interface OptimizerGroup {
   lr: number;
   weightDecay: number;
   /** Learning rate at the start, which schedules multiply. */
-  readonly initialLr: number;
+  initialLr: number;
+}
+
+/** A schedule as its optimizer knows it. */
+interface OptimizerSchedule {
+  readonly steps: number;
+  ratesAt(steps: number): readonly number[];
+  goTo(steps: number): void;
 }
 
 /** Slots (momenta) of each parameter, in the order of the parameters. */
@@ -39,7 +48,9 @@ export abstract class Optimizer {
   readonly optimizerId: number;
   /** Steps done or on their way. */
   steps = 0;
-  private readonly runName: string;
+  /** The schedule that set the learning rates last. */
+  schedule: OptimizerSchedule | null = null;
+  private readonly run: RunOpener;
 
   /**
    * @param params parameters, or groups of them with settings of their own
@@ -51,8 +62,9 @@ export abstract class Optimizer {
   ) {
     const runtime = currentRuntime();
     this.optimizerId = runtime.newId();
-    this.runName = `${runtime.session.now().toString(36)}-${String(this.optimizerId)}`;
+    const runId = `${runtime.session.now().toString(36)}-${String(this.optimizerId)}` as RunId;
     this.groups = groupsOf(params, defaults);
+    this.run = new RunOpener(runId, this.optimizerId);
   }
 
   /** Learning rate of the first group; assigning sets every group. Takes effect at the next step. */
@@ -86,10 +98,13 @@ export abstract class Optimizer {
           'parameters of the model that made the loss',
       );
     }
+    this.run.open(runtime, this.params);
+    const { runId } = this.run;
     const step = submitStep(runtime, {
       optimizerId: this.optimizerId,
-      runName: this.runName,
+      runId,
       stepIndex: this.steps,
+      bookmark: () => runtime.loop.stepped(this, runId, this.steps),
       updates,
       onAbandoned: () => {
         this.steps--;
@@ -101,6 +116,54 @@ export abstract class Optimizer {
     this.steps++;
     this.zeroGrad();
     return step;
+  }
+
+  /** Steps of the schedule. */
+  get scheduled(): number {
+    return this.schedule?.steps ?? 0;
+  }
+
+  /** Settings and counts after `ahead` more steps of the schedule. */
+  place(ahead: number): OptimizerPlace {
+    const { schedule } = this;
+    const rates = ahead > 0 ? schedule?.ratesAt(schedule.steps + ahead) : undefined;
+    return {
+      name: this.constructor.name,
+      steps: this.steps,
+      groups: this.groups.map(({ lr, initialLr, weightDecay }, index) => ({
+        ...{ lr: rates?.[index] ?? lr, initialLr, weightDecay },
+      })),
+      schedule: schedule === null ? null : schedule.steps + ahead,
+    };
+  }
+
+  /** @throws DataError when the place is that of an optimizer of another kind. */
+  checkPlace(place: OptimizerPlace): void {
+    const saved = `${place.name} of ${String(place.groups.length)} groups`;
+    const own = `${this.constructor.name} of ${String(this.groups.length)} groups`;
+    if (saved !== own) {
+      throw new DataError(
+        `optimizer: the run was trained by ${saved}, this is ${own}; build it as in that run`,
+      );
+    }
+    if ((place.schedule === null) !== (this.schedule === null)) {
+      const [had, has] = place.schedule === null ? ['no', 'one'] : ['a', 'none'];
+      throw new DataError(
+        `optimizer: the run had ${had} learning-rate schedule, this optimizer has ${has}; build the schedule as in that run, before it is resumed`,
+      );
+    }
+  }
+
+  /** Goes to a place that `checkPlace` let pass; slots are not part of it. */
+  goTo(place: OptimizerPlace): void {
+    this.steps = place.steps;
+    if (place.schedule !== null) this.schedule?.goTo(place.schedule);
+    this.groups.forEach((group, index) => Object.assign(group, place.groups[index]));
+  }
+
+  /** Steps from here on are steps of that run. */
+  continueRun(runId: RunId): void {
+    this.run.continue(runId);
   }
 
   /** Forgets the gradients that have accumulated. */

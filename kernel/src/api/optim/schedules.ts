@@ -1,22 +1,40 @@
 /** @file Learning-rate schedules: functions of the number of `step()` calls, with the formulas of PyTorch. */
 import { ShapeError } from '@ravenlab/protocol';
+import { currentRuntime } from '../runtime.js';
 import type { Optimizer } from './optimizer.js';
 
 /** Sets every group's learning rate to its initial one times `factor(step)`. Call `step()` after the optimizer's. */
 export class Schedule {
-  private readonly optimizer: Optimizer;
+  readonly optimizer: Optimizer;
   private readonly factor: (step: number) => number;
   private count = 0;
 
   constructor(optimizer: Optimizer, factor: (step: number) => number) {
     this.optimizer = optimizer;
     this.factor = factor;
+    optimizer.schedule = this;
     this.apply();
   }
 
   step(): void {
     this.count++;
+    this.optimizer.schedule = this;
     this.apply();
+    currentRuntime().loop.scheduled(this.optimizer);
+  }
+
+  /** As after `steps` steps, but for the learning rates. */
+  goTo(steps: number): void {
+    this.count = steps;
+  }
+
+  /** Learning rates of the groups after `steps` steps. @throws ShapeError when the factor is not finite. */
+  ratesAt(steps: number): number[] {
+    const factor = this.factor(steps);
+    if (!Number.isFinite(factor)) {
+      throw new ShapeError(`schedule: the factor of step ${String(steps)} is ${String(factor)}`);
+    }
+    return this.optimizer.groups.map(({ initialLr }) => initialLr * factor);
   }
 
   /** Steps done. */
@@ -25,13 +43,8 @@ export class Schedule {
   }
 
   private apply(): void {
-    const factor = this.factor(this.count);
-    if (!Number.isFinite(factor)) {
-      throw new ShapeError(
-        `schedule: the factor of step ${String(this.count)} is ${String(factor)}`,
-      );
-    }
-    for (const group of this.optimizer.groups) group.lr = group.initialLr * factor;
+    const rates = this.ratesAt(this.count);
+    this.optimizer.groups.forEach((group, index) => (group.lr = rates[index] ?? group.lr));
   }
 }
 

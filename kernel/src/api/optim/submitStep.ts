@@ -27,9 +27,11 @@ export interface GradientUpdate {
 
 export interface StepSpec {
   readonly optimizerId: number;
-  readonly runName: string;
+  readonly runId: RunId;
   /** Steps of this optimizer before this one. */
   readonly stepIndex: number;
+  /** Where the loop goes on after the step; asked once, just before it is sent. */
+  readonly bookmark: () => string;
   readonly updates: readonly GradientUpdate[];
   /** Called if the step never happens. */
   readonly onAbandoned: () => void;
@@ -151,14 +153,14 @@ function stepInfo(
 ): StepInfo {
   const { epoch, epochs, stepsPerEpoch } = runtime.progress;
   return {
-    runId: spec.runName as RunId,
+    runId: spec.runId,
     step: spec.stepIndex,
     steps: epochs === null || stepsPerEpoch === null ? null : epochs * stepsPerEpoch,
     epoch,
     epochs,
     samples: execution.samples,
     lossOutput: hasLoss ? (execution.outputOf[0] ?? -1) : -1,
-    bookmark: '',
+    bookmark: spec.bookmark(),
   };
 }
 

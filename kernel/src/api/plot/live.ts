@@ -13,6 +13,14 @@ const MAX_POINTS = 2_000;
 export interface LiveOptions extends AxesOptions {
   /** Curve to fill with the loss of every optimizer step until `done()`; '' for none. */
   readonly loss?: string;
+  /** Goes on behind the steps that were done before: what `load` or `cluster.attach` gave. */
+  readonly resume?: LiveStart | null | undefined;
+}
+
+/** Steps done, and the losses of a run that the engine still knows. */
+interface LiveStart {
+  readonly step: number;
+  readonly losses?: readonly (readonly [number, number])[];
 }
 
 interface Curve {
@@ -27,16 +35,19 @@ export class LiveChart {
   private readonly displayId: string;
   private readonly curves = new Map<string, Curve>();
   private stopListening: (() => void) | null = null;
-  private steps = 0;
+  private steps: number;
   private drawnMs = -Infinity;
   private isShown = false;
 
   constructor(options: LiveOptions = {}) {
-    this.options = options;
+    const { resume, ...shown } = options;
+    this.options = shown;
+    this.steps = resume?.step ?? 0;
     this.runtime = currentRuntime();
-    this.displayId = `ravenlab-live-${String(this.runtime.newId())}-${this.runtime.session.now().toString(36)}`;
+    this.displayId = this.runtime.newDisplayId('live');
     const name = options.loss ?? 'loss';
     if (name !== '') {
+      for (const [step, loss] of resume?.losses ?? []) this.add(name, step + 1, loss);
       this.stopListening = this.runtime.meter.listen(({ loss }) => {
         this.steps++;
         if (loss !== null) this.add(name, this.steps, loss);

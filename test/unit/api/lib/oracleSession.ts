@@ -123,6 +123,9 @@ export class OracleSession implements Session {
   has(stateId: number): boolean {
     return this.states.has(stateId);
   }
+  get stateIds(): number[] {
+    return [...this.states.keys()];
+  }
 
   private enqueue(request: EngineRequest): Ticket {
     const ticket: Ticket = { request: structuredClone(request), outcome: null };
@@ -189,7 +192,9 @@ export class OracleSession implements Session {
         return { kind: 'ok' };
       case 'readSlots': {
         const slotsOf = (id: number): Float32Array[] =>
-          this.slots.get(`${String(request.optimizerId)}:${String(id)}`) ?? [];
+          (this.slots.get(`${String(request.optimizerId)}:${String(id)}`) ?? []).map((slot) =>
+            slot.slice(),
+          );
         return { kind: 'slots', values: request.stateIds.map((id) => slotsOf(id)) };
       }
       case 'writeSlots':
@@ -232,6 +237,11 @@ export class OracleSession implements Session {
   private execute(plan: ExecutionPlan): EngineReply {
     this.executed.push(plan);
     this.runs.started(plan);
+    const inheritance = plan.step === null ? null : this.runs.takeInheritance();
+    for (const id of inheritance === null ? [] : [...this.states.keys()]) {
+      const isOwn = id >= (inheritance?.firstOwnId ?? 0) || inheritance?.adopted.has(id) === true;
+      if (!isOwn) this.states.delete(id);
+    }
     const results = plan.shards.map((shard, index) => this.runUnit(plan, shard, index));
     if (plan.updates.length > 0) requireFinite(plan, results);
     const outputs = plan.outputs.map((output, index) =>
@@ -369,6 +379,12 @@ function combine(output: PlanOutput, parts: readonly TensorData[]): TensorData {
       return out;
     }
   }
+}
+
+/** A restarted kernel on the same engine: the API remembers nothing, the engine everything. */
+export function restartKernel(engine: OracleSession): void {
+  // Another object is another session; what it does, the engine does.
+  installSession(new Proxy(engine, {}));
 }
 
 /** Installs a fresh session for one test. */

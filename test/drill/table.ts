@@ -1,6 +1,9 @@
 /** @file The table of drills, in the order in which they run. */
 import { CRASHES } from './drills/crashes.js';
+import { CROWDS } from './drills/crowd.js';
+import { DISKS } from './drills/disk.js';
+import { RESTARTS } from './drills/restarts.js';
 import { SILENCES } from './drills/silence.js';
 import type { Drill } from './lib/drill.js';
 
-export const DRILLS: readonly Drill[] = [...CRASHES, ...SILENCES];
+export const DRILLS: readonly Drill[] = [...CRASHES, ...SILENCES, ...RESTARTS, ...DISKS, ...CROWDS];

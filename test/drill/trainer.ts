@@ -26,6 +26,7 @@ const client = new EngineClient({
 });
 
 let units = 0;
+let attached: EngineReply | null = null;
 
 async function request(message: EngineRequest): Promise<EngineReply> {
   const reply = await client.request(message);
@@ -41,7 +42,11 @@ const refuseToBlock = (): never => {
 
 installSession({
   request,
-  requestSync: refuseToBlock,
+  // What the API asks before its first id, asked ahead.
+  requestSync: (message) => {
+    if (message.kind === 'attach' && attached !== null) return attached;
+    return refuseToBlock();
+  },
   waitSync: refuseToBlock,
   display: () => undefined,
   write: () => undefined,

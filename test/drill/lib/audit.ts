@@ -1,4 +1,4 @@
-/** @file Reads an engine's ledger from its disk, after the engine: what was paid, and whether anything was paid twice. */
+/** @file Reads an engine's ledger from its disk: what was paid, and whether anything was paid twice. */
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import Database from 'libsql';
@@ -6,41 +6,51 @@ import Database from 'libsql';
 export interface Audit {
   /** Rows of paid units, over all lives of the engine. */
   readonly units: number;
-  /** Rows beyond the first for the same unit of the same request. */
+  /** Rows beyond the first for the same micro-shard of the same request of a kernel. */
   readonly paidTwice: number;
+  /** Units of all accounts; equals `units` when the books balance. */
+  readonly accountUnits: number;
   /** Sum of all accounts, base units. */
   readonly posted: bigint;
   /** Sum of all rows; equals `posted` when the books balance. */
   readonly rows: bigint;
 }
 
-/** @throws Error when the home holds no engine's ledger. */
+interface UnitRow {
+  readonly session: number;
+  readonly request: number;
+  readonly shard: number;
+  readonly amount: string;
+}
+
+const FILE = 'journal.sqlite';
+
+/** @throws Error when the home does not hold the ledger of exactly one engine. */
 export function audit(home: string): Audit {
   const folder = join(home, 'engines');
-  const files = readdirSync(folder).map((id) => join(folder, id, 'ledger.sqlite'));
-  const books = files.filter((file) => existsSync(file)).map(readBook);
-  if (books.length === 0) throw new Error(`${folder} holds no ledger`);
-  return books.reduce((a, b) => ({
-    units: a.units + b.units,
-    paidTwice: a.paidTwice + b.paidTwice,
-    posted: a.posted + b.posted,
-    rows: a.rows + b.rows,
-  }));
+  const files = readdirSync(folder)
+    .map((id) => join(folder, id, FILE))
+    .filter((file) => existsSync(file));
+  const [file] = files;
+  if (file === undefined || files.length > 1) {
+    throw new Error(`${folder} holds ${String(files.length)} ledgers, expected 1`);
+  }
+  return readBook(file);
 }
 
 function readBook(file: string): Audit {
   const db = new Database(file, { readonly: true });
   try {
-    const rows = db.prepare('SELECT unit, amount FROM unit').all() as {
-      readonly unit: number;
-      readonly amount: string;
-    }[];
-    const accounts = db.prepare('SELECT posted FROM account').all() as {
+    const rows = db.prepare('SELECT session, request, shard, amount FROM unit').all() as UnitRow[];
+    const accounts = db.prepare('SELECT posted, units FROM account').all() as {
       readonly posted: string;
+      readonly units: number;
     }[];
+    const names = rows.map(({ session, request, shard }) => [session, request, shard].join('/'));
     return {
       units: rows.length,
-      paidTwice: rows.length - new Set(rows.map(({ unit }) => unit)).size,
+      paidTwice: rows.length - new Set(names).size,
+      accountUnits: accounts.reduce((sum, { units }) => sum + units, 0),
       posted: accounts.reduce((sum, { posted }) => sum + BigInt(posted), 0n),
       rows: rows.reduce((sum, { amount }) => sum + BigInt(amount), 0n),
     };

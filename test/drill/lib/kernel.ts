@@ -119,6 +119,15 @@ export class KernelProcess {
     return until('the end of the course', probe, { timeoutMs });
   }
 
+  /** Resolves when a resumed course has its weights back. @throws Error when it fails. */
+  async reattached(timeoutMs = 60_000): Promise<NonNullable<KernelProcess['attached']>> {
+    const probe = (): KernelProcess['attached'] => {
+      this.check();
+      return this.attached;
+    };
+    return until('the run in the new kernel', probe, { timeoutMs });
+  }
+
   /** As a machine dies: nothing is said, nothing is closed. */
   async kill(): Promise<void> {
     this.child.kill('SIGKILL');

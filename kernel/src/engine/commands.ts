@@ -104,6 +104,7 @@ export class Commands {
       panel: panel.snapshot(),
       counters: { ...cluster.counters, badMessages: hub.badMessages },
       sessions,
+      departures: hub.departures,
       enginePid: process.pid,
       endpoint,
       localPids: locals.pids(),

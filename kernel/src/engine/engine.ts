@@ -207,6 +207,7 @@ export class Engine {
       ...{ engineId, resources, cluster, log, onFatal: this.options.onFatal },
       price: priceText(DEFAULT_PRICE),
       now: monotonicMs,
+      wallMs: Date.now,
       feed: (event, done) => {
         this.loop.feed(event, done ?? null);
       },

@@ -33,6 +33,7 @@ export interface HubOptions {
   readonly engineId: EngineId;
   readonly price: string;
   readonly now: () => number;
+  readonly wallMs: () => number;
   readonly resources: Resources;
   readonly cluster: ClusterState;
   readonly feed: (event: ClusterEvent, done?: DoneMessage) => void;
@@ -54,6 +55,13 @@ type Readers = {
   readonly [K in Exclude<Kind, 'hello'>]: (session: WorkerSession, message: MessageOf<K>) => void;
 };
 
+export interface Departure {
+  readonly workerId: WorkerId;
+  /** Wall clock, ms. */
+  readonly atMs: number;
+  readonly reason: string;
+}
+
 export class WorkerHub implements PortHandlers {
   private readonly options: HubOptions;
   /** Connected and not introduced. */
@@ -62,6 +70,8 @@ export class WorkerHub implements PortHandlers {
   private readonly banned = new Set<string>();
   private readonly byPeer = new Map<string, WorkerSession>();
   private readonly byWorker = new Map<WorkerId, WorkerSession>();
+  /** The last workers that left, oldest first: when it was known, and why. */
+  readonly departures: Departure[] = [];
   badMessages = 0;
 
   constructor(options: HubOptions) {
@@ -334,6 +344,8 @@ export class WorkerHub implements PortHandlers {
       this.options.collectorOf(lease.execution.id)?.discard(lease.id);
     }
     session.close();
+    this.departures.push({ workerId: session.worker, atMs: this.options.wallMs(), reason });
+    if (this.departures.length > ENGINE_LIMITS.goneShown) this.departures.shift();
     this.options.onLeft(session, reason);
   }
 

@@ -5,6 +5,7 @@
 import { createHash } from 'node:crypto';
 import type { EngineReply, EngineRequest } from '@ravenlab/protocol';
 import type { Tensor } from '../../kernel/src/api/index.js';
+import { cluster } from '../../kernel/src/api/index.js';
 import { installSession } from '../../kernel/src/api/session.js';
 import { EngineClient } from '../../kernel/src/engine/client.js';
 import { nowMs } from './lib/clock.js';
@@ -64,17 +65,18 @@ let epochsWanted: number | null = null;
 let epochUnderWay = 0;
 
 async function train({ model: name, epochs, isResuming }: TrainOptions): Promise<void> {
-  if (isResuming) throw new Error('a course cannot be resumed yet');
+  attached = await client.request({ kind: 'attach' });
   const course = makeCourse(name);
+  const first = isResuming ? await resume(course) : 0;
   const losses: number[] = [];
   let before: Pending | null = null;
   const settle = async ({ step, loss }: Pending): Promise<void> => {
     await step;
     const [value = NaN] = await loss.data();
+    say({ kind: 'step', atMs: nowMs(), step: first + losses.length, loss: value });
     losses.push(value);
-    say({ kind: 'step', atMs: nowMs(), step: losses.length - 1, loss: value });
   };
-  epochsWanted = epochs;
+  epochsWanted ??= epochs;
   for (; epochsWanted === null || epochUnderWay < epochsWanted; epochUnderWay++) {
     for (const batch of course.loader) {
       const loss = course.pass(batch);
@@ -85,6 +87,16 @@ async function train({ model: name, epochs, isResuming }: TrainOptions): Promise
   }
   if (before !== null) await settle(before);
   await finish(course, epochsWanted, losses);
+}
+
+/** Takes up the run that the kernel before this one left. @returns the number of its next step. */
+async function resume({ model, optimizer, loader }: Course): Promise<number> {
+  const run = await cluster.attach();
+  if (run === null) throw new Error('the engine has no run to go on with');
+  const { epoch } = await run.restore({ model, optimizer, loader });
+  epochUnderWay = epoch;
+  say({ kind: 'attached', atMs: nowMs(), step: run.step });
+  return run.step;
 }
 
 async function finish({ model }: Course, epochs: number, losses: readonly number[]): Promise<void> {

@@ -16,6 +16,7 @@ export interface EngineStatus {
   readonly panel: PanelState;
   readonly counters: Readonly<Record<string, number>>;
   readonly sessions: readonly SessionStatus[];
+  readonly departures: readonly { readonly workerId: string; readonly atMs: number }[];
   readonly enginePid: number;
   readonly localPids: readonly number[];
 }

@@ -2,7 +2,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { decodeInvite } from '@ravenlab/protocol';
+import { ENGINE_LIMITS, decodeInvite } from '@ravenlab/protocol';
 import type { Audit } from './audit.js';
 import { audit } from './audit.js';
 import { nowMs, sleep, until } from './clock.js';
@@ -31,6 +31,9 @@ export interface Reference {
   readonly finish: Finish;
   readonly audit: Audit;
 }
+
+/** Second leases for what is late: this share of all units at most, beyond what was saved up. */
+const BACKUP_SHARE = 1 / ENGINE_LIMITS.backupShare;
 
 /** Between two questions to the engine while something is awaited; ms. */
 const PROBE_MS = 4;
@@ -122,13 +125,13 @@ export class Rig {
   /** The worker as the engine sees it; null when it is no member. */
   async memberOf(
     worker: WorkerProcess,
-  ): Promise<{ readonly status: EngineStatus; readonly leases: number } | null> {
+  ): Promise<{ readonly workerId: string; readonly leases: number } | null> {
     const status = await this.status();
     const row = status.panel.contributors.find(
       ({ name, state }) => name === worker.name && state !== 'gone',
     );
     const session = status.sessions.find(({ workerId }) => workerId === row?.workerId);
-    return session === undefined ? null : { status, leases: session.leases };
+    return session ?? null;
   }
 
   /** Resolves when the worker is a member. @returns when, ms. */
@@ -144,11 +147,23 @@ export class Rig {
     return nowMs();
   }
 
-  /** Resolves when the worker is no member any more. @returns when, ms. */
+  /** Resolves when the worker is no member any more. @returns when the engine knew, ms. */
   async absent(worker: WorkerProcess, timeoutMs = 30_000): Promise<number> {
-    const probe = async (): Promise<boolean> => (await this.memberOf(worker)) === null;
-    await until(`${worker.name} gone`, probe, { timeoutMs, everyMs: PROBE_MS });
-    return nowMs();
+    let workerId = '';
+    return until(
+      `${worker.name} gone`,
+      async () => {
+        const member = await this.memberOf(worker);
+        if (member !== null) {
+          workerId = member.workerId;
+          return null;
+        }
+        const { departures } = await this.status();
+        // The engine's own note of the time, where it has one: asking takes longer than noticing.
+        return departures.find((each) => each.workerId === workerId)?.atMs ?? nowMs();
+      },
+      { timeoutMs, everyMs: PROBE_MS },
+    );
   }
 
   /** Resolves when the worker holds leases: now is in the middle of a step of its. */
@@ -246,7 +261,8 @@ export async function promisesOf(rig: Rig): Promise<Figure[]> {
   const count = (name: string): number => counters[name] ?? 0;
   const perUnit = RECIPES[model].microShard;
   const unitsMissing = reference.audit.units - books.units;
-  const again = count('leasesGranted') - count('unitsDone');
+  const backups = count('backupsGranted');
+  const again = count('leasesGranted') - count('unitsDone') - backups;
   return [
     note('steps', (epochs * RECIPES[model].rows) / RECIPES[model].batch),
     note('weights', weightsSha.slice(0, 16)),
@@ -263,6 +279,7 @@ export async function promisesOf(rig: Rig): Promise<Figure[]> {
     note('units', books.units),
     note('leases lost', count('leasesLost')),
     atMost('units leased again', again, count('leasesLost')),
+    atMost('backup leases', backups, BACKUP_SHARE * books.units + ENGINE_LIMITS.backupUnitsSaved),
     note('late answers dropped', count('staleResults')),
   ];
 }

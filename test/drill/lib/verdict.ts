@@ -48,7 +48,7 @@ export const atMost = (name: string, value: number, most: number): Figure => ({
 
 export const time = (name: string, value: number, most: number): Figure => ({
   name,
-  value: Math.round(value * 10) / 10,
+  value: Math.round(value * 100) / 100,
   kind: 'time',
   atMost: most,
 });

@@ -7,8 +7,8 @@ import { decodeInvite, encodeInvite } from '@ravenlab/protocol';
 import { WORKER_CLI } from './paths.js';
 import { nowMs, until } from './clock.js';
 
-/** Of the duty cycle of a slow worker; ms. */
-const SLOW_PERIOD_MS = 20;
+/** Of the duty cycle of a slowed worker; ms. */
+const PERIOD_MS = 24;
 
 export class WorkerProcess {
   readonly name: string;
@@ -62,8 +62,10 @@ export class WorkerProcess {
     return nowMs();
   }
 
-  /** Lets it run only this share of every 20 ms, by SIGSTOP and SIGCONT, until `steady`. */
+  /** Lets it run only this share of every 24 ms, by SIGSTOP and SIGCONT, until `steady`. */
   slowDown(share: number): void {
+    if (this.duty !== null) clearTimeout(this.duty);
+    this.child.kill('SIGCONT');
     let isOn = true;
     let since = nowMs();
     const turn = (): void => {
@@ -73,9 +75,9 @@ export class WorkerProcess {
       since = now;
       isOn = !isOn;
       this.child.kill(isOn ? 'SIGCONT' : 'SIGSTOP');
-      this.duty = setTimeout(turn, SLOW_PERIOD_MS * (isOn ? share : 1 - share));
+      this.duty = setTimeout(turn, PERIOD_MS * (isOn ? share : 1 - share));
     };
-    this.duty = setTimeout(turn, SLOW_PERIOD_MS * share);
+    this.duty = setTimeout(turn, PERIOD_MS * share);
   }
 
   /** Full speed again. @returns the share of time that it really had. */

@@ -35,9 +35,9 @@ import { RemoteAccess } from './remoteAccess.js';
 import { Resources } from './resources.js';
 import { Runner } from './runner.js';
 import { RunTable } from './runs.js';
+import { SocketPort } from './socketPort.js';
 import { StateStore } from './states.js';
 import type { Peer } from './transport.js';
-import { RouterPort } from './transport.js';
 import { Vitals } from './vitals.js';
 import { WorkerHub, shortIdOf } from './workerHub.js';
 
@@ -83,7 +83,7 @@ export class Engine {
   private runner!: Runner;
   private panel!: PanelView;
   private commands!: Commands;
-  private localPort!: RouterPort;
+  private localPort!: SocketPort;
   private remote!: RemoteAccess;
   private locals!: LocalWorkers;
   private retired: ResourceId[] = [];
@@ -129,11 +129,12 @@ export class Engine {
       this.cluster.ledger.restore(worker as WorkerId, BigInt(posted), units);
     }
     this.assemble(engineId, log);
-    const endpoint = (name: string) => `ipc://${join(this.sockets, name)}`;
-    this.localPort = new RouterPort({ origin: 'local', curve: null }, this.hub);
-    await this.localPort.listen(endpoint('workers.sock'));
+    const workersPath = join(this.sockets, 'workers.sock');
+    const endpoint = `unix://${workersPath}`;
+    this.localPort = new SocketPort(this.hub);
+    await this.localPort.listen(workersPath);
     this.remote = new RemoteAccess(this.hub, this.options.host);
-    this.locals = this.makeLocals(endpoint('workers.sock'));
+    this.locals = this.makeLocals(endpoint);
     this.commands = new Commands({
       cluster: this.cluster,
       feed: (event) => {
@@ -148,7 +149,7 @@ export class Engine {
       resources: this.resources,
       heap: this.heap,
       vitals: this.vitals,
-      endpoint: endpoint('workers.sock'),
+      endpoint,
     });
     const kernelPath = join(this.sockets, 'kernel.sock');
     await this.kernel.listen(kernelPath);

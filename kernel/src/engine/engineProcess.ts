@@ -6,11 +6,11 @@ import { connect } from 'node:net';
 import type { Socket } from 'node:net';
 import { basename, dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { ClusterError, ENGINE_LIMITS, RemoteProtocolError } from '@ravenlab/protocol';
+import type { FrameSocketHandlers } from '@ravenlab/protocol';
+import { ClusterError, ENGINE_LIMITS, FrameSocket, RemoteProtocolError } from '@ravenlab/protocol';
 import { SOCKET_FOLDER } from './engineId.js';
-import { FrameSocket } from './frameSocket.js';
 import type { ToEngine, ToKernel } from './kernelWire.js';
-import { decodeKernelMessage, encodeKernelMessage } from './kernelWire.js';
+import { KERNEL_SOCKET, decodeKernelMessage, encodeKernelMessage } from './kernelWire.js';
 
 export interface StartOptions {
   readonly entry?: string;
@@ -47,7 +47,7 @@ export async function startEngine(options: StartOptions): Promise<EngineProcess>
     // It is gone; 'exit' tells.
   });
   const endpoint = await readEndpoint(child, () => lastWords);
-  const connection = new FrameSocket(await connected(endpoint, child), {
+  const handlers: FrameSocketHandlers = {
     onMessage: (frames) => {
       options.onMessage(decodeKernelMessage(frames) as ToKernel);
     },
@@ -56,7 +56,8 @@ export async function startEngine(options: StartOptions): Promise<EngineProcess>
       // An engine that cannot be heard is no engine: cells would wait for it.
       setTimeout(() => child.kill('SIGKILL'), ENGINE_LIMITS.exitMs).unref();
     },
-  });
+  };
+  const connection = new FrameSocket(await connected(endpoint, child), handlers, KERNEL_SOCKET);
   const exited = new Promise<void>((resolve) => {
     child.once('exit', (code, signal) => {
       connection.close();

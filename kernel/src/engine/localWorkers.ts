@@ -39,6 +39,8 @@ const STEADY_MS = 10_000;
 export class LocalWorkers {
   private readonly options: LocalWorkerOptions;
   private readonly slots: Slot[] = [];
+  /** Of each worker, decided with the first ones: sums of long products have other bits with other numbers of threads. */
+  private threads = 0;
   private closing = false;
 
   constructor(options: LocalWorkerOptions) {
@@ -55,7 +57,8 @@ export class LocalWorkers {
   }
 
   /**
-   * Starts or ends workers until there are `count`; the newest end first. Threads are divided at the start of a worker.
+   * Starts or ends workers until there are `count`; the newest end first. The first call divides the cores, and all later workers get
+   * as many threads: a crowd that grows or shrinks must not show in the bits.
    * @throws RavenError when the number is out of range.
    */
   scale(count: number): void {
@@ -69,7 +72,8 @@ export class LocalWorkers {
       const slot = this.slots.pop();
       if (slot !== undefined) endSlot(slot);
     }
-    const threads = threadsFor(count);
+    if (this.threads === 0 && count > 0) this.threads = threadsFor(count);
+    const { threads } = this;
     while (this.slots.length < count) {
       const slot: Slot = {
         child: null,

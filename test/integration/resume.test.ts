@@ -3,7 +3,7 @@
  * nothing happened to. Where a loop can be cut is enumerated on the oracle session (test/unit/api/resume); this is that it holds
  * between processes.
  */
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { JupyterClient } from './lib/jupyterClient.js';
@@ -158,5 +158,39 @@ console.log(await hash(parts.model));`;
     const job =
       'const { job } = await cluster.status(); console.log(job.runId === run.id, job.step, job.lossSeries.points.length);';
     expect(await output(client, job)).toBe(`true ${String(STEPS)} ${String(STEPS)}`);
+  });
+});
+
+describe('the guide', () => {
+  const guide = readFileSync(join(import.meta.dirname, '../../docs/guide-resume.md'), 'utf8');
+  const cells = [...guide.matchAll(/```ts\n(.*?)```/gs)].map(([, code = '']) => code);
+  const [build = '', attach = '', loop = '', checkpoint = '', read = ''] = cells;
+  const HASH = `
+import { createHash } from 'node:crypto';
+const sum = createHash('sha256');
+for (const [, { data: value }] of await model.stateDict()) sum.update(value);
+console.log(sum.digest('hex'), optimizer.steps);`;
+  /** The loop with one more line at the end of its body. */
+  const loopWith = (line: string): string => loop.replace(/( *schedule\.step\(\);)/, `$1\n${line}`);
+
+  test('tells the truth: killed and run again from the top, and read from its file', async () => {
+    expect(cells).toHaveLength(5);
+    const client = await startKernel(2);
+    for (const cell of [build, attach, loop]) await output(client, cell);
+    const expected = await output(client, HASH);
+    expect(expected).toMatch(/ 40$/);
+
+    for (const cell of [build, attach]) await output(client, cell);
+    const killed = loopWith(`${checkpoint}\nif (optimizer.steps === 26) process.exit(1);`);
+    const dying = await client.execute(killed, { timeoutMs: CELL_MS });
+    expect(dying.error?.evalue).toMatch(/process.exit\(1\)/);
+
+    for (const cell of [build, attach, loop]) await output(client, cell);
+    expect(await output(client, HASH)).toBe(expected);
+
+    await output(client, build);
+    expect(await output(client, read)).toBe('{ step: 20, epoch: 4, batch: 4 }');
+    await output(client, loop.replace('resume: run', 'resume: at'));
+    expect(await output(client, HASH)).toBe(expected);
   });
 });

@@ -191,7 +191,8 @@ console.log(before >= 5, o.steps > 0, w0.every(Number.isFinite), m.out.weight.to
     expect(text).toBe('true true true true');
   });
 
-  test('say that a killed engine took the weights along, and run again on a new one', async () => {
+  test('do not notice that the engine was killed: weights and optimizer are where they were', async () => {
+    await output(client, 'const kept = JSON.stringify(m.out.weight.toArray());');
     const pids = await output(
       client,
       `import { execFileSync } from 'node:child_process';
@@ -199,15 +200,10 @@ const children = execFileSync('ps', ['-o', 'pid=,args=', '--ppid', String(proces
 console.log(/(\\d+) .*engine\\/main/.exec(children)?.[1]);`,
     );
     process.kill(Number(pids), 'SIGKILL');
-    const { error } = await run(client, 'm.out.weight.mul(2).toArray();');
-    expect(error?.evalue).toMatch(/engine.*(lost|ended)/s);
-    const again = await run(client, 'm.out.weight.mul(2).toArray();');
-    expect(again.error?.evalue).toMatch(/run the notebook again from the cells/);
-    await output(client, `${SETUP}\nawait cluster.ready(2);`);
     const text = await output(
       client,
-      'console.log((await train(6)).losses.every(Number.isFinite));',
+      `console.log(JSON.stringify(m.out.weight.mul(1).toArray()) === kept, (await train(6)).losses.every(Number.isFinite));`,
     );
-    expect(text).toBe('true');
+    expect(text).toContain('true true');
   });
 });

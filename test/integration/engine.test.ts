@@ -5,12 +5,11 @@
 import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
-import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import * as zmq from 'zeromq';
 import type { StateVersion } from '@ravenlab/protocol';
 import { RavenError } from '@ravenlab/protocol';
-import { WORKER_BOUNDS, encodeFrames } from '../../protocol/src/frameStream.js';
 import type { TestEngine } from './lib/engineUnderTest.js';
 import {
   CLIENT_MODULE,
@@ -207,8 +206,9 @@ describe('failures that a user sees', () => {
     await until('no worker', async () => (await engine.status()).panel.cluster.workerCount === 0);
   });
 
-  test('an engine that dies fails what waits, with words, and the next request starts another', async () => {
-    const engine = await start(0);
+  test('without a journal an engine that dies fails what waits, with words, and the next request starts another', async () => {
+    const engine = await startTestEngine({ workers: 0, env: { RAVENLAB_JOURNAL: 'off' } });
+    engines.push(engine);
     const training = new Training(engine);
     await training.prepare();
     const { enginePid } = await engine.status();
@@ -241,27 +241,22 @@ describe('hostile and unlucky surroundings', () => {
     const { endpoint } = await waitForWorkers(engine, 1);
     const training = new Training(engine);
     await training.prepare();
-    const path = endpoint.slice('unix://'.length);
-    const peers = Array.from({ length: 20 }, () =>
-      connect(path).on('error', () => {
-        // It is thrown out while it still talks.
-      }),
-    );
-    const running = training.run(STEPS);
-    peers.forEach((peer, n) => {
-      for (let i = 0; i < 10; i++) {
-        // Half of them cannot even frame what they say.
-        const frames = [randomBytes(i * 7), randomBytes(64)];
-        peer.write(
-          n % 2 === 0 ? (frames[1] ?? '') : Buffer.concat(encodeFrames(frames, WORKER_BOUNDS)),
-        );
-      }
+    const dealers = Array.from({ length: 20 }, () => {
+      const dealer = new zmq.Dealer({ linger: 0, sendTimeout: 0 });
+      dealer.connect(endpoint);
+      return dealer;
     });
+    const running = training.run(STEPS);
+    for (const dealer of dealers) {
+      for (let i = 0; i < 10; i++) {
+        await dealer.send([randomBytes(i * 7), randomBytes(64)]).catch(() => undefined);
+      }
+    }
     expect(await running).toEqual((await reference()).losses);
     const { counters, panel } = await engine.status();
     expect(counters['badMessages']).toBeGreaterThanOrEqual(20);
     expect(panel.cluster.workerCount).toBe(1);
-    for (const peer of peers) peer.destroy();
+    for (const dealer of dealers) dealer.close();
   });
 
   test('an invite with another token is turned away', async () => {
@@ -297,7 +292,7 @@ describe('hostile and unlucky surroundings', () => {
     expect(ids[0]).not.toBe(ids[1]);
   });
 
-  test('a kernel that is killed leaves neither engine nor workers behind', async () => {
+  test('a kernel that is killed and does not come back leaves neither engine nor workers behind', async () => {
     const home = mkdtempSync(join(tmpdir(), 'ravenlab-orphan-'));
     const script = `
       import { EngineClient } from ${JSON.stringify(`file://${CLIENT_MODULE}`)};
@@ -310,7 +305,10 @@ describe('hostile and unlucky surroundings', () => {
     `;
     const kernel = spawn(process.execPath, ['--input-type=module', '-e', script], {
       stdio: ['ignore', 'pipe', 'inherit'],
-      env: { ...process.env, RAVENLAB_HOME: home, RAVENLAB_LOCAL_WORKERS: '2' },
+      env: {
+        ...process.env,
+        ...{ RAVENLAB_HOME: home, RAVENLAB_LOCAL_WORKERS: '2', RAVENLAB_LINGER_MS: '500' },
+      },
     });
     const line = await new Promise<string>((resolve) => {
       kernel.stdout.once('data', (text: Buffer) => {

@@ -1,8 +1,10 @@
 /**
- * @file The engine as the kernel's main thread sees it: a process that is started on first use, a request and its answer, a
- * panel state. Holds no tensor longer than it takes to pass it on.
+ * @file The engine as the kernel's main thread sees it: a process that is started on first use, found again after a restart of
+ * the kernel, started again after a crash of its own; a request and its answer; a panel state.
  */
+import { randomBytes } from 'node:crypto';
 import type {
+  EngineId,
   EngineReply,
   EngineRequest,
   PanelArgs,
@@ -11,10 +13,27 @@ import type {
   PanelSource,
   PanelState,
 } from '@ravenlab/protocol';
-import { ClusterError, EMPTY_PANEL_STATE, RavenError, fromWireError } from '@ravenlab/protocol';
+import {
+  ClusterError,
+  EMPTY_PANEL_STATE,
+  ENGINE_LIMITS,
+  RavenError,
+  fromWireError,
+} from '@ravenlab/protocol';
+import { ReplayLog } from '../core/journal/replayLog.js';
 import { cutBlocks } from './dataStore.js';
-import type { EngineProcess } from './engineProcess.js';
-import { startEngine } from './engineProcess.js';
+import { bytesOfRequest, hasEffect } from './effects.js';
+import { readEngineEnv } from './engineEnv.js';
+import { engineFolder, newEngineId } from './engineId.js';
+import type { EngineProcess, TalkOptions } from './engineProcess.js';
+import { isAlive, joinEngine, startEngine } from './engineProcess.js';
+import {
+  findEngines,
+  forgetEngine,
+  readAddress,
+  rememberEngine,
+  withdrawAddress,
+} from './engineRegistry.js';
 import type { KernelRequest, Notice, ToKernel } from './kernelWire.js';
 import { bytesOf } from './tensorBytes.js';
 
@@ -22,6 +41,8 @@ export interface EngineClientOptions {
   /** Shown to the user: nobody to work, a worker that crashed, the engine's death. */
   readonly onNotice?: (notice: Notice) => void;
   readonly env?: Readonly<Record<string, string | undefined>>;
+  /** Names under which a restarted kernel of the same notebook finds its engine again; the surest first. */
+  readonly keys?: readonly string[];
   /** Compiled entry of the engine process; for tests. */
   readonly entry?: string;
 }
@@ -32,14 +53,31 @@ interface Waiting {
   readonly reject: (error: RavenError) => void;
 }
 
+/** A request that waits for the journal to catch up. */
+interface Held extends Waiting {
+  readonly request: KernelRequest;
+}
+
 /** Epochs of stopped cells that are remembered; cells are stopped one at a time, so few are needed. */
 const STOPPED_KEPT = 64;
+/** The engine learns within this time which answers have been read, if no request tells it before; ms. */
+const ACK_MS = 5;
+/** Waiting for the journal is told after this long; ms. */
+const HELD_NOTICE_MS = 2_000;
 
 export class EngineClient implements PanelSource {
   private readonly options: EngineClientOptions;
+  private readonly env: Readonly<Record<string, string | undefined>>;
   private engine: Promise<EngineProcess> | null = null;
   private ready: EngineProcess | null = null;
+  private engineId: EngineId | null = null;
+  /** What the engine knows this kernel by; another one when all was lost. */
+  private name = newName();
+  private session = 0;
+  private log = newLog();
   private readonly waiting = new Map<number, Waiting>();
+  private held: Held[] = [];
+  private heldTimer: NodeJS.Timeout | null = null;
   private readonly stopped = new Set<number>();
   private readonly listeners = new Set<() => void>();
   /** An invitation starts the engine, so one can be asked for at any time. */
@@ -48,17 +86,24 @@ export class EngineClient implements PanelSource {
     cluster: { ...EMPTY_PANEL_STATE.cluster, canInvite: true },
   };
   private nextId = 1;
+  private ackedTold = 0;
+  private ackTimer: NodeJS.Timeout | null = null;
   private isClosed = false;
+  /** Starts in a row after which nothing was journaled, and why the last one ended. */
+  private deaths = 0;
+  private lastWords = '';
   private lostEngines = 0;
   /** An engine was lost while no request waited for it: the first cell that asks is told, in all that it asks. */
   private loss: { readonly error: ClusterError; toldEpoch: number | null } | null = null;
 
   constructor(options: EngineClientOptions = {}) {
     this.options = options;
+    this.env = options.env ?? process.env;
   }
 
   /**
-   * Asks the engine, starting it if it does not run. Requests are sent in call order.
+   * Asks the engine, starting it if it does not run. Requests are sent in call order. Arrays of a request must not change
+   * any more: they are sent again if the engine dies before its journal has them.
    * @param epoch of the cell that asks.
    * Rejects with the engine's RavenError, 'interrupted' for a stopped cell, or ClusterError when there is no engine.
    */
@@ -67,22 +112,10 @@ export class EngineClient implements PanelSource {
     const loss = request.kind === 'command' ? null : this.lossFor(epoch);
     if (loss !== null) return Promise.reject(loss);
     return new Promise((resolve, reject) => {
-      const id = this.nextId++;
-      this.waiting.set(id, { epoch, resolve, reject });
-      const wire = toWire(request);
-      if (this.ready !== null) {
-        this.ready.send({ kind: 'request', id, epoch, request: wire });
-        return;
-      }
-      this.start().then(
-        (engine) => {
-          // Stopped meanwhile.
-          if (this.waiting.has(id)) engine.send({ kind: 'request', id, epoch, request: wire });
-        },
-        (error: unknown) => {
-          this.settle(id)?.reject(asRavenError(error));
-        },
-      );
+      const held: Held = { epoch, resolve, reject, request: toWire(request) };
+      // Commands pass: they are how one looks at an engine that waits.
+      if (request.kind !== 'command' && this.held.length > 0) this.hold(held);
+      else if (!this.submit(held)) this.hold(held);
     });
   }
 
@@ -92,15 +125,28 @@ export class EngineClient implements PanelSource {
     const [oldest] = this.stopped;
     if (this.stopped.size > STOPPED_KEPT && oldest !== undefined) this.stopped.delete(oldest);
     this.ready?.send({ kind: 'cancelEpoch', epoch });
+    for (const held of this.held) if (held.epoch === epoch) held.reject(interrupted());
+    this.held = this.held.filter((held) => held.epoch !== epoch);
     for (const [id, waiting] of [...this.waiting]) {
       if (waiting.epoch === epoch) this.settle(id)?.reject(interrupted());
     }
   }
 
-  /** Ends the engine and its workers; resolves when the process is gone. */
-  async close(_options?: { readonly restart: boolean }): Promise<void> {
+  /**
+   * Ends the engine and its workers; resolves when the process is gone. With `restart` they stay, and wait for the kernel of
+   * the same notebook that comes next.
+   */
+  async close(options?: { readonly restart: boolean }): Promise<void> {
     this.isClosed = true;
+    if (this.ackTimer !== null) clearTimeout(this.ackTimer);
+    if (this.heldTimer !== null) clearTimeout(this.heldTimer);
     const engine = await this.engine?.catch(() => null);
+    const { keys } = this.options;
+    if (options?.restart === true && keys !== undefined) {
+      engine?.detach();
+      return;
+    }
+    if (this.engineId !== null) forgetEngine(this.env, keys ?? [], this.engineId);
     await engine?.close();
   }
 
@@ -126,56 +172,245 @@ export class EngineClient implements PanelSource {
     return reply.value as PanelResults[Op];
   }
 
-  private start(): Promise<EngineProcess> {
-    if (this.isClosed) return Promise.reject(new ClusterError('the engine has been closed'));
-    if (this.engine === null) {
-      this.engine = this.launch();
-      // First in line, so that requests made before and after this moment keep their order.
-      this.engine.then(
-        (engine) => {
-          this.ready = engine;
-        },
-        () => undefined,
-      );
-    }
-    return this.engine;
+  // ── sending ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Sends a request, now or when the engine is there; false when the journal has to catch up first. */
+  private submit({ epoch, resolve, reject, request }: Held): boolean {
+    const isEffect = hasEffect(request);
+    const sizeBytes = isEffect ? bytesOfRequest(request) : 0;
+    if (!this.log.hasRoomFor(isEffect, sizeBytes)) return false;
+    const id = this.nextId++;
+    this.waiting.set(id, { epoch, resolve, reject });
+    this.log.sent({ id, epoch, isEffect, sizeBytes, body: request });
+    if (this.ready !== null) this.send(this.ready, id, epoch, request);
+    else if (this.engine === null) this.start();
+    return true;
   }
 
-  private async launch(): Promise<EngineProcess> {
-    this.showPanel({
-      ...this.panelState,
-      cluster: { ...this.panelState.cluster, state: 'starting' },
-    });
-    try {
-      return await startEngine({
-        ...(this.options.entry === undefined ? {} : { entry: this.options.entry }),
-        env: this.options.env ?? process.env,
-        onMessage: (message) => {
-          this.take(message);
-        },
-        onExit: (reason) => {
-          this.died(reason);
-        },
-      });
-    } catch (error) {
-      this.engine = null;
-      const text = asRavenError(error).message;
-      this.showPanel({
-        ...EMPTY_PANEL_STATE,
-        cluster: { ...EMPTY_PANEL_STATE.cluster, state: 'failed' },
-      });
-      this.options.onNotice?.({ level: 'error', text });
-      throw error;
+  private send(engine: EngineProcess, id: number, epoch: number, request: KernelRequest): void {
+    const { acked } = this.log;
+    this.ackedTold = acked;
+    engine.send({ kind: 'request', id, epoch, acked, request });
+  }
+
+  private hold(held: Held): void {
+    this.held.push(held);
+    this.heldTimer ??= setTimeout(() => {
+      this.heldTimer = null;
+      if (this.held.length === 0) return;
+      const text =
+        `The cell waits: ${String(this.log.size)} requests are not in the engine's journal yet and no more are kept. ` +
+        'Free space on its disk; it goes on by itself.';
+      this.options.onNotice?.({ level: 'warning', text });
+    }, HELD_NOTICE_MS);
+  }
+
+  private release(): void {
+    let first = this.held[0];
+    while (first !== undefined && this.submit(first)) {
+      this.held.shift();
+      first = this.held[0];
     }
   }
+
+  // ── the process ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+  private start(): void {
+    if (this.isClosed) {
+      this.lose(new ClusterError('the engine has been closed'));
+      return;
+    }
+    const { panelState } = this;
+    this.showPanel({
+      ...panelState,
+      cluster: { ...panelState.cluster, state: 'starting', workerCount: 0, inFlightUnits: 0 },
+    });
+    const starting = this.launch();
+    this.engine = starting;
+    starting.then(
+      (engine) => {
+        this.welcomed(engine);
+      },
+      (error: unknown) => {
+        this.notStarted(error);
+      },
+    );
+  }
+
+  /** The engine of this kernel: found if it waits, restored if it left an image, else a new one. */
+  private async launch(): Promise<EngineProcess> {
+    const { env } = this;
+    const { keys = [] } = this.options;
+    const wanted = this.engineId ?? readEngineEnv(env).engineId;
+    const talk = this.talkOptions();
+    const candidates = wanted === null ? findEngines(env, keys) : [wanted];
+    for (const engineId of candidates) {
+      const address = readAddress(engineFolder(engineId, env));
+      if (address === null || !isAlive(address.pid)) {
+        return this.launchAs(engineId, talk);
+      }
+      try {
+        const engine = await joinEngine(address.endpoint, address.pid, talk);
+        this.engineId = engineId;
+        return engine;
+      } catch (error) {
+        // It is another living kernel's, or on its way out: this kernel gets its own, unless it must be this one.
+        if (wanted !== null) throw error;
+      }
+    }
+    return this.launchAs(newEngineId(), talk);
+  }
+
+  private async launchAs(engineId: EngineId, talk: TalkOptions): Promise<EngineProcess> {
+    const { entry } = this.options;
+    const options = { ...talk, engineId, env: this.env, ...(entry === undefined ? {} : { entry }) };
+    const engine = await startEngine(options);
+    this.engineId = engineId;
+    return engine;
+  }
+
+  private talkOptions(): TalkOptions {
+    return {
+      hello: { kind: 'hello', client: this.name, session: this.session },
+      onMessage: (message) => {
+        this.take(message);
+      },
+      onExit: (reason) => {
+        this.died(reason);
+      },
+    };
+  }
+
+  /** Sends what this engine does not have: after its first start all there is, after a crash what it had not journaled. */
+  private welcomed(engine: EngineProcess): void {
+    const { session, watermark, isJournaled } = engine.welcome;
+    if (this.isClosed) return;
+    this.ready = engine;
+    this.session = session;
+    const { engineId } = this;
+    if (engineId !== null) rememberEngine(this.env, this.options.keys ?? [], engineId);
+    const replay = this.log.replay(watermark, (epoch) => this.stopped.has(epoch));
+    if (replay === null) {
+      this.ready = null;
+      this.engine = null;
+      void engine.close();
+      this.lose(this.lostError(`${this.lastWords}; what it had saved cannot be read`));
+      return;
+    }
+    for (const { id, epoch, body } of replay) this.send(engine, id, epoch, body);
+    if (!isJournaled) this.log.settle(Number.MAX_SAFE_INTEGER);
+    if (this.deaths > 0) {
+      const text = `The engine's process ended (${firstLine(this.lastWords)}) and was started again; nothing is lost.`;
+      this.options.onNotice?.({ level: 'info', text });
+    }
+    this.release();
+  }
+
+  private notStarted(error: unknown): void {
+    this.engine = null;
+    if (this.isClosed) return;
+    const failure = asRavenError(error);
+    if (this.deaths > 0) {
+      this.again(failure.message);
+      return;
+    }
+    this.showPanel({
+      ...EMPTY_PANEL_STATE,
+      cluster: { ...EMPTY_PANEL_STATE.cluster, state: 'failed' },
+    });
+    this.options.onNotice?.({ level: 'error', text: failure.message });
+    this.rejectAll(failure);
+    this.beginAnew();
+  }
+
+  /** The engine's process ended by itself. */
+  private died(reason: string): void {
+    this.engine = null;
+    this.ready = null;
+    if (this.isClosed) {
+      this.rejectAll(this.lostError(reason));
+      return;
+    }
+    this.again(reason);
+  }
+
+  /** Starts it again, after a pause that grows; gives up when that leads nowhere. */
+  private again(reason: string): void {
+    this.deaths++;
+    this.lastWords = reason;
+    if (this.deaths > ENGINE_LIMITS.engineRestarts) {
+      this.lose(this.lostError(`${reason}, ${String(this.deaths)} times in a row`));
+      return;
+    }
+    const { engineRestartMinMs, engineRestartMaxMs } = ENGINE_LIMITS;
+    const pauseMs = Math.min(engineRestartMaxMs, engineRestartMinMs * 2 ** (this.deaths - 2));
+    setTimeout(
+      () => {
+        if (this.engine === null && !this.isClosed) this.start();
+      },
+      this.deaths === 1 ? 0 : pauseMs,
+    );
+  }
+
+  private lostError(reason: string): ClusterError {
+    const text = `The engine process ended (${reason}). Weights and data that it held are lost; run the notebook again from the cell that creates the model.`;
+    // The API reads the mark: what it thinks the engine knows is void. If nobody waits, the next request is told.
+    return new ClusterError(text, { meta: { engineLost: this.lostEngines + 1 } });
+  }
+
+  /** The engine cannot be made what it was; the next one is another one. */
+  private lose(error: ClusterError): void {
+    this.lostEngines++;
+    if (this.engineId !== null) withdrawAddress(engineFolder(this.engineId, this.env));
+    this.engineId = null;
+    const isAwaited = this.waiting.size + this.held.length > 0;
+    this.loss = isAwaited ? null : { error, toldEpoch: null };
+    this.rejectAll(error);
+    this.beginAnew();
+    if (this.isClosed) return;
+    this.showPanel({
+      ...this.panelState,
+      cluster: { ...this.panelState.cluster, state: 'failed', workerCount: 0, inFlightUnits: 0 },
+    });
+    this.options.onNotice?.({ level: 'error', text: error.message });
+  }
+
+  /** Whoever answers next has never heard of this kernel. */
+  private beginAnew(): void {
+    this.name = newName();
+    this.session = 0;
+    this.deaths = 0;
+    this.log = newLog();
+    this.nextId = 1;
+    this.ackedTold = 0;
+  }
+
+  private rejectAll(error: RavenError): void {
+    for (const held of this.held.splice(0)) held.reject(error);
+    for (const id of [...this.waiting.keys()]) this.settle(id)?.reject(error);
+  }
+
+  // ── answers ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
   private take(message: ToKernel): void {
     switch (message.kind) {
       case 'reply':
+        this.log.answered(message.id, true);
         this.settle(message.id)?.resolve(message.reply);
+        this.acknowledge();
         return;
       case 'failed':
+        if (this.log.answered(message.id, false) === 'diverged') {
+          this.diverged(message.error.message);
+          return;
+        }
         this.settle(message.id)?.reject(withMeta(message));
+        this.acknowledge();
+        return;
+      case 'durable':
+        this.deaths = 0;
+        this.log.settle(message.watermark);
+        this.release();
         return;
       case 'panel':
         this.showPanel(message.state);
@@ -183,7 +418,33 @@ export class EngineClient implements PanelSource {
       case 'notice':
         this.options.onNotice?.(message.notice);
         return;
+      case 'welcome':
+      case 'busy':
+        return;
     }
+  }
+
+  /** Says which answers have been read, soon: an image counts only then. */
+  private acknowledge(): void {
+    if (this.ackTimer !== null || this.log.acked <= this.ackedTold) return;
+    this.ackTimer = setTimeout(() => {
+      this.ackTimer = null;
+      const { acked } = this.log;
+      if (acked <= this.ackedTold) return;
+      this.ackedTold = acked;
+      this.ready?.send({ kind: 'ack', acked });
+    }, ACK_MS);
+    this.ackTimer.unref();
+  }
+
+  /** What worked before the crash does not work now: going on would give other results than were shown. */
+  private diverged(why: string): void {
+    const { ready } = this;
+    this.ready = null;
+    this.engine = null;
+    ready?.detach();
+    void ready?.close();
+    this.lose(this.lostError(`${this.lastWords}; repeating what it had not saved failed: ${why}`));
   }
 
   private lossFor(epoch: number): ClusterError | null {
@@ -192,24 +453,6 @@ export class EngineClient implements PanelSource {
     loss.toldEpoch ??= epoch;
     if (loss.toldEpoch !== epoch) this.loss = null;
     return this.loss?.error ?? null;
-  }
-
-  /** The engine's process ended; weights and data that it held are gone. */
-  private died(reason: string): void {
-    this.engine = null;
-    this.ready = null;
-    const text = `The engine process ended (${reason}). Weights and data that it held are lost; run the notebook again from the cell that creates the model.`;
-    // The API reads the mark: what it thinks the engine knows is void. If nobody waits, the next request is told.
-    this.lostEngines++;
-    const error = new ClusterError(text, { meta: { engineLost: this.lostEngines } });
-    this.loss = this.waiting.size === 0 ? { error, toldEpoch: null } : null;
-    for (const id of [...this.waiting.keys()]) this.settle(id)?.reject(error);
-    if (this.isClosed) return;
-    this.showPanel({
-      ...this.panelState,
-      cluster: { ...this.panelState.cluster, state: 'failed', workerCount: 0, inFlightUnits: 0 },
-    });
-    this.options.onNotice?.({ level: 'error', text });
   }
 
   private showPanel(state: PanelState): void {
@@ -222,6 +465,19 @@ export class EngineClient implements PanelSource {
     this.waiting.delete(id);
     return waiting;
   }
+}
+
+function newLog(): ReplayLog<KernelRequest> {
+  const { replayRequests, replayBytes } = ENGINE_LIMITS;
+  return new ReplayLog<KernelRequest>({ requests: replayRequests, sizeBytes: replayBytes });
+}
+
+function newName(): string {
+  return randomBytes(16).toString('hex');
+}
+
+function firstLine(text: string): string {
+  return text.split('\n', 1)[0] ?? '';
 }
 
 function toWire(request: EngineRequest): KernelRequest {

@@ -3,6 +3,7 @@ import { PANEL_LIMITS, RavenError } from '@ravenlab/protocol';
 import type { ClusterEvent } from '../core/cluster/events.js';
 import type { ClusterState } from '../core/cluster/state.js';
 import type { SharedHeap } from './heap.js';
+import type { Durability } from './durability.js';
 import type { LocalWorkers } from './localWorkers.js';
 import type { PanelView } from './panelView.js';
 import type { RemoteAccess } from './remoteAccess.js';
@@ -24,6 +25,7 @@ export interface CommandTargets {
   readonly resources: Resources;
   readonly heap: SharedHeap;
   readonly vitals: Vitals;
+  readonly durability: Durability;
   /** Where local workers connect. */
   readonly endpoint: string;
 }
@@ -92,7 +94,7 @@ export class Commands {
   }
 
   private status(): unknown {
-    const { cluster, hub, resources, heap, locals, panel, endpoint } = this.targets;
+    const { cluster, hub, resources, heap, locals, panel, durability, endpoint } = this.targets;
     const sessions = [...hub.sessions()].map((session) => ({
       workerId: session.worker,
       threads: session.hello.capabilities.threads,
@@ -106,6 +108,7 @@ export class Commands {
       sessions,
       departures: hub.departures,
       enginePid: process.pid,
+      journal: durability.status(),
       endpoint,
       localPids: locals.pids(),
       resources: resources.count,

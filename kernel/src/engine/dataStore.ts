@@ -81,6 +81,10 @@ export class DataStore {
     return tensor;
   }
 
+  all(): DataTensor[] {
+    return [...this.tensors.values()];
+  }
+
   /** The resource that a worker names, if it is still there. */
   find(ref: BlockRef): Resource | undefined {
     return this.tensors.get(ref.dataId)?.blocks[ref.block];

@@ -14,6 +14,7 @@ import { ENGINE_LIMITS } from '@ravenlab/protocol';
 import type { ResourceId } from '../core/cluster/state.js';
 import { createCluster } from '../core/cluster/state.js';
 import type { ClusterState } from '../core/cluster/state.js';
+import type { JournalMode } from '../core/journal/journal.js';
 import type { Price } from '../core/ledger/price.js';
 import { amountOf, priceText } from '../core/ledger/price.js';
 import { ClusterLoop } from './clusterLoop.js';
@@ -21,11 +22,12 @@ import type { Performers } from './clusterLoop.js';
 import type { Collector } from './collector.js';
 import { Commands } from './commands.js';
 import { DataStore } from './dataStore.js';
+import { Durability } from './durability.js';
 import { engineFolder, socketFolder } from './engineId.js';
+import { publishAddress, withdrawAddress } from './engineRegistry.js';
 import { SharedHeap } from './heap.js';
 import { KernelPort } from './kernelPort.js';
 import type { ToEngine } from './kernelWire.js';
-import { LedgerStore } from './ledgerStore.js';
 import { LocalWorkers } from './localWorkers.js';
 import { PanelView } from './panelView.js';
 import { runInputs } from './planView.js';
@@ -35,9 +37,9 @@ import { RemoteAccess } from './remoteAccess.js';
 import { Resources } from './resources.js';
 import { Runner } from './runner.js';
 import { RunTable } from './runs.js';
-import { SocketPort } from './socketPort.js';
 import { StateStore } from './states.js';
 import type { Peer } from './transport.js';
+import { RouterPort } from './transport.js';
 import { Vitals } from './vitals.js';
 import { WorkerHub, shortIdOf } from './workerHub.js';
 
@@ -48,6 +50,9 @@ const DEFAULT_PRICE: Price = {
   baseUnitsPerGflop: 10n ** 12n,
 };
 
+/** Leases of one life of the engine: more than can be granted in it, and no lease comes again in another. */
+const LEASES_PER_BOOT = 2 ** 36;
+
 export interface EngineOptions {
   readonly engineId: EngineId;
   readonly localWorkers: number;
@@ -55,9 +60,14 @@ export interface EngineOptions {
   readonly workerCommand: readonly string[];
   /** Address that invites name. */
   readonly host: string;
+  readonly journal: JournalMode;
+  /** How long it waits for a kernel when it has none; ms. */
+  readonly lingerMs: number;
   readonly log: (text: string) => void;
   /** The engine cannot go on. */
   readonly onFatal: (error: unknown) => void;
+  /** Nobody needs it any more: its kernel said so, or did not come back. */
+  readonly onEnd: (how: { readonly isForgetting: boolean }) => void;
 }
 
 /** Integer ms that never go back. */
@@ -76,14 +86,15 @@ export class Engine {
   private readonly thread: ThreadReducer;
   private readonly workerToken = randomBytes(18).toString('base64url');
   private readonly kernel: KernelPort;
-  private ledger!: LedgerStore;
+  private readonly programs: ProgramTable;
+  private readonly durability: Durability;
   private cluster!: ClusterState;
   private loop!: ClusterLoop;
   private hub!: WorkerHub;
   private runner!: Runner;
   private panel!: PanelView;
   private commands!: Commands;
-  private localPort!: SocketPort;
+  private localPort!: RouterPort;
   private remote!: RemoteAccess;
   private locals!: LocalWorkers;
   private retired: ResourceId[] = [];
@@ -101,7 +112,13 @@ export class Engine {
     this.states = new StateStore(this.heap, this.resources, onRetired);
     this.data = new DataStore(this.resources, onRetired);
     this.thread = new ThreadReducer(this.heap.memory, options.onFatal);
+    this.programs = this.makePrograms();
+    this.durability = this.makeDurability();
     this.kernel = new KernelPort({
+      onHello: ({ client, session }) => this.durability.hello(client, session),
+      onGone: () => {
+        this.durability.kernelGone();
+      },
       onMessage: (message) => {
         this.fromKernel(message);
       },
@@ -114,27 +131,20 @@ export class Engine {
 
   /** Opens everything. @returns the path of the kernel's socket. */
   async start(): Promise<string> {
-    const { log, onFatal, engineId } = this.options;
-    this.ledger = new LedgerStore({
-      file: join(this.folder, 'ledger.sqlite'),
-      nowMs: Date.now,
-      onTrouble: (message) => {
-        this.alert('error', `The ledger could not be written, trying again: ${message}`);
-      },
-      onFatal,
-    });
-    const totals = await this.ledger.totals();
-    this.cluster = createCluster(totals.lastUnit + 1);
-    for (const { worker, posted, units } of totals.accounts) {
+    const { log, engineId } = this.options;
+    const restored = await this.durability.open();
+    withdrawAddress(this.folder);
+    this.cluster = createCluster(1, restored.boot * LEASES_PER_BOOT);
+    for (const { worker, posted, units } of restored.accounts) {
       this.cluster.ledger.restore(worker as WorkerId, BigInt(posted), units);
     }
     this.assemble(engineId, log);
-    const workersPath = join(this.sockets, 'workers.sock');
-    const endpoint = `unix://${workersPath}`;
-    this.localPort = new SocketPort(this.hub);
-    await this.localPort.listen(workersPath);
+    await this.durability.recover(restored, { panel: this.panel, cluster: this.cluster });
+    const endpoint = (name: string) => `ipc://${join(this.sockets, name)}`;
+    this.localPort = new RouterPort({ origin: 'local', curve: null }, this.hub);
+    await this.localPort.listen(endpoint('workers.sock'));
     this.remote = new RemoteAccess(this.hub, this.options.host);
-    this.locals = this.makeLocals(endpoint);
+    this.locals = this.makeLocals(endpoint('workers.sock'));
     this.commands = new Commands({
       cluster: this.cluster,
       feed: (event) => {
@@ -149,10 +159,12 @@ export class Engine {
       resources: this.resources,
       heap: this.heap,
       vitals: this.vitals,
-      endpoint,
+      durability: this.durability,
+      endpoint: endpoint('workers.sock'),
     });
     const kernelPath = join(this.sockets, 'kernel.sock');
     await this.kernel.listen(kernelPath);
+    this.durability.expectKernel();
     this.locals.scale(this.options.localWorkers);
     this.panelTimer = setInterval(() => {
       this.pushPanel();
@@ -163,11 +175,15 @@ export class Engine {
         if (account !== undefined) session.meter(account.units, account.posted);
       }
     }, ENGINE_LIMITS.meterMs);
+    publishAddress(this.folder, { pid: process.pid, endpoint: kernelPath });
     return kernelPath;
   }
 
-  /** Ends workers and threads, writes what is owed. Safe to call twice. */
-  async close(): Promise<void> {
+  /**
+   * Ends workers and threads, writes what is owed. Safe to call twice.
+   * @param isForgetting the notebook is over: only the ledger stays.
+   */
+  async close(isForgetting = false): Promise<void> {
     if (this.closing) return;
     this.closing = true;
     if (this.panelTimer !== null) clearInterval(this.panelTimer);
@@ -176,11 +192,12 @@ export class Engine {
     this.loop.stop();
     this.hub.shutdown();
     this.locals.close();
-    await this.ledger.close();
+    await this.durability.close(isForgetting);
     await this.thread.close();
     this.localPort.close();
     this.remote.close();
     this.kernel.close();
+    withdrawAddress(this.folder);
     rmSync(this.sockets, { recursive: true, force: true });
   }
 
@@ -192,7 +209,8 @@ export class Engine {
     this.panel = new PanelView({ engineId, cluster, price: DEFAULT_PRICE, wallMs: Date.now });
     this.runner = new Runner({
       ...{ heap, states, data, runs, cluster, feed },
-      programs: this.makePrograms(),
+      programs: this.programs,
+      journal: this.durability,
       reducers: { inline: new InlineReducer(heap.memory), thread: this.thread },
       beforeSubmit: () => {
         this.tellRetired();
@@ -254,8 +272,12 @@ export class Engine {
       accept: (effect, done) => {
         runner.accept(effect, done);
       },
-      meter: ({ entry }) => {
-        this.ledger.append(entry);
+      meter: ({ entry, execution, shard }) => {
+        const point = runner.pointOf(execution);
+        if (point === null) return;
+        const { worker, flops, amount } = entry;
+        const row = { ...point, shard, worker, flops, amount: String(amount), atMs: Date.now() };
+        this.durability.paid(row);
       },
       complete: ({ execution, workers }) => {
         runner.complete(execution, workers);
@@ -291,6 +313,31 @@ export class Engine {
     };
   }
 
+  private makeDurability(): Durability {
+    const { folder, heap, resources, states, data, programs, runs } = this;
+    const { journal: mode, lingerMs, log, onFatal } = this.options;
+    return new Durability({
+      ...{ folder, mode, lingerMs, log, onFatal },
+      memory: heap.memory,
+      now: monotonicMs,
+      stores: { resources, states, data, programs, runs },
+      runner: () => this.runner,
+      onDurable: (watermark) => {
+        this.kernel.durable(watermark);
+      },
+      onAttached: () => {
+        this.panelText = '';
+      },
+      onAbandoned: () => {
+        this.options.onEnd({ isForgetting: false });
+      },
+      tell: (level, text) => {
+        this.alert(level, text);
+        this.kernel.notice({ level, text });
+      },
+    });
+  }
+
   private makePrograms(): ProgramTable {
     return new ProgramTable({
       resources: this.resources,
@@ -319,16 +366,20 @@ export class Engine {
     return peer.origin === 'local' || this.remote.admits(hello.token);
   }
 
-  private fromKernel(message: ToEngine): void {
+  private fromKernel(message: Exclude<ToEngine, { kind: 'hello' }>): void {
     switch (message.kind) {
+      case 'ack':
+        this.durability.acked(message.acked);
+        return;
       case 'cancelEpoch':
         this.runner.cancelEpoch(message.epoch);
         return;
       case 'close':
-        this.options.onFatal(null);
+        this.options.onEnd({ isForgetting: true });
         return;
       case 'request': {
-        const { id, epoch, request } = message;
+        const { id, epoch, acked, request } = message;
+        this.durability.acked(acked);
         const resolve = (reply: EngineReply) => {
           this.kernel.reply(id, reply);
         };
@@ -341,7 +392,8 @@ export class Engine {
             resolve({ kind: 'result', value });
           }, reject);
         } else {
-          this.runner.submit({ epoch, request, resolve, reject });
+          const point = { session: this.durability.session, request: id };
+          this.runner.submit({ point, epoch, request, resolve, reject });
         }
       }
     }

@@ -1,6 +1,7 @@
 /** @file What the environment may say about an engine. */
 import type { EngineId } from '@ravenlab/protocol';
 import { ENGINE_LIMITS, RavenError } from '@ravenlab/protocol';
+import type { JournalMode } from '../core/journal/journal.js';
 import { defaultLocalWorkers } from './localWorkers.js';
 
 export const DEFAULT_ENGINE_HOST = '127.0.0.1';
@@ -10,6 +11,31 @@ export interface EngineEnv {
   readonly host: string | null;
   /** Continues the ledger of an earlier engine. */
   readonly engineId: EngineId | null;
+  /** RAVENLAB_JOURNAL: 'cache' survives the process at once and the machine within seconds, 'sync' both at once. */
+  readonly journal: JournalMode;
+  /** How long an engine waits for a kernel when its own has vanished; ms. */
+  readonly lingerMs: number;
+}
+
+const JOURNAL_MODES: readonly JournalMode[] = ['cache', 'sync', 'off'];
+const LINGER_MAX_MS = 86_400_000;
+
+function journalMode(text: string | undefined): JournalMode {
+  const mode = JOURNAL_MODES.find((each) => each === (text ?? 'cache'));
+  if (mode !== undefined) return mode;
+  throw new RavenError(
+    'cluster',
+    `RAVENLAB_JOURNAL is '${String(text)}', expected ${JOURNAL_MODES.join(', ')}`,
+  );
+}
+
+function lingerMs(text: string | undefined): number {
+  if (text === undefined) return ENGINE_LIMITS.lingerMs;
+  if (/^\d{1,8}$/.test(text) && Number(text) <= LINGER_MAX_MS) return Number(text);
+  throw new RavenError(
+    'limit',
+    `RAVENLAB_LINGER_MS is '${text}', expected 0 … ${String(LINGER_MAX_MS)}`,
+  );
 }
 
 /** @throws RavenError naming the variable that is wrong. */
@@ -30,5 +56,7 @@ export function readEngineEnv(env: Readonly<Record<string, string | undefined>>)
     localWorkers: workers === undefined ? defaultLocalWorkers() : Number(workers),
     host: env['RAVENLAB_HOST'] ?? null,
     engineId: engineId === undefined ? null : (engineId as EngineId),
+    journal: journalMode(env['RAVENLAB_JOURNAL']),
+    lingerMs: lingerMs(env['RAVENLAB_LINGER_MS']),
   };
 }

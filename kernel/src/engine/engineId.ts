@@ -17,15 +17,17 @@ export function newEngineId(): EngineId {
   return randomBytes(8).toString('hex') as EngineId;
 }
 
+type Env = Readonly<Record<string, string | undefined>>;
+
 /** Everything that this person's engines keep; RAVENLAB_HOME moves it. */
-function dataHome(): string {
-  const home = process.env['RAVENLAB_HOME'];
+export function dataHome(env: Env = process.env): string {
+  const home = env['RAVENLAB_HOME'];
   return home === undefined || home === '' ? join(homedir(), '.ravenlab') : home;
 }
 
 /** Folder of one engine, readable by its owner only. */
-export function engineFolder(engineId: EngineId): string {
-  const folder = join(dataHome(), 'engines', engineId);
+export function engineFolder(engineId: EngineId, env: Env = process.env): string {
+  const folder = join(dataHome(env), 'engines', engineId);
   mkdirSync(folder, { recursive: true, mode: PRIVATE });
   chmodSync(folder, PRIVATE);
   return folder;

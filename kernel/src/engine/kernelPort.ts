@@ -2,12 +2,19 @@
 import { createServer } from 'node:net';
 import type { Socket } from 'node:net';
 import type { PanelState } from '@ravenlab/protocol';
-import { ENGINE_LIMITS, FrameSocket, RavenError, toWireError } from '@ravenlab/protocol';
+import { ENGINE_LIMITS, RavenError, toWireError } from '@ravenlab/protocol';
+import { FrameSocket } from './frameSocket.js';
 import type { Notice, ToEngine, ToKernel } from './kernelWire.js';
-import { KERNEL_SOCKET, decodeKernelMessage, encodeKernelMessage } from './kernelWire.js';
+import { decodeKernelMessage, encodeKernelMessage } from './kernelWire.js';
+
+type Hello = Extract<ToEngine, { kind: 'hello' }>;
 
 export interface KernelPortHandlers {
-  onMessage(message: ToEngine): void;
+  /** Somebody introduces himself. Answered by 'welcome', the connection is the kernel's from then on. */
+  onHello(message: Hello): Extract<ToKernel, { kind: 'welcome' | 'busy' }>;
+  /** The kernel's connection ended. */
+  onGone(): void;
+  onMessage(message: Exclude<ToEngine, Hello>): void;
   /** A message that is none of ours, which is ignored, or a connection that broke. */
   onUnreadable(error: Error): void;
   /** The socket failed, or a mistake of ours came to light. */
@@ -20,7 +27,7 @@ export class KernelPort {
   });
   private readonly handlers: KernelPortHandlers;
   private readonly connections = new Set<FrameSocket>();
-  /** The kernel speaks first; a restarted kernel takes the place of the one before. */
+  /** Who was welcomed last. */
   private kernel: FrameSocket | null = null;
 
   constructor(handlers: KernelPortHandlers) {
@@ -62,6 +69,10 @@ export class KernelPort {
     this.send({ kind: 'panel', state });
   }
 
+  durable(watermark: number): void {
+    this.send({ kind: 'durable', watermark });
+  }
+
   notice(notice: Notice): void {
     this.send({ kind: 'notice', notice });
   }
@@ -85,13 +96,25 @@ export class KernelPort {
         },
         onClose: (error) => {
           this.connections.delete(connection);
-          if (this.kernel === connection) this.kernel = null;
           if (error !== null) this.handlers.onUnreadable(error);
+          if (this.kernel !== connection) return;
+          this.kernel = null;
+          this.handlers.onGone();
         },
       },
-      { ...KERNEL_SOCKET, pauseAboveBytes: ENGINE_LIMITS.kernelQueueBytes },
+      { pauseAboveBytes: ENGINE_LIMITS.kernelQueueBytes },
     );
     this.connections.add(connection);
+  }
+
+  private welcome(connection: FrameSocket, message: Hello): void {
+    const answer = this.handlers.onHello(message);
+    if (answer.kind === 'welcome') {
+      const { kernel } = this;
+      this.kernel = connection;
+      if (kernel !== connection) kernel?.close();
+    }
+    connection.send(encodeKernelMessage(answer));
   }
 
   private take(connection: FrameSocket, frames: Uint8Array[]): void {
@@ -102,9 +125,9 @@ export class KernelPort {
       this.handlers.onUnreadable(error instanceof Error ? error : new Error(String(error)));
       return;
     }
-    this.kernel = connection;
     try {
-      this.handlers.onMessage(message);
+      if (message.kind === 'hello') this.welcome(connection, message);
+      else if (connection === this.kernel) this.handlers.onMessage(message);
     } catch (error) {
       this.handlers.onFatal(error);
     }

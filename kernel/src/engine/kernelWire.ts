@@ -2,14 +2,8 @@
  * @file Frames between the kernel and its own engine: a JSON header in which typed arrays are references to raw frames. Both
  * ends are the same release on the same machine behind a private socket, so the header is not a wire contract.
  */
-import type {
-  EngineReply,
-  EngineRequest,
-  FrameSocketOptions,
-  PanelState,
-  WireError,
-} from '@ravenlab/protocol';
-import { ENGINE_LIMITS, KERNEL_BOUNDS, RemoteProtocolError } from '@ravenlab/protocol';
+import type { EngineReply, EngineRequest, PanelState, WireError } from '@ravenlab/protocol';
+import { ENGINE_LIMITS, RemoteProtocolError } from '@ravenlab/protocol';
 import { bytesOf } from './tensorBytes.js';
 
 /** Large data goes in row blocks, which the engine keeps as they are and sends on. */
@@ -20,12 +14,18 @@ export type KernelRequest =
     });
 
 export type ToEngine =
+  /** First of all: who speaks. `session` is what an earlier life of the engine called it, or 0. */
+  | { readonly kind: 'hello'; readonly client: string; readonly session: number }
   | {
       readonly kind: 'request';
+      /** Rises from 1 without gaps, over all lives of the engine. */
       readonly id: number;
       readonly epoch: number;
+      /** The answers to all requests up to this one have been read. */
+      readonly acked: number;
       readonly request: KernelRequest;
     }
+  | { readonly kind: 'ack'; readonly acked: number }
   | { readonly kind: 'cancelEpoch'; readonly epoch: number }
   | { readonly kind: 'close' };
 
@@ -36,6 +36,22 @@ export interface Notice {
 }
 
 export type ToKernel =
+  | {
+      readonly kind: 'welcome';
+      readonly pid: number;
+      /** Numbers the kernels of this engine, over all its lives. */
+      readonly session: number;
+      /** Requests up to this one are in the journal. */
+      readonly watermark: number;
+      /** Counts the lives of this engine. */
+      readonly boot: number;
+      /** Without a journal nothing survives the engine, and nothing need be kept for it. */
+      readonly isJournaled: boolean;
+    }
+  /** The engine works for another kernel. */
+  | { readonly kind: 'busy' }
+  /** Requests up to this one need not be asked again. */
+  | { readonly kind: 'durable'; readonly watermark: number }
   | { readonly kind: 'reply'; readonly id: number; readonly reply: EngineReply }
   | {
       readonly kind: 'failed';
@@ -45,16 +61,6 @@ export type ToKernel =
     }
   | { readonly kind: 'panel'; readonly state: PanelState }
   | { readonly kind: 'notice'; readonly notice: Notice };
-
-/** How both ends use their socket: what arrives is theirs to keep, in memory that need not be cleared. */
-export const KERNEL_SOCKET: FrameSocketOptions = {
-  bounds: KERNEL_BOUNDS,
-  memory: 'kept',
-  allocate: (sizeBytes: number) => Buffer.allocUnsafeSlow(sizeBytes),
-  later: (callback: () => void) => {
-    process.nextTick(callback);
-  },
-};
 
 const ARRAYS = {
   f32: Float32Array,

@@ -1,4 +1,7 @@
-/** @file Entry of the engine process: starts an engine, says where it listens, and ends with the process that started it. */
+/**
+ * @file Entry of the engine process: starts an engine and says where it listens. It outlives its kernel for a while and ends by
+ * itself; its life hangs on no pipe.
+ */
 import { fileURLToPath } from 'node:url';
 import * as zmq from 'zeromq';
 import { DEFAULT_ENGINE_HOST, readEngineEnv } from './engineEnv.js';
@@ -8,9 +11,15 @@ import { newEngineId } from './engineId.js';
 zmq.context.blocky = false;
 zmq.context.ioThreads = 2;
 
+/** What closing may take, image and ledger included; ms. */
+const CLOSE_MS = 5_000;
+
 const log = (text: string): void => {
   process.stderr.write(`${text}\n`);
 };
+// Whoever read them may be gone.
+process.stdout.on('error', () => undefined);
+process.stderr.on('error', () => undefined);
 
 /** With the stack: nobody will see this process again. */
 const textOf = (error: unknown): string =>
@@ -28,35 +37,33 @@ const engine = new Engine({
     fileURLToPath(new URL('../../../worker/dist/cli.js', import.meta.url)),
   ],
   host: env.host ?? DEFAULT_ENGINE_HOST,
+  journal: env.journal,
+  lingerMs: env.lingerMs,
   log,
   onFatal: (error) => {
-    if (error !== null) {
-      exitCode = 1;
-      log(textOf(error));
-    }
-    void end();
+    exitCode = 1;
+    log(textOf(error));
+    void end(false);
   },
+  onEnd: ({ isForgetting }) => void end(isForgetting),
 });
 
 /** Ends once; a part that does not end in time does not keep the process. */
-async function end(): Promise<void> {
-  const timer = setTimeout(() => process.exit(exitCode), 1_500);
+async function end(isForgetting: boolean): Promise<void> {
+  const timer = setTimeout(() => process.exit(exitCode), CLOSE_MS);
   timer.unref();
   try {
-    await engine.close();
+    await engine.close(isForgetting);
   } catch (error) {
     log(`engine did not close cleanly: ${String(error)}`);
   }
   process.exit(exitCode);
 }
 
-// The kernel holds the other end: it closes with the kernel, however that ends.
-process.stdin.on('end', () => void end());
-process.stdin.on('error', () => void end());
-process.stdin.resume();
 // Ctrl-C in a terminal reaches the whole process group; the kernel decides what it means.
 process.on('SIGINT', () => undefined);
-process.on('SIGTERM', () => void end());
+process.on('SIGHUP', () => undefined);
+process.on('SIGTERM', () => void end(false));
 
 try {
   const endpoint = await engine.start();

@@ -63,6 +63,13 @@ class Rate {
   }
 }
 
+/** What the panel remembers beside what the scheduler knows; plain data. */
+export interface PanelMemory {
+  readonly job: JobSummary | null;
+  readonly alerts: readonly Alert[];
+  readonly faces: readonly Omit<Face, 'rate'>[];
+}
+
 const RATE_WINDOW_MS = 5_000;
 /** A job without a step for this long shows no rate. */
 const IDLE_MS = 10_000;
@@ -105,6 +112,30 @@ export class PanelView {
 
   get currentRun(): string | null {
     return this.job?.state === 'running' ? this.job.runId : null;
+  }
+
+  memory(): PanelMemory {
+    const faces = [...this.faces.values()].map(({ rate: _rate, ...face }) => {
+      const member = this.cluster.members.get(face.worker);
+      const { unitsDone, unitsFailed } = face;
+      return {
+        ...face,
+        unitsDone: unitsDone + (member?.unitsDone ?? 0),
+        unitsFailed: unitsFailed + (member?.unitsFailed ?? 0),
+      };
+    });
+    return { job: this.job, alerts: [...this.alerts], faces };
+  }
+
+  /** Goes on where an earlier life of the engine was; its workers are gone until they join again. */
+  recall({ job, alerts, faces }: PanelMemory): void {
+    this.job = job;
+    this.alerts.push(...alerts);
+    this.nextAlert = 1 + Math.max(0, ...alerts.map(({ alertId }) => Number(alertId)));
+    for (const face of faces) {
+      const leftAtMs = face.leftAtMs ?? this.wallMs();
+      this.faces.set(face.worker, { ...face, leftAtMs, rate: new Rate() });
+    }
   }
 
   joined(session: WorkerSession): void {

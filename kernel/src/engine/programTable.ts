@@ -56,6 +56,10 @@ export class ProgramTable {
     });
   }
 
+  all(): IterableIterator<KnownProgram> {
+    return this.programs.values();
+  }
+
   /** @throws ClusterError when it was never defined. */
   get(hash: ProgramHash): KnownProgram {
     const known = this.programs.get(hash);

@@ -22,14 +22,17 @@ import {
 } from '@ravenlab/protocol';
 import type { ClusterEvent } from '../core/cluster/events.js';
 import type { ClusterState, Failure } from '../core/cluster/state.js';
+import type { RequestPoint } from '../core/journal/paidBook.js';
 import { Collector } from './collector.js';
 import type { Reducers } from './collector.js';
 import type { DataStore } from './dataStore.js';
+import { hasEffect } from './effects.js';
 import type { Block, SharedHeap } from './heap.js';
 import type { KernelRequest } from './kernelWire.js';
 import type { BoundPlan } from './planView.js';
 import { bindPlan } from './planView.js';
 import type { ProgramTable } from './programTable.js';
+import type { RunnerJournal } from './runnerJournal.js';
 import type { RunTable } from './runs.js';
 import type { Draft, StateStore } from './states.js';
 import { bytesOf, tensorFrom } from './tensorBytes.js';
@@ -39,6 +42,8 @@ import type { ClipJob, UpdateJob } from './updates.js';
 export type QueuedRequest = Exclude<KernelRequest, { kind: 'command' }>;
 
 export interface Ticket {
+  /** Its place in the order of all requests. */
+  readonly point: RequestPoint;
   readonly epoch: number;
   readonly request: QueuedRequest;
   readonly resolve: (reply: EngineReply) => void;
@@ -68,6 +73,7 @@ export interface RunnerOptions {
   readonly beforeSubmit: () => void;
   readonly onCommitted: (plan: ExecutionPlan, collector: Collector) => void;
   readonly onFailed: (plan: ExecutionPlan, error: RavenError) => void;
+  readonly journal: RunnerJournal;
 }
 
 type Handlers = {
@@ -101,6 +107,10 @@ export class Runner {
   /** The execution that will make the next version. */
   private updating: ExecutionId | null = null;
   private nextExecution = 1;
+  /** Sums that wait with their update until a copy of the slots is made. */
+  private held: ActiveExecution[] = [];
+  /** Versions that the kernel has reached back at most. */
+  private lag = 0;
   /** Run and cell of the training step that was asked for last. */
   private training: RunOfCell | null = null;
   /** The run that was stopped last: steps that its cell still sends are refused. */
@@ -110,8 +120,25 @@ export class Runner {
     this.options = options;
   }
 
-  get activeCount(): number {
-    return this.active.size;
+  get isBusy(): boolean {
+    return this.active.size + this.queue.length > 0;
+  }
+
+  /** How many versions back a request has named a version. */
+  get versionLag(): number {
+    return this.lag;
+  }
+
+  pointOf(execution: number): RequestPoint | null {
+    return this.active.get(execution)?.ticket.point ?? null;
+  }
+
+  /** The journal has made its copy, or room. */
+  resume(): void {
+    if (!this.options.journal.isCopying) {
+      for (const run of this.held.splice(0)) this.finish(run);
+    }
+    this.pump();
   }
 
   collectorOf(execution: number): Collector | null {
@@ -187,7 +214,8 @@ export class Runner {
     if (run === undefined) return;
     run.workers = workers;
     run.collector.whenSummed(() => {
-      this.finish(run);
+      if (this.options.journal.isCopying) this.held.push(run);
+      else this.finish(run);
     });
   }
 
@@ -205,7 +233,7 @@ export class Runner {
     };
     this.end(run);
     ticket.resolve(reply);
-    this.pump();
+    this.settled();
   }
 
   failed(execution: number, failure: Failure): void {
@@ -215,7 +243,7 @@ export class Runner {
     const error = errorOf(failure, run.bound.plan);
     this.options.onFailed(run.bound.plan, error);
     run.ticket.reject(error);
-    this.pump();
+    this.settled();
   }
 
   private cancelWhere(matches: (ticket: Ticket) => boolean, why: string): number {
@@ -236,7 +264,7 @@ export class Runner {
       run.ticket.reject(error);
       count++;
     }
-    this.pump();
+    this.settled();
     return count;
   }
 
@@ -245,6 +273,8 @@ export class Runner {
     for (let ticket = this.queue[0]; ticket !== undefined; ticket = this.queue[0]) {
       if (!this.canStart(ticket.request)) return;
       this.queue.shift();
+      const isEffect = hasEffect(ticket.request);
+      this.options.journal.started(ticket.point, isEffect);
       try {
         const handle = this.handlers[ticket.request.kind] as (
           request: QueuedRequest,
@@ -255,7 +285,14 @@ export class Runner {
       } catch (error) {
         ticket.reject(error);
       }
+      if (isEffect && this.updating === null) this.options.journal.quiet();
     }
+  }
+
+  /** An execution has ended. */
+  private settled(): void {
+    if (this.updating === null) this.options.journal.quiet();
+    this.pump();
   }
 
   /** Head of the queue only: a request that has to wait holds up those behind it, which keeps their order. */
@@ -263,7 +300,9 @@ export class Runner {
     const isUpdating = this.updating !== null;
     switch (request.kind) {
       case 'execute':
-        if (this.active.size >= ENGINE_LIMITS.executions) return false;
+        if (this.active.size >= ENGINE_LIMITS.executions || this.options.journal.isFull) {
+          return false;
+        }
         if (request.plan.updates.length > 0) return !isUpdating;
         return !isUpdating || namedVersion(request.plan) <= this.options.states.version;
       case 'readStates':
@@ -327,6 +366,7 @@ export class Runner {
     readStates: ({ stateIds, version }) => {
       const { states } = this.options;
       this.checkVersion(version);
+      this.reachBack(version);
       const values = stateIds.map((stateId) => {
         const revision = states.resolve(stateId, version);
         return tensorFrom(revision.type, states.bytesOf(revision));
@@ -366,6 +406,7 @@ export class Runner {
     const { states, data, heap, reducers, runs } = this.options;
     this.checkVersion(namedVersion(plan));
     runs.started(plan);
+    for (const input of plan.inputs) if (input.kind === 'state') this.reachBack(input.version);
     if (plan.step !== null) this.dropInheritance();
     const id = this.nextExecution++ as ExecutionId;
     const bound = bindPlan(id, plan, {
@@ -379,7 +420,12 @@ export class Runner {
     this.active.set(id, { id, ticket, bound, collector, releases, workers: 0, version: null });
     if (plan.updates.length > 0) this.updating = id;
     this.options.beforeSubmit();
-    this.options.feed({ kind: 'submitted', spec: bound.spec });
+    const paidShards = this.options.journal.paidOf(ticket.point);
+    const { spec } = bound;
+    this.options.feed({
+      kind: 'submitted',
+      spec: paidShards.size === 0 ? spec : { ...spec, paidShards },
+    });
   }
 
   /** What earlier sessions left and this one did not adopt, at its first training step. */
@@ -390,6 +436,10 @@ export class Runner {
     const { firstOwnId, adopted } = inheritance;
     states.drop(states.ids().filter((id) => id < firstOwnId && !adopted.has(id)));
     data.drop(data.ids().filter((id) => id < firstOwnId));
+  }
+
+  private reachBack(version: number): void {
+    this.lag = Math.max(this.lag, this.options.states.version - version);
   }
 
   private isActive(hash: ProgramHash): boolean {

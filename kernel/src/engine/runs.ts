@@ -31,6 +31,15 @@ export interface RunRecord {
   readonly state: JobState;
 }
 
+/** The table at one moment; plain data. */
+export interface RunTableImage {
+  readonly records: readonly RunRecord[];
+  readonly sessionCount: number;
+  readonly highestId: number;
+  readonly firstOwnId: number;
+  readonly isInherited: boolean;
+}
+
 function checkText(what: string, text: string, max: number): void {
   if (typeof text === 'string' && text.length <= max) return;
   throw new RavenError(
@@ -50,6 +59,23 @@ export class RunTable {
 
   get session(): number {
     return this.sessionCount;
+  }
+
+  image(): RunTableImage {
+    const { sessionCount, highestId, firstOwnId, isInherited } = this;
+    return {
+      records: [...this.records.values()],
+      ...{ sessionCount, highestId, firstOwnId, isInherited },
+    };
+  }
+
+  /** Goes on where an earlier life of the engine was. */
+  restore(image: RunTableImage): void {
+    for (const record of image.records) this.records.set(record.runId, record);
+    this.sessionCount = image.sessionCount;
+    this.highestId = image.highestId;
+    this.firstOwnId = image.firstOwnId;
+    this.isInherited = image.isInherited;
   }
 
   /** Every id that a request names is taken, also in later sessions. */

@@ -64,6 +64,29 @@ export interface Draft {
   readonly slots: Slots | null;
 }
 
+/** A state at one moment; its revisions are pinned. */
+export interface CapturedState {
+  readonly stateId: StateId;
+  readonly type: TensorType;
+  /** Oldest first. */
+  readonly revisions: readonly Revision[];
+  readonly slots: readonly (Slots & { readonly optimizerId: number })[];
+}
+
+/** A state as an earlier life of the engine left it. */
+export interface RestoredState {
+  readonly stateId: StateId;
+  readonly type: TensorType;
+  readonly revisions: readonly { readonly wireVersion: number; readonly version: number }[];
+  readonly slots: readonly {
+    readonly optimizerId: number;
+    readonly ruleName: UpdateRule['name'];
+    readonly stepsDone: number;
+    /** How many arrays of the state's size there are. */
+    readonly arrays: number;
+  }[];
+}
+
 export class StateStore {
   private readonly records = new Map<StateId, StateRecord>();
   private readonly heap: SharedHeap;
@@ -71,6 +94,12 @@ export class StateStore {
   /** Called with resources that no worker needs to hold any more. */
   private readonly onRetired: (resources: readonly ResourceId[]) => void;
   private committed = 0;
+  /** Versions before it were known to an earlier life of the engine only. */
+  private floor = 0;
+  /** Number on the wire of a state's first revision: none that an earlier life gave out comes again. */
+  private firstWire = 1;
+  /** Slots' blocks to be freed when their copy is made; null while there is none. */
+  private heldSlots: Block[] | null = null;
 
   constructor(
     heap: SharedHeap,
@@ -99,6 +128,76 @@ export class StateStore {
     return [...this.records.keys()];
   }
 
+  /** Numbers of revisions that were given out are below. */
+  get nextWire(): number {
+    let next = this.firstWire;
+    for (const record of this.records.values()) next = Math.max(next, record.nextRevision);
+    return next;
+  }
+
+  /** Until `release`, slots that are given up stay as they are: a copy of them is being made. */
+  holdSlots(): () => void {
+    this.heldSlots ??= [];
+    return () => {
+      const blocks = this.heldSlots ?? [];
+      this.heldSlots = null;
+      for (const block of blocks) this.heap.free(block);
+    };
+  }
+
+  /** Revisions that versions from `oldest` on resolve to, and slots; `release` gives them free again. */
+  capture(oldest: number): { readonly states: CapturedState[]; readonly release: () => void } {
+    const releases: (() => void)[] = [];
+    const states = [...this.records].map(([stateId, record]): CapturedState => {
+      const { type } = record;
+      const after = record.revisions.findIndex((revision) => revision.version > oldest);
+      const revisions = record.revisions.slice(after < 0 ? -1 : Math.max(0, after - 1));
+      releases.push(...revisions.map((revision) => this.pin(revision)));
+      const slots = [...record.slots].map(([optimizerId, each]) => ({ ...each, optimizerId }));
+      return { stateId, type, revisions, slots };
+    });
+    return {
+      states,
+      release: () => {
+        for (const release of releases) release();
+      },
+    };
+  }
+
+  /** Versions and numbers continue those of an earlier life; for an empty store. */
+  goOnAt(version: StateVersion, floor: number, firstWire: number): void {
+    this.committed = version;
+    this.floor = floor;
+    this.firstWire = firstWire;
+  }
+
+  /** Makes room for a state of an earlier life. @returns the blocks to fill before anything reads them. */
+  restore({ stateId, type, revisions, slots }: RestoredState): {
+    readonly revisions: readonly Block[];
+    readonly slots: readonly (readonly Block[])[];
+  } {
+    const sizeBytes = byteSizeOf(type);
+    const record: StateRecord = {
+      type,
+      revisions: [],
+      nextRevision: this.firstWire,
+      slots: new Map(),
+    };
+    this.records.set(stateId, record);
+    for (const { wireVersion, version } of revisions) {
+      const ref = { stateId, version: wireVersion as StateVersion };
+      this.push(record, ref, version as StateVersion, this.heap.allocate(sizeBytes));
+    }
+    for (const { optimizerId, ruleName, stepsDone, arrays } of slots) {
+      const blocks = Array.from({ length: arrays }, () => this.heap.allocate(sizeBytes));
+      record.slots.set(optimizerId, { ruleName, blocks, stepsDone });
+    }
+    return {
+      revisions: record.revisions.map(({ block }) => block),
+      slots: [...record.slots.values()].map(({ blocks }) => blocks),
+    };
+  }
+
   typeOf(stateId: StateId): TensorType {
     return this.recordOf(stateId).type;
   }
@@ -113,7 +212,7 @@ export class StateStore {
     const old = this.records.get(stateId);
     const block = this.heap.allocate(bytes.byteLength);
     this.heap.bytes(block).set(bytes);
-    const nextRevision = old?.nextRevision ?? 1;
+    const nextRevision = old?.nextRevision ?? this.firstWire;
     if (old !== undefined) this.drop([stateId]);
     const record: StateRecord = { type, revisions: [], nextRevision, slots: new Map() };
     this.records.set(stateId, record);
@@ -126,7 +225,7 @@ export class StateStore {
    */
   resolve(stateId: StateId, version: StateVersion): Revision {
     const { revisions } = this.recordOf(stateId);
-    const oldestKept = this.committed - LIMITS.retainedVersions + 1;
+    const oldestKept = Math.max(this.floor, this.committed - LIMITS.retainedVersions + 1);
     if (version < oldestKept) {
       throw new ClusterError(
         `state ${String(stateId)}: version ${String(version)} is gone; the last ${String(LIMITS.retainedVersions)} of ${String(this.committed)} are kept. ` +
@@ -196,7 +295,7 @@ export class StateStore {
       const record = this.records.get(stateId);
       if (record === undefined) continue;
       this.records.delete(stateId);
-      for (const slots of record.slots.values()) slots.blocks.forEach((b) => this.heap.free(b));
+      for (const slots of record.slots.values()) this.freeSlots(slots);
       for (const revision of record.revisions) {
         revision.isSuperseded = true;
         revision.isRetired = true;
@@ -227,22 +326,28 @@ export class StateStore {
         `state ${String(stateId)}: optimizer slots do not fit; expected at most 2 arrays of ${String(elements)} values and a count of steps last`,
       );
     }
-    const old = record.slots.get(optimizerId);
-    old?.blocks.forEach((block) => this.heap.free(block));
     const blocks = values.map((value) => {
       const block = this.heap.allocate(value.byteLength);
       this.heap.bytes(block).set(new Uint8Array(value.buffer, value.byteOffset, value.byteLength));
       return block;
     });
+    this.freeSlots(record.slots.get(optimizerId));
     const ruleName = values.length === 2 ? 'adam' : 'sgd';
     if (values.length === 0) record.slots.delete(optimizerId);
     else record.slots.set(optimizerId, { ruleName, blocks, stepsDone });
   }
 
+  private freeSlots(slots: Slots | undefined): void {
+    for (const block of slots?.blocks ?? []) {
+      if (this.heldSlots === null) this.heap.free(block);
+      else this.heldSlots.push(block);
+    }
+  }
+
   private slotsFor(record: StateRecord, rule: UpdateRule, optimizerId: number): Slots {
     const known = record.slots.get(optimizerId);
     if (known?.blocks.length === slotCount(rule)) return known;
-    known?.blocks.forEach((block) => this.heap.free(block));
+    this.freeSlots(known);
     const sizeBytes = byteSizeOf(record.type);
     const blocks = Array.from({ length: slotCount(rule) }, () =>
       this.heap.allocateZeroed(sizeBytes),
@@ -253,13 +358,17 @@ export class StateStore {
   }
 
   private append(stateId: StateId, record: StateRecord, block: Block): void {
-    const previous = record.revisions[record.revisions.length - 1];
     const ref = { stateId, version: record.nextRevision++ as StateVersion };
+    this.push(record, ref, this.version, block);
+  }
+
+  private push(record: StateRecord, ref: StateRef, version: StateVersion, block: Block): void {
+    const previous = record.revisions[record.revisions.length - 1];
     const revision: Revision = {
-      stateId,
+      stateId: ref.stateId,
       type: record.type,
       wireVersion: ref.version,
-      version: this.version,
+      version,
       resource: this.resources.add(
         {
           kind: 'state',

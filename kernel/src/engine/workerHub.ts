@@ -113,11 +113,7 @@ export class WorkerHub implements PortHandlers {
     }
   }
 
-  onClose(peer: Peer, error: Error | null = null): void {
-    if (error instanceof RemoteProtocolError) {
-      this.badMessages++;
-      this.options.log(`${peer.key} broke the framing: ${error.message}`);
-    }
+  onClose(peer: Peer): void {
     this.forgetStranger(peer);
     this.banned.delete(peer.key);
     this.lose(peer, 'disconnected');

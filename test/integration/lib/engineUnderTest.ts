@@ -43,6 +43,8 @@ export interface TestEngineOptions {
   readonly workers: number;
   readonly home?: string;
   readonly engineId?: string;
+  readonly keys?: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
 }
 
 export async function startTestEngine(options: TestEngineOptions): Promise<TestEngine> {
@@ -50,10 +52,12 @@ export async function startTestEngine(options: TestEngineOptions): Promise<TestE
   const notices: Notice[] = [];
   const client = new EngineClient({
     entry: ENGINE_ENTRY,
+    ...(options.keys === undefined ? {} : { keys: options.keys }),
     env: {
       ...process.env,
       RAVENLAB_HOME: home,
       RAVENLAB_LOCAL_WORKERS: String(options.workers),
+      ...options.env,
       ...(options.engineId === undefined ? {} : { RAVENLAB_ENGINE_ID: options.engineId }),
     },
     onNotice: (notice) => notices.push(notice),

@@ -129,15 +129,6 @@ export class ReplayLog<Body> {
     return [...this.entries.values()];
   }
 
-  /** Nothing can be made whole: forgets everything. */
-  clear(): void {
-    this.entries.clear();
-    this.open.clear();
-    this.effects = 0;
-    this.effectBytes = 0;
-    this.settled = this.lastId;
-  }
-
   private remove(entry: Entry<Body>): void {
     this.entries.delete(entry.id);
     if (!entry.isEffect) return;

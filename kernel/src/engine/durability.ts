@@ -1,0 +1,197 @@
+/**
+ * @file What lets the engine be killed: journal, images, the kernels that replay onto it, and what was paid before. The engine
+ * tells it what happens; it tells the engine when to go on and when to end.
+ */
+import type { ClusterState } from '../core/cluster/state.js';
+import type { JournalMode } from '../core/journal/journal.js';
+import { PaidBook } from '../core/journal/paidBook.js';
+import type { RequestPoint } from '../core/journal/paidBook.js';
+import { machineBootId } from './bootId.js';
+import { EngineJournal } from './engineJournal.js';
+import type { JournalRecord, LedgerRow, Restored } from './journalMessages.js';
+import { KernelSessions } from './kernelSessions.js';
+import type { ToKernel } from './kernelWire.js';
+import type { PanelView } from './panelView.js';
+import { Persistence } from './persistence.js';
+import type { PersistenceParts } from './persistence.js';
+import type { Runner } from './runner.js';
+import type { RunnerJournal } from './runnerJournal.js';
+import type { SharedMemory } from './wasm/memory.js';
+
+type Level = 'info' | 'warning' | 'error';
+
+export interface DurabilityOptions {
+  readonly folder: string;
+  readonly mode: JournalMode;
+  /** How long the engine waits for a kernel when it has none; ms. */
+  readonly lingerMs: number;
+  readonly memory: SharedMemory;
+  /** Integer ms that never go back. */
+  readonly now: () => number;
+  readonly stores: Omit<PersistenceParts, 'folder' | 'panel' | 'cluster' | 'versionLag'>;
+  readonly runner: () => Runner;
+  /** The kernel need not keep requests up to this one any more. */
+  readonly onDurable: (watermark: number) => void;
+  readonly onAttached: () => void;
+  /** No kernel came. */
+  readonly onAbandoned: () => void;
+  /** In the panel and below the cell that runs. */
+  readonly tell: (level: Level, text: string) => void;
+  readonly log: (text: string) => void;
+  readonly onFatal: (error: unknown) => void;
+}
+
+export class Durability implements RunnerJournal {
+  private readonly options: DurabilityOptions;
+  private readonly journal: EngineJournal;
+  private persistence!: Persistence;
+  private sessions!: KernelSessions;
+  private book = new PaidBook();
+  private boot = 0;
+  private releaseSlots: (() => void) | null = null;
+
+  constructor(options: DurabilityOptions) {
+    this.options = options;
+    this.journal = new EngineJournal({
+      ...{ folder: options.folder, mode: options.mode, memory: options.memory, now: options.now },
+      bootId: machineBootId(),
+      capture: ({ session }) => {
+        this.releaseSlots = this.options.stores.states.holdSlots();
+        return { ...this.persistence.capture(), client: this.sessions.clientOf(session) };
+      },
+      onCopied: () => {
+        this.releaseSlots?.();
+        this.releaseSlots = null;
+        options.runner().resume();
+      },
+      onDurable: (point) => {
+        this.sessions.settle(point);
+        this.book.settle(point);
+        options.onDurable(this.sessions.watermark);
+      },
+      onFiles: (kept) => {
+        this.persistence.sweep(kept).catch((error: unknown) => {
+          options.log(`data files could not be removed: ${String(error)}`);
+        });
+      },
+      onRoom: () => {
+        options.runner().resume();
+      },
+      onTrouble: (message) => {
+        options.tell(
+          'error',
+          `The journal could not be written (${message}). Training goes on as long as what is not journaled fits into memory, then it waits. Free space for ${options.folder}.`,
+        );
+      },
+      onRecovered: () => {
+        options.tell('info', 'The journal is written again; nothing is lost.');
+      },
+      onFatal: options.onFatal,
+    });
+  }
+
+  /** Takes the folder. Rejects when another engine has it. */
+  async open(): Promise<Restored> {
+    const restored = await this.journal.open();
+    this.boot = restored.boot;
+    this.book = new PaidBook(restored.paid);
+    return restored;
+  }
+
+  /** Goes on where an earlier life of this engine was, if it left an image. */
+  async recover(
+    restored: Restored,
+    parts: { readonly panel: PanelView; readonly cluster: ClusterState },
+  ): Promise<void> {
+    const { folder, stores, lingerMs, mode, runner } = this.options;
+    const versionLag = () => runner().versionLag;
+    this.persistence = new Persistence({ folder, ...stores, ...parts, versionLag }, restored.boot);
+    let record: JournalRecord | null = null;
+    try {
+      record = await this.persistence.restore(this.journal, restored);
+    } catch (error) {
+      const why = error instanceof Error ? error.message : String(error);
+      this.options.tell('error', `What an earlier life of the engine saved cannot be read: ${why}`);
+      this.options.log(`nothing is restored: ${why}`);
+    }
+    this.sessions = new KernelSessions({
+      restored: record === null ? null : { client: record.client, point: record.image.point },
+      lastSession: restored.lastSession,
+      boot: restored.boot,
+      isJournaled: mode !== 'off',
+      lingerMs,
+      isBusy: () => runner().isBusy,
+      onAttached: (session) => {
+        this.options.onAttached();
+        this.journal.feed({ kind: 'attached', session });
+      },
+      onDetached: () => {
+        this.journal.feed({ kind: 'detached' });
+      },
+      onAbandoned: this.options.onAbandoned,
+    });
+  }
+
+  /** Writes what is left. @param isForgetting the notebook is over: only the ledger stays. */
+  async close(isForgetting: boolean): Promise<void> {
+    this.sessions.close();
+    if (isForgetting) await this.journal.forget();
+    await this.journal.close();
+  }
+
+  // ── the kernel ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+  get session(): number {
+    return this.sessions.session;
+  }
+
+  hello(client: string, session: number): Extract<ToKernel, { kind: 'welcome' | 'busy' }> {
+    return this.sessions.hello(client, session);
+  }
+
+  /** A kernel is expected; the engine ends if none comes. */
+  expectKernel(): void {
+    this.sessions.expect();
+  }
+
+  kernelGone(): void {
+    this.sessions.gone();
+  }
+
+  acked(request: number): void {
+    this.journal.feed({ kind: 'acked', point: { session: this.session, request } });
+  }
+
+  /** For `status`. */
+  status(): Readonly<Record<string, number | null>> {
+    const { session, boot } = this;
+    const { watermark } = this.sessions;
+    return { boot, session, watermark, ...this.journal.lag() };
+  }
+
+  // ── the runner ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+  started(point: RequestPoint, isEffect: boolean): void {
+    this.journal.feed({ kind: 'started', point, isEffect });
+  }
+
+  quiet(): void {
+    this.journal.feed({ kind: 'quiet' });
+  }
+
+  paid(row: LedgerRow): void {
+    this.journal.feed({ kind: 'paid', rows: [row] });
+  }
+
+  paidOf(point: RequestPoint): ReadonlySet<number> {
+    return this.book.paidOf(point);
+  }
+
+  get isFull(): boolean {
+    return this.journal.isFull;
+  }
+
+  get isCopying(): boolean {
+    return this.journal.isCopying;
+  }
+}

@@ -1,0 +1,236 @@
+/**
+ * @file The journal's database: the ledger's rows and the record of the image to restore from, in one transaction. A unit's
+ * row is unique, so a batch that is written twice counts once. Money is TEXT: SQLite's integers end at 9.22 coins of 18
+ * decimals.
+ */
+import { join } from 'node:path';
+import Database from 'libsql';
+import type { RequestPoint } from '../core/journal/paidBook.js';
+import type {
+  AccountRow,
+  JournalBlob,
+  JournalRecord,
+  LedgerRow,
+  Restored,
+} from './journalMessages.js';
+
+const SCHEMA = `
+CREATE TABLE IF NOT EXISTS unit (
+  session INTEGER NOT NULL,
+  request INTEGER NOT NULL,
+  shard INTEGER NOT NULL,
+  worker TEXT NOT NULL,
+  flops INTEGER NOT NULL,
+  amount TEXT NOT NULL,
+  at_ms INTEGER NOT NULL,
+  PRIMARY KEY (session, request, shard)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS account (
+  worker TEXT PRIMARY KEY,
+  posted TEXT NOT NULL,
+  units INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS record (
+  name TEXT PRIMARY KEY,
+  text TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS blob (
+  key TEXT PRIMARY KEY,
+  bytes BLOB NOT NULL
+) WITHOUT ROWID;
+`;
+
+/** Names in `record`. */
+const CURRENT = 'current';
+const LAST_SYNCED = 'lastSynced';
+const BOOT = 'boot';
+const REMOTE = 'remote';
+
+export const JOURNAL_FILE = 'journal.sqlite';
+const LOCK_FILE = 'lock.sqlite';
+const START: RequestPoint = { session: 0, request: 0 };
+
+/** The engine's folder belongs to another process. */
+export class FolderLockedError extends Error {}
+
+export class JournalDatabase {
+  private readonly lock: Database.Database;
+  private readonly db: Database.Database;
+  private readonly bootId: string;
+  private readonly insertUnit: Database.Statement;
+  private readonly readAccount: Database.Statement;
+  private readonly writeAccount: Database.Statement;
+  private readonly putRecord: Database.Statement;
+  private readonly putBlob: Database.Statement;
+
+  /**
+   * @param bootId of the machine as it runs now.
+   * @throws FolderLockedError when another engine has the folder.
+   */
+  constructor(folder: string, bootId: string) {
+    this.bootId = bootId;
+    this.lock = takeLock(join(folder, LOCK_FILE));
+    this.db = new Database(join(folder, JOURNAL_FILE));
+    this.db.exec('PRAGMA journal_mode = WAL');
+    this.db.exec('PRAGMA busy_timeout = 5000');
+    this.db.exec(SCHEMA);
+    this.insertUnit = this.db.prepare(
+      'INSERT INTO unit (session, request, shard, worker, flops, amount, at_ms) VALUES (?, ?, ?, ?, ?, ?, ?) ' +
+        'ON CONFLICT (session, request, shard) DO NOTHING',
+    );
+    this.readAccount = this.db.prepare(
+      'SELECT worker, posted, units FROM account WHERE worker = ?',
+    );
+    this.writeAccount = this.db.prepare(
+      'INSERT INTO account (worker, posted, units) VALUES (?, ?, ?) ' +
+        'ON CONFLICT (worker) DO UPDATE SET posted = excluded.posted, units = excluded.units',
+    );
+    this.putRecord = this.db.prepare(
+      'INSERT INTO record (name, text) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET text = excluded.text',
+    );
+    this.putBlob = this.db.prepare(
+      'INSERT INTO blob (key, bytes) VALUES (?, ?) ON CONFLICT (key) DO NOTHING',
+    );
+  }
+
+  /** What there is, and one start more: no number of this life may have been given out in an earlier one. */
+  open(): Restored {
+    const boot = Number(this.recordText(BOOT) ?? '0') + 1;
+    this.synced(true);
+    this.putRecord.run(BOOT, String(boot));
+    const lastSynced = this.record(LAST_SYNCED);
+    const current = this.trusted(this.record(CURRENT)) ?? lastSynced;
+    const { session, request } = current?.image.point ?? START;
+    const units = this.db
+      .prepare(
+        'SELECT session, request, shard FROM unit WHERE session > ? OR (session = ? AND request > ?)',
+      )
+      .all(session, session, request) as Restored['paid'];
+    const highest = this.db.prepare('SELECT max(session) AS last FROM unit').get() as {
+      readonly last: number | null;
+    };
+    const accounts = this.db
+      .prepare('SELECT worker, posted, units FROM account')
+      .all() as AccountRow[];
+    return {
+      boot,
+      current,
+      lastSynced,
+      accounts: accounts.map(({ worker, posted, units: count }) => ({
+        worker,
+        posted,
+        units: count,
+      })),
+      paid: units.map((row) => ({
+        session: row.session,
+        request: row.request,
+        shard: row.shard,
+      })),
+      lastSession: Math.max(highest.last ?? 0, session),
+      blobs: current === null ? [] : this.blobs(),
+      remote: this.recordText(REMOTE),
+    };
+  }
+
+  /** One transaction: all of it or nothing. @throws the database's error, of which nothing has happened. */
+  write(
+    rows: readonly LedgerRow[],
+    blobs: readonly JournalBlob[],
+    record: JournalRecord | null,
+    isSynced: boolean,
+  ): void {
+    this.synced(isSynced);
+    const transaction = this.db.transaction(() => {
+      this.addRows(rows);
+      for (const { key, bytes } of blobs) this.putBlob.run(key, Buffer.from(bytes));
+      if (record === null) return;
+      const text = JSON.stringify(record);
+      this.putRecord.run(CURRENT, text);
+      if (record.image.isSynced) this.putRecord.run(LAST_SYNCED, text);
+    });
+    transaction();
+  }
+
+  /** Nothing can be restored any more; accounts, units and the count of starts stay. */
+  forget(): void {
+    this.synced(false);
+    const transaction = this.db.transaction(() => {
+      this.db.prepare('DELETE FROM record WHERE name IN (?, ?)').run(CURRENT, LAST_SYNCED);
+      this.db.exec('DELETE FROM blob');
+    });
+    transaction();
+  }
+
+  /** Keys of the remote access: on the disk itself before anybody is invited with them. */
+  writeRemote(text: string): void {
+    this.synced(true);
+    this.putRecord.run(REMOTE, text);
+  }
+
+  close(): void {
+    this.db.close();
+    this.lock.close();
+  }
+
+  private addRows(rows: readonly LedgerRow[]): void {
+    const added = new Map<string, { amount: bigint; units: number }>();
+    for (const { session, request, shard, worker, flops, amount, atMs } of rows) {
+      const { changes } = this.insertUnit.run(
+        ...[session, request, shard, worker, BigInt(flops), amount, BigInt(atMs)],
+      );
+      if (changes === 0) continue;
+      const sum = added.get(worker) ?? { amount: 0n, units: 0 };
+      added.set(worker, { amount: sum.amount + BigInt(amount), units: sum.units + 1 });
+    }
+    for (const [worker, sum] of added) {
+      const before = this.readAccount.get(worker) as AccountRow | undefined;
+      const posted = BigInt(before?.posted ?? '0') + sum.amount;
+      this.writeAccount.run(worker, posted.toString(), (before?.units ?? 0) + sum.units);
+    }
+  }
+
+  /** In WAL mode NORMAL leaves a commit to the page cache, FULL waits for the disk. */
+  private synced(isSynced: boolean): void {
+    this.db.exec(`PRAGMA synchronous = ${isSynced ? 'FULL' : 'NORMAL'}`);
+  }
+
+  private trusted(record: JournalRecord | null): JournalRecord | null {
+    if (record === null) return null;
+    return record.image.isSynced || record.bootId === this.bootId ? record : null;
+  }
+
+  private record(name: string): JournalRecord | null {
+    const text = this.recordText(name);
+    return text === null ? null : (JSON.parse(text) as JournalRecord);
+  }
+
+  private recordText(name: string): string | null {
+    const row = this.db.prepare('SELECT text FROM record WHERE name = ?').get(name) as
+      { readonly text: string } | undefined;
+    return row?.text ?? null;
+  }
+
+  private blobs(): JournalBlob[] {
+    const rows = this.db.prepare('SELECT key, bytes FROM blob').all() as {
+      readonly key: string;
+      readonly bytes: ArrayBuffer;
+    }[];
+    return rows.map(({ key, bytes }) => ({ key, bytes: new Uint8Array(bytes) }));
+  }
+}
+
+/** A lock that ends with the process, however that ends: a transaction that is never finished. */
+function takeLock(file: string): Database.Database {
+  const lock = new Database(file);
+  try {
+    lock.exec('PRAGMA busy_timeout = 0');
+    lock.exec('BEGIN EXCLUSIVE');
+  } catch (error) {
+    lock.close();
+    const message = error instanceof Error ? error.message : String(error);
+    throw new FolderLockedError(`another engine works in this folder (${message})`, {
+      cause: error,
+    });
+  }
+  return lock;
+}

@@ -1,0 +1,120 @@
+/** @file What the engine's loop and its journal thread say to each other. Plain, clonable data. */
+import type { ImageRef } from '../core/journal/journal.js';
+import type { PaidKey } from '../core/journal/paidBook.js';
+import type { SharedMemory } from './wasm/memory.js';
+
+/** A committed unit as the ledger keeps it. */
+export interface LedgerRow extends PaidKey {
+  readonly worker: string;
+  readonly flops: number;
+  /** Base units, decimal. */
+  readonly amount: string;
+  readonly atMs: number;
+}
+
+export interface AccountRow {
+  readonly worker: string;
+  /** Base units, decimal. */
+  readonly posted: string;
+  readonly units: number;
+}
+
+/** Bytes of shared memory and where they are in an image. */
+export interface ImagePart {
+  readonly ptr: number;
+  readonly sizeBytes: number;
+  readonly offset: number;
+}
+
+/** A part that never changes under its name: left alone when the slot holds it at this place already. */
+export interface NamedPart extends ImagePart {
+  readonly name: string;
+}
+
+/** What is stored once under the hash of its content: programs, manifests. */
+export interface JournalBlob {
+  readonly key: string;
+  readonly bytes: Uint8Array;
+}
+
+/** An image and all that belongs to it besides bytes of tensors. */
+export interface JournalRecord {
+  readonly image: ImageRef;
+  /** Which kernel the point's session is. */
+  readonly client: string;
+  /** Start of the machine that wrote it: an image that was not forced to the disk is trusted on the same one only. */
+  readonly bootId: string;
+  /** Written at the head of the slot's file: the file is the one that is meant. */
+  readonly nonce: string;
+  /** JSON of an EngineSnapshot. */
+  readonly snapshot: string;
+}
+
+/** What an earlier life of the engine left. */
+export interface Restored {
+  /** Counts the starts of this engine; this one included. */
+  readonly boot: number;
+  readonly current: JournalRecord | null;
+  readonly lastSynced: JournalRecord | null;
+  readonly accounts: readonly AccountRow[];
+  /** Paid shards of requests that may be asked again. */
+  readonly paid: readonly PaidKey[];
+  /** Highest session that was ever paid for or journaled. */
+  readonly lastSession: number;
+  readonly blobs: readonly JournalBlob[];
+  /** Keys and port of the remote access, as JSON; null if it was never opened. */
+  readonly remote: string | null;
+}
+
+export type JournalRequest =
+  | { readonly kind: 'open' }
+  | {
+      readonly kind: 'image';
+      readonly slot: number;
+      readonly nonce: string;
+      readonly isSynced: boolean;
+      readonly sizeBytes: number;
+      /** Change with the next update: copied first, told by 'copied'. */
+      readonly volatile: readonly ImagePart[];
+      readonly stable: readonly NamedPart[];
+    }
+  /** Reads an image back into shared memory. */
+  | {
+      readonly kind: 'load';
+      readonly slot: number;
+      readonly nonce: string;
+      readonly parts: readonly ImagePart[];
+    }
+  | {
+      readonly kind: 'write';
+      readonly rows: readonly LedgerRow[];
+      readonly record: JournalRecord | null;
+      readonly blobs: readonly JournalBlob[];
+      readonly isSynced: boolean;
+    }
+  | { readonly kind: 'remote'; readonly text: string }
+  /** Images, programs and data go; the ledger stays. */
+  | { readonly kind: 'forget' }
+  | { readonly kind: 'close' };
+
+export type JournalResponse =
+  | { readonly kind: 'opened'; readonly restored: Restored }
+  | { readonly kind: 'copied' }
+  | { readonly kind: 'imaged' }
+  | { readonly kind: 'loaded' }
+  | { readonly kind: 'written' }
+  | { readonly kind: 'saved' }
+  | { readonly kind: 'forgotten' }
+  | { readonly kind: 'closed' }
+  /** The request failed; what it was to replace is untouched. */
+  | {
+      readonly kind: 'refused';
+      readonly request: JournalRequest['kind'];
+      readonly message: string;
+    };
+
+export interface JournalThreadData {
+  readonly folder: string;
+  readonly bootId: string;
+  readonly memory: SharedMemory;
+}

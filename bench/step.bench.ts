@@ -143,7 +143,7 @@ async function directly(
 }
 
 const engine = await startBenchEngine(1);
-const seen = installBenchSession(engine.client);
+const seen = await installBenchSession(engine.client);
 const rows: Row[] = [];
 const verdicts: Verdict[] = [];
 const { threads } = await engine.firstWorker();

@@ -11,14 +11,18 @@ export interface Seen {
   lastStep: ExecutionPlan | null;
 }
 
-/** Installs a session whose blocking calls are refused: a bench awaits, it has no second thread to block. */
-export function installBenchSession(client: EngineClient): Seen {
+/**
+ * Installs a session whose blocking calls are refused: a bench awaits, it has no second thread to block. The one call that
+ * every session begins with, `attach`, is made here.
+ */
+export async function installBenchSession(client: EngineClient): Promise<Seen> {
   const seen: Seen = { programs: new Map(), lastStep: null };
+  const attached = await client.request({ kind: 'attach' });
   const refuse = (): never => {
     throw new Error('a bench awaits; it must not block its only thread');
   };
   installSession({
-    requestSync: refuse,
+    requestSync: (request) => (request.kind === 'attach' ? attached : refuse()),
     waitSync: refuse,
     request: (request) => {
       note(seen, request);

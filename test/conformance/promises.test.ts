@@ -4,13 +4,27 @@
  *
  * @jest-environment ./test/support/nativeArrays.ts
  */
-import type { Program, TensorData } from '@ravenlab/protocol';
+import { createHash } from 'node:crypto';
+import type { Program, TensorData, TensorType } from '@ravenlab/protocol';
 import { liveTensors } from '../../worker/src/compute/tfjs/tfjsBackend.js';
 import { floats, prng } from '../unit/core/lib/oracle.js';
 import { INSTALLED_BACKENDS, open, programOf, runOnce } from './lib/backends.js';
 import { MODEL_NAMES, capturedModel } from './lib/captured.js';
 
-const THREADS = [1, 2, 4] as const;
+const THREADS = [1, 2, 3, 4] as const;
+
+const float = (shape: readonly number[]): TensorType => ({ dtype: 'float32', shape });
+
+function product(
+  rows: number,
+  depth: number,
+  columns: number,
+  [transposeA, transposeB]: readonly [boolean, boolean],
+): Program {
+  const a = float(transposeA ? [depth, rows] : [rows, depth]);
+  const b = float(transposeB ? [columns, depth] : [depth, columns]);
+  return programOf('matMul', [a, b], { transposeA, transposeB });
+}
 
 async function onThreads(program: Program, inputs: readonly TensorData[]): Promise<TensorData[][]> {
   const results: TensorData[][] = [];
@@ -22,7 +36,63 @@ async function onThreads(program: Program, inputs: readonly TensorData[]): Promi
   return results;
 }
 
-describe('onnx-cpu gives the same bits on 1, 2 and 4 threads', () => {
+/** Of large outputs: jest compares arrays element by element, and slowly. */
+function bitsOf(outputs: readonly TensorData[]): string {
+  const hash = createHash('sha256');
+  for (const { buffer, byteOffset, byteLength } of outputs) {
+    hash.update(new Uint8Array(buffer, byteOffset, byteLength));
+  }
+  return hash.digest('hex');
+}
+
+/** Large enough that ONNX Runtime divides the work among its threads, which it does not for small tensors. */
+const CONV = { stride: [1, 1], padding: [1, 1, 1, 1], dilation: [1, 1], groups: 1 } as const;
+const image = (channels: number) => float([32, channels, 28, 28]);
+const ONE_IMAGE = float([1, 64, 14, 14]);
+const WIDE = float([256, 4_000]);
+const KERNEL_3 = { ...CONV, kernelSize: [3, 3] };
+const LARGE: readonly (readonly [string, Program])[] = [
+  ['convolution', programOf('conv2d', [image(16), float([32, 16, 3, 3])], CONV)],
+  ['convolution of one image', programOf('conv2d', [ONE_IMAGE, float([64, 64, 3, 3])], CONV)],
+  [
+    'gradient of a convolution by its input',
+    programOf('conv2dGradInput', [image(32), float([32, 16, 3, 3])], {
+      ...CONV,
+      inputSize: [28, 28],
+    }),
+  ],
+  [
+    'gradient of a convolution by its one image',
+    programOf('conv2dGradInput', [ONE_IMAGE, float([64, 64, 3, 3])], {
+      ...CONV,
+      inputSize: [14, 14],
+    }),
+  ],
+  [
+    'gradient of a convolution by its weights',
+    programOf('conv2dGradWeight', [image(16), image(32)], KERNEL_3),
+  ],
+  ['layer of 128 rows, forward', product(128, 784, 256, [false, true])],
+  ['layer of 32 rows, backward', product(32, 512, 784, [false, false])],
+  ['deep product, both ways round', product(32, 8_000, 144, [true, true])],
+  ['deep product with few results', product(3, 50_000, 3, [false, true])],
+  ['matrix times a vector', product(200, 5_000, 1, [false, false])],
+  ['vector times a matrix', product(1, 5_000, 200, [false, true])],
+  ['sum of all', programOf('sum', [WIDE], { axes: [0, 1], keepDims: false })],
+  ['sum of rows', programOf('sum', [WIDE], { axes: [0], keepDims: false })],
+  ['softmax', programOf('logSoftmax', [WIDE], { axis: 1 })],
+  ['tanh', programOf('tanh', [WIDE], {})],
+  ['exponential', programOf('exp', [WIDE], {})],
+  ['sigmoid', programOf('sigmoid', [WIDE], {})],
+];
+
+describe('onnx-cpu gives the same bits on 1, 2, 3 and 4 threads', () => {
+  test.each(LARGE)('for a large %s', async (_name, program) => {
+    const inputs = program.inputs.map(({ shape }, index) => floats(shape, 11 + index));
+    const bits = (await onThreads(program, inputs)).map(bitsOf);
+    expect(new Set(bits).size).toBe(1);
+  });
+
   test.each(MODEL_NAMES)('for a step of the %s', async (model) => {
     const { program, inputs } = capturedModel(model);
     const [first, ...others] = await onThreads(program, inputs);

@@ -4,7 +4,7 @@ import { availableParallelism, cpus, totalmem } from 'node:os';
 import { WORKER_LIMITS } from '@ravenlab/protocol';
 
 /** Instruction sets that change the order of sums in matrix kernels, widest first. */
-const SIMD_FLAGS = ['avx512f', 'avx2', 'avx', 'asimd'] as const;
+const SIMD_FLAGS = ['avx512f', 'avx2', 'avx', 'sme', 'asimd'] as const;
 const KIB = 1024;
 const UNITS: Readonly<Record<string, number>> = { '': 1, k: KIB, m: KIB ** 2, g: KIB ** 3 };
 const SIZE = /^(\d+(?:\.\d+)?)\s*([kmg]?)(?:i?b)?$/i;
@@ -30,10 +30,14 @@ export function deviceModel(): string {
   return cpus()[0]?.model.trim() ?? process.arch;
 }
 
-/** "x64 avx2": machines of the same kind round the same way. */
+/**
+ * "linux x64 avx2": machines of the same kind round the same way. Where the instructions cannot be read, the processor's
+ * name stands for them: two names that would round alike are then two kinds, which is safe.
+ */
 export function instructionSet(): string {
-  const widest = SIMD_FLAGS.find((flag) => cpuFlags().has(flag));
-  return widest === undefined ? process.arch : `${process.arch} ${widest}`;
+  const flags = cpuFlags();
+  const widest = flags.size === 0 ? deviceModel() : SIMD_FLAGS.find((flag) => flags.has(flag));
+  return [process.platform, process.arch, ...(widest === undefined ? [] : [widest])].join(' ');
 }
 
 function cpuFlags(): ReadonlySet<string> {

@@ -1,10 +1,12 @@
 /** @file ONNX emission of convolution and of both its gradients. */
-import type { OpParams, Shape } from '@ravenlab/protocol';
+import type { OpParams, Shape, TensorType } from '@ravenlab/protocol';
+import { sizeOf } from '@ravenlab/protocol';
 import type { Emit } from './emitRow.js';
 import { operand } from './emitRow.js';
 import type { Attributes, ModelBuilder, Operand, ValueName } from './modelBuilder.js';
 import { BEFORE_FIRST, reshaped } from './emitLayout.js';
 import { emitProduct } from './emitMatMul.js';
+import { safeConvThreads, safeThreads } from './threadCut.js';
 
 type Window = OpParams['conv2d'];
 
@@ -17,21 +19,34 @@ function windowAttributes(window: Window): Attributes {
   };
 }
 
-/** Convolution; `bias` has one element per output channel. */
-export function emitConvolution(site: {
+interface ConvSite {
   readonly graph: ModelBuilder;
   readonly x: Operand;
   readonly w: Operand;
   readonly params: Window;
+  /** Of the result. */
+  readonly type: TensorType;
   readonly bias?: Operand;
-}): ValueName {
+}
+
+/** Convolution; `bias` has one element per output channel. */
+export function emitConvolution(site: ConvSite): ValueName {
   const { graph, x, w, params, bias } = site;
   const inputs = [x.name, w.name];
   if (bias !== undefined) inputs.push(reshaped(graph, bias, [w.type.shape[0] ?? 1]));
+  limitThreads(site);
   return graph.node('Conv', inputs, {
     ...windowAttributes(params),
     kernel_shape: w.type.shape.slice(2),
   });
+}
+
+/** Several images or groups are shared whole among threads; the product of a lone one is cut. */
+function limitThreads({ graph, w, params, type }: ConvSite): void {
+  const [batch = 1, outChannels = 1, height = 1, width = 1] = type.shape;
+  if (batch * params.groups > 1) return;
+  const depth = sizeOf(w.type.shape) / (w.type.shape[0] ?? 1);
+  graph.limitThreads(safeConvThreads({ rows: outChannels, depth, columns: height * width }));
 }
 
 /**
@@ -56,18 +71,31 @@ function flippedPadding(params: Window, kernel: Shape): readonly number[] | unde
   return padding.some((pad) => pad < 0) ? undefined : padding;
 }
 
-const emitGradInput: Emit<'conv2dGradInput'> = (inputs, { graph, params }) => {
+const emitGradInput: Emit<'conv2dGradInput'> = (inputs, { graph, params, type }) => {
   const dy = operand(inputs, 0);
   const w = operand(inputs, 1);
   const [outChannels = 1, channels = 1, ...kernel] = w.type.shape;
+  const kernelArea = sizeOf(kernel);
   const padding = flippedPadding(params, kernel);
   if (padding !== undefined && Math.min(outChannels, channels) >= FEW_CHANNELS) {
+    if ((type.shape[0] ?? 1) === 1) {
+      const columns = sizeOf(type.shape.slice(2));
+      const depth = outChannels * kernelArea;
+      graph.limitThreads(safeConvThreads({ rows: channels, depth, columns }));
+    }
     return graph.node('Conv', [dy.name, flipped(graph, w)], {
       pads: padding,
       dilations: params.dilation,
       kernel_shape: kernel,
     });
   }
+  graph.limitThreads(
+    safeThreads({
+      rows: channels * kernelArea,
+      depth: outChannels / params.groups,
+      columns: sizeOf(dy.type.shape.slice(2)),
+    }),
+  );
   // The weight [O, C/g, kh, kw] of the forward form is ConvTranspose's [inputs, outputs/g, kh, kw] as it stands.
   return graph.node('ConvTranspose', [dy.name, w.name], {
     ...windowAttributes(params),
@@ -182,10 +210,11 @@ function kernelSlices(
 }
 
 export const EMIT_CONV = {
-  conv2d: ((inputs, { graph, params }) =>
+  conv2d: ((inputs, { graph, params, type }) =>
     emitConvolution({
       graph,
       params,
+      type,
       x: operand(inputs, 0),
       w: operand(inputs, 1),
     })) satisfies Emit<'conv2d'>,

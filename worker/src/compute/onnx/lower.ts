@@ -28,6 +28,8 @@ export interface LoweredModel {
   readonly feeds: readonly ModelFeed[];
   /** Fetch names in the order of program outputs. */
   readonly fetches: readonly ValueName[];
+  /** More threads would change the bits; infinite when no number does. */
+  readonly safeThreads: number;
 }
 
 /** @throws RavenError 'program' for an op over empty operands that has no value. */
@@ -63,7 +65,8 @@ class Lowering {
       this.values[id] = { name: this.emit(node, id), type: node.type };
     });
     const fetches = this.program.outputs.map((id) => this.graph.output(this.value(id)));
-    return { bytes: this.graph.finish(), feeds: this.feeds, fetches };
+    const { safeThreads } = this.graph;
+    return { bytes: this.graph.finish(), feeds: this.feeds, fetches, safeThreads };
   }
 
   private value(id: number): Operand {
@@ -116,6 +119,7 @@ class Lowering {
       w: operands.b,
       bias: operands.bias,
       params,
+      type,
     });
   }
 }

@@ -55,6 +55,16 @@ export class ModelBuilder {
   private readonly results = new Set<ValueName>();
   private readonly outputNames = new Set<ValueName>();
   private counter = 0;
+  private threads = Infinity;
+
+  /** Threads that may share every node and leave its bits as one would make them. */
+  get safeThreads(): number {
+    return this.threads;
+  }
+
+  limitThreads(threads: number): void {
+    this.threads = Math.min(this.threads, threads);
+  }
 
   input(name: ValueName, type: TensorType): Operand {
     this.inputs.push(valueInfo(name, type));

@@ -23,20 +23,21 @@ export class OnnxBackend implements Backend {
 
   compile(program: Program): Executable {
     const model = lowerProgram(program);
-    return new OnnxExecutable(program, model, this.createSession(model.bytes));
+    return new OnnxExecutable(program, model, this.createSession(model));
   }
 
   dispose(): void {
     // Sessions belong to their executables; the library has nothing else to give back.
   }
 
-  private createSession(bytes: Uint8Array): NativeSession {
+  private createSession({ bytes, safeThreads }: LoweredModel): NativeSession {
     try {
       return createNativeSession(bytes, {
         executionProviders: ['cpu'],
         graphOptimizationLevel: 'all',
         executionMode: 'sequential',
-        intraOpNumThreads: this.threads,
+        // Workers with more and with fewer threads are one bit class.
+        intraOpNumThreads: Math.min(this.threads, safeThreads),
         interOpNumThreads: 1,
         // Threads that wait sleep: spinning ones take the cores from the engine and from whatever else the machine is for.
         extra: { session: { intra_op: { allow_spinning: '0' } } },

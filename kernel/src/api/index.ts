@@ -10,4 +10,6 @@ export * as optim from './optim/optim.js';
 export { Parameter } from './parameter.js';
 export * as plot from './plot/plot.js';
 export { progress } from './progress.js';
+export type { Checkpoint, Position } from './resume/snapshot.js';
+export type { TrainingRun } from './resume/trainingRun.js';
 export { Tensor } from './tensor.js';

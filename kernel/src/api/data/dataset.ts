@@ -250,7 +250,6 @@ export class DataLoader<T extends readonly Tensor[]> implements Iterable<Batch<T
     this.latest = pass;
     this.next = { epoch: pass.epoch + 1, batch: 0 };
     const order = this.orderOf(pass.epoch);
-    loop.began(pass);
     while (pass.batch < this.length) {
       const begin = pass.batch * this.batchSize;
       const batch = this.dataset.batch(order.subarray(begin, begin + this.batchSize));

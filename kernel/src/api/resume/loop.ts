@@ -3,7 +3,8 @@
  *
  * A step is sent in the middle of a round: what comes behind `opt.step()` (a schedule's step, mostly) has not happened yet. The
  * bookmark of a step foresees the schedule's steps from the round before; where that turns out wrong, a mark corrects it as soon as
- * the loop asks for its next batch. What comes behind the last batch of an epoch happens again after a resume: nothing of it is marked.
+ * the loop asks for its next batch. What comes between the last batch of an epoch and the next step (an evaluation, maybe over the
+ * very same loader) is never marked: a resumed loop does it again, from the state that it found the first time.
  */
 import type { EngineRequest, RunId } from '@ravenlab/protocol';
 import { API_LIMITS } from '@ravenlab/protocol';
@@ -48,7 +49,7 @@ interface LastStep {
   readonly epoch: number;
   readonly scheduled: number;
   /** The pass that the loop is in; null for a loop without a loader. */
-  pass: LoaderPass | null;
+  readonly pass: LoaderPass | null;
   /** What the engine knows. */
   text: string;
 }
@@ -65,14 +66,6 @@ export class LoopTracker {
 
   constructor(host: LoopHost) {
     this.host = host;
-  }
-
-  /** A pass over a loader begins, before its first batch. */
-  began(pass: LoaderPass): void {
-    if (this.last?.pass?.fingerprint !== pass.fingerprint) return;
-    this.endTail();
-    this.last.pass = pass;
-    this.remark();
   }
 
   /** A batch goes out. */

@@ -5,7 +5,7 @@
 
 import { readFileSync } from 'node:fs';
 import { homedir, totalmem } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { KERNEL_LIMITS, PANEL_TARGET } from '@ravenlab/protocol';
 import { EngineClient } from './engine/client.js';
@@ -43,7 +43,10 @@ async function run(connectionPath: string): Promise<void> {
   const engine =
     process.env['RAVENLAB_ENGINE'] === 'off'
       ? null
-      : new EngineClient({ onNotice: ({ text }) => kernel?.notify(text) });
+      : new EngineClient({
+          keys: engineKeys(connectionPath),
+          onNotice: ({ text }) => kernel?.notify(text),
+        });
   const gateway: EngineGateway = engine ?? NO_ENGINE;
   const apiPath = join(DIST_DIR, 'api', 'index.js');
   const types = new TypeHost({
@@ -88,7 +91,8 @@ async function run(connectionPath: string): Promise<void> {
   process.on('SIGINT', () => void kernel.interrupt());
   process.on('SIGTERM', () => void end({ restart: false }));
   process.on('SIGHUP', () => void end({ restart: false }));
-  watchParent(() => void end({ restart: false }));
+  // A server that comes back may start this notebook again: the engine waits for it for a while.
+  watchParent(() => void end({ restart: true }));
 }
 
 /** A kernel whose server has died serves nobody. */
@@ -98,6 +102,16 @@ function watchParent(onGone: () => void): void {
   setInterval(() => {
     if (process.ppid !== parent) onGone();
   }, KERNEL_LIMITS.parentPollMs).unref();
+}
+
+/**
+ * What a restarted kernel of this notebook is called too: its connection file, which a restart keeps, and the notebook itself,
+ * which a new server knows.
+ */
+function engineKeys(connectionPath: string): string[] {
+  const notebook = process.env['JPY_SESSION_NAME'];
+  const keys = [`connection ${basename(connectionPath)}`];
+  return notebook === undefined || notebook === '' ? keys : [...keys, `notebook ${notebook}`];
 }
 
 function historyPath(): string | null {

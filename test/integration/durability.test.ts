@@ -2,11 +2,23 @@
  * @file An engine that is killed while it trains: the same bits, the same pay, and a kernel that does not notice. Real processes
  * and real kill -9.
  */
+import { spawn } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { readFileSync, readdirSync } from 'node:fs';
+import { mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TestEngine } from './lib/engineUnderTest.js';
-import { Training, startTestEngine, until, waitForWorkers } from './lib/engineUnderTest.js';
+import {
+  CLIENT_MODULE,
+  ENGINE_ENTRY,
+  Training,
+  isAlive,
+  joinByInvite,
+  startTestEngine,
+  until,
+  waitForWorkers,
+} from './lib/engineUnderTest.js';
 
 const STEPS = 60;
 const UNITS_PER_STEP = 7;
@@ -72,5 +84,112 @@ describe('an engine that is killed', () => {
     expect({ units, log: logOf(engine) }).toMatchObject({ units: STEPS * UNITS_PER_STEP });
     expect(panel.job?.step).toBe(STEPS);
     expect(engine.notices.filter(({ text }) => text.includes('nothing is lost')).length).toBe(4);
+  });
+});
+
+describe('a machine that joined by invite', () => {
+  test('comes back by itself when the engine was killed, and keeps its account', async () => {
+    const engine = await start(0);
+    const { command } = (await engine.command('invite')) as { command: string };
+    const home = mkdtempSync(join(tmpdir(), 'ravenlab-joiner-'));
+    const joiner = joinByInvite(command, home);
+    try {
+      await waitForWorkers(engine, 1);
+      const training = new Training(engine);
+      await training.prepare();
+      await training.run(5);
+      await kill(engine);
+      await training.run(5);
+      const { panel } = await engine.status();
+      expect(panel.payments.payees.map(({ units }) => units)).toEqual([10 * UNITS_PER_STEP]);
+      expect(await engine.command('invite')).toMatchObject({ command });
+    } finally {
+      joiner.kill('SIGKILL');
+      rmSync(home, { recursive: true, force: true });
+    }
+  });
+});
+
+/** A kernel in a process of its own that makes one state, says which engine it has, and stays. */
+function startKernel(home: string, key: string, onLine: (pid: number) => void): ChildProcess {
+  const script = `
+    import { EngineClient } from ${JSON.stringify(`file://${CLIENT_MODULE}`)};
+    const client = new EngineClient({ entry: ${JSON.stringify(ENGINE_ENTRY)}, keys: [${JSON.stringify(key)}] });
+    await client.request({ kind: 'attach' });
+    const type = { dtype: 'float32', shape: [3] };
+    await client.request({ kind: 'createState', stateId: 1, type, data: Float32Array.of(1, 2, 3) });
+    const { value } = await client.request({ kind: 'command', op: 'status', args: {} });
+    console.log(value.enginePid);
+    setInterval(() => undefined, 1000);
+  `;
+  const kernel = spawn(process.execPath, ['--input-type=module', '-e', script], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+    env: { ...process.env, RAVENLAB_HOME: home, RAVENLAB_LOCAL_WORKERS: '0' },
+  });
+  kernel.stdout.once('data', (text: Buffer) => {
+    onLine(Number(text.toString()));
+  });
+  return kernel;
+}
+
+describe('a kernel that is killed', () => {
+  test('leaves its engine to the next kernel of the notebook, within two seconds', async () => {
+    const home = mkdtempSync(join(tmpdir(), 'ravenlab-kernel-'));
+    let enginePid = 0;
+    const kernel = startKernel(home, 'notebook', (pid) => {
+      enginePid = pid;
+    });
+    await until('the kernel at work', () => enginePid > 0);
+    kernel.kill('SIGKILL');
+    const started = performance.now();
+    const next = await startTestEngine({ workers: 0, home, keys: ['another', 'notebook'] });
+    engines.push(next);
+    const attached = await next.client.request({ kind: 'attach' });
+    expect(performance.now() - started).toBeLessThan(2_000);
+    expect(attached).toMatchObject({ kind: 'attached', session: 2, nextId: 2 });
+    const reply = await next.client.request({
+      kind: 'readStates',
+      stateIds: [1 as never],
+      version: 0 as never,
+    });
+    expect(reply).toMatchObject({ values: [Float32Array.of(1, 2, 3)] });
+    expect((await next.status()).enginePid).toBe(enginePid);
+  });
+
+  test('finds what its engine saved when that is gone too', async () => {
+    const home = mkdtempSync(join(tmpdir(), 'ravenlab-kernel-'));
+    let enginePid = 0;
+    const kernel = startKernel(home, 'notebook', (pid) => {
+      enginePid = pid;
+    });
+    await until('the kernel at work', () => enginePid > 0);
+    // The journal has what was answered after a moment.
+    await new Promise((wake) => setTimeout(wake, 300));
+    kernel.kill('SIGKILL');
+    process.kill(enginePid, 'SIGKILL');
+    await until('both ends', () => !isAlive(enginePid));
+    const next = await startTestEngine({ workers: 0, home, keys: ['notebook'] });
+    engines.push(next);
+    expect(await next.client.request({ kind: 'attach' })).toMatchObject({ session: 2, nextId: 2 });
+    const values = await next.client.request({
+      kind: 'readStates',
+      stateIds: [1 as never],
+      version: 0 as never,
+    });
+    expect(values).toMatchObject({ values: [Float32Array.of(1, 2, 3)] });
+  });
+
+  test('does not lose its engine to another kernel while it is alive', async () => {
+    const home = mkdtempSync(join(tmpdir(), 'ravenlab-kernel-'));
+    const first = await startTestEngine({ workers: 0, home, keys: ['notebook'] });
+    engines.push(first);
+    const second = await startTestEngine({ workers: 0, home, keys: ['notebook'] });
+    engines.push(second);
+    const [a, b] = [await first.status(), await second.status()];
+    expect(a.enginePid).not.toBe(b.enginePid);
+    const engineId = a.panel.cluster.engineId ?? '';
+    await expect(startTestEngine({ workers: 0, home, engineId })).rejects.toThrow(
+      'works for another kernel',
+    );
   });
 });

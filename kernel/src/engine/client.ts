@@ -26,7 +26,8 @@ import { bytesOfRequest, hasEffect } from './effects.js';
 import { readEngineEnv } from './engineEnv.js';
 import { engineFolder, newEngineId } from './engineId.js';
 import type { EngineProcess, TalkOptions } from './engineProcess.js';
-import { isAlive, joinEngine, startEngine } from './engineProcess.js';
+import { EngineBusyError, isAlive, joinEngine, startEngine } from './engineProcess.js';
+import type { EngineAddress } from './engineRegistry.js';
 import {
   findEngines,
   forgetEngine,
@@ -62,6 +63,9 @@ interface Held extends Waiting {
 const STOPPED_KEPT = 64;
 /** The engine learns within this time which answers have been read, if no request tells it before; ms. */
 const ACK_MS = 5;
+/** How often, and after which pause, a kernel asks again for an engine that still has another one; ms. */
+const BUSY_TRIES = 4;
+const BUSY_PAUSE_MS = 100;
 /** Waiting for the journal is told after this long; ms. */
 const HELD_NOTICE_MS = 2_000;
 
@@ -250,7 +254,7 @@ export class EngineClient implements PanelSource {
         return this.launchAs(engineId, talk);
       }
       try {
-        const engine = await joinEngine(address.endpoint, address.pid, talk);
+        const engine = await this.join(address, talk);
         this.engineId = engineId;
         return engine;
       } catch (error) {
@@ -259,6 +263,18 @@ export class EngineClient implements PanelSource {
       }
     }
     return this.launchAs(newEngineId(), talk);
+  }
+
+  /** A kernel that was just killed may not have left its engine yet. */
+  private async join(address: EngineAddress, talk: TalkOptions): Promise<EngineProcess> {
+    for (let triesLeft = BUSY_TRIES; ; triesLeft--) {
+      try {
+        return await joinEngine(address.endpoint, address.pid, talk);
+      } catch (error) {
+        if (!(error instanceof EngineBusyError) || triesLeft === 0) throw error;
+        await new Promise((wake) => setTimeout(wake, BUSY_PAUSE_MS));
+      }
+    }
   }
 
   private async launchAs(engineId: EngineId, talk: TalkOptions): Promise<EngineProcess> {
@@ -270,13 +286,15 @@ export class EngineClient implements PanelSource {
   }
 
   private talkOptions(): TalkOptions {
+    const { name, session } = this;
     return {
-      hello: { kind: 'hello', client: this.name, session: this.session },
+      hello: { kind: 'hello', client: name, session },
+      // An engine that was given up may still have something to say.
       onMessage: (message) => {
-        this.take(message);
+        if (name === this.name) this.take(message);
       },
       onExit: (reason) => {
-        this.died(reason);
+        if (name === this.name) this.died(reason);
       },
     };
   }
@@ -442,7 +460,6 @@ export class EngineClient implements PanelSource {
     const { ready } = this;
     this.ready = null;
     this.engine = null;
-    ready?.detach();
     void ready?.close();
     this.lose(this.lostError(`${this.lastWords}; repeating what it had not saved failed: ${why}`));
   }

@@ -132,6 +132,11 @@ export class Durability implements RunnerJournal {
     });
   }
 
+  /** Resolves when the keys of the remote access are on the disk. */
+  saveRemote(text: string): Promise<unknown> {
+    return this.journal.saveRemote(text);
+  }
+
   /** Writes what is left. @param isForgetting the notebook is over: only the ledger stays. */
   async close(isForgetting: boolean): Promise<void> {
     this.sessions.close();

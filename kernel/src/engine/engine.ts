@@ -143,7 +143,14 @@ export class Engine {
     const endpoint = (name: string) => `ipc://${join(this.sockets, name)}`;
     this.localPort = new RouterPort({ origin: 'local', curve: null }, this.hub);
     await this.localPort.listen(endpoint('workers.sock'));
-    this.remote = new RemoteAccess(this.hub, this.options.host);
+    this.remote = new RemoteAccess(this.hub, {
+      host: this.options.host,
+      saved: restored.remote,
+      save: (text) => this.durability.saveRemote(text),
+    });
+    this.remote.reopen().catch((error: unknown) => {
+      this.alert('error', `Invited machines cannot come back, invite them again: ${String(error)}`);
+    });
     this.locals = this.makeLocals(endpoint('workers.sock'));
     this.commands = new Commands({
       cluster: this.cluster,

@@ -118,7 +118,9 @@ class EngineLink implements EngineProcess {
   private readonly exited: Promise<void>;
   private greeting: Welcome | null = null;
   private onGreeted: ((answer: ToKernel | null) => void) | null = null;
+  /** Nothing is to be told any more: it was let go, or it ends because it was asked to. */
   private isLeft = false;
+  private isEnding = false;
 
   /** @param exit tells how the process ended; null when it is not our child and nobody does. */
   constructor(socket: Socket, pid: number, exit: Promise<string> | null, options: TalkOptions) {
@@ -132,8 +134,10 @@ class EngineLink implements EngineProcess {
       },
       onClose: (error) => {
         this.onGreeted?.(null);
+        // One that was left alone, or is another kernel's, lives on.
+        if (this.isLeft || this.greeting === null) return;
         // An engine that cannot be heard is no engine, and it must not keep its folder.
-        void endOf(pid, LAST_BREATH_MS).then(() => {
+        void endOf(pid, this.isEnding ? ENGINE_LIMITS.exitMs : LAST_BREATH_MS).then(() => {
           onClosed(error === null ? 'it ended' : error.message);
         });
       },
@@ -143,7 +147,8 @@ class EngineLink implements EngineProcess {
     const reason = exit === null ? silent : Promise.race([exit, silent]);
     this.exited = reason.then((how) => {
       this.connection.close();
-      if (!this.isLeft && this.greeting !== null) options.onExit(how ?? 'it ended');
+      if (!this.isEnding && !this.isLeft && this.greeting !== null)
+        options.onExit(how ?? 'it ended');
     });
   }
 
@@ -173,7 +178,7 @@ class EngineLink implements EngineProcess {
   }
 
   async close(): Promise<void> {
-    this.isLeft = true;
+    this.isEnding = true;
     this.send({ kind: 'close' });
     const timer = setTimeout(() => {
       kill(this.pid);
@@ -247,8 +252,12 @@ function openLog(file: string): Log {
   const fd = openSync(file, isLong ? 'w' : 'a', 0o600);
   const from = isLong ? 0 : before;
   const lastWords = (): string => {
-    const text = readFileSync(file).subarray(from).toString('utf8');
-    return text.trim().slice(-LAST_WORDS);
+    try {
+      const text = readFileSync(file).subarray(from).toString('utf8');
+      return text.trim().slice(-LAST_WORDS);
+    } catch {
+      return '';
+    }
   };
   return { fd, lastWords };
 }

@@ -155,7 +155,9 @@ export class JournalDatabase {
   forget(): void {
     this.synced(false);
     const transaction = this.db.transaction(() => {
-      this.db.prepare('DELETE FROM record WHERE name IN (?, ?)').run(CURRENT, LAST_SYNCED);
+      this.db
+        .prepare('DELETE FROM record WHERE name IN (?, ?, ?)')
+        .run(CURRENT, LAST_SYNCED, REMOTE);
       this.db.exec('DELETE FROM blob');
     });
     transaction();

@@ -8,23 +8,52 @@ import { RouterPort } from './transport.js';
 const ZAP_ENDPOINT = 'inproc://zeromq.zap.01';
 const TOKEN_BYTES = 18;
 
+/** What makes an invite valid in a later life of the engine; a secret. */
+interface SavedAccess {
+  readonly port: number;
+  readonly publicKey: string;
+  readonly secretKey: string;
+  readonly token: string;
+}
+
+export interface RemoteAccessOptions {
+  /** Address to bind and to put into invites; the loopback address keeps strangers out. */
+  readonly host: string;
+  /** As an earlier life of this engine saved it, or null. */
+  readonly saved: string | null;
+  /** Resolves when `text` is on the disk. */
+  readonly save: (text: string) => Promise<unknown>;
+}
+
 export class RemoteAccess {
   private readonly handlers: PortHandlers;
-  private readonly host: string;
-  private readonly token = randomBytes(TOKEN_BYTES).toString('base64url');
+  private readonly options: RemoteAccessOptions;
+  private readonly saved: SavedAccess | null;
+  private readonly token: string;
   private opening: Promise<string> | null = null;
   private port: RouterPort | null = null;
   private zap: zmq.Router | null = null;
 
-  /** @param host address to bind and to put into invites; the loopback address keeps strangers out. */
-  constructor(handlers: PortHandlers, host: string) {
+  constructor(handlers: PortHandlers, options: RemoteAccessOptions) {
     this.handlers = handlers;
-    this.host = host;
+    this.options = options;
+    this.saved = options.saved === null ? null : (JSON.parse(options.saved) as SavedAccess);
+    this.token = this.saved?.token ?? randomBytes(TOKEN_BYTES).toString('base64url');
+  }
+
+  /**
+   * Listens again where an earlier life of this engine did, so that its workers come back by themselves. Rejects when the port
+   * is another process's by now.
+   */
+  async reopen(): Promise<void> {
+    if (this.saved !== null) await this.invite();
   }
 
   /** The invite; the first call opens the port. */
   invite(): Promise<string> {
     this.opening ??= this.open();
+    // The next one who asks gets a new try.
+    this.opening.catch(() => (this.opening = null));
     return this.opening;
   }
 
@@ -41,12 +70,26 @@ export class RemoteAccess {
   }
 
   private async open(): Promise<string> {
-    const keys = zmq.curveKeyPair();
-    await this.openZap();
-    this.port = new RouterPort({ origin: 'remote', curve: keys }, this.handlers);
-    const endpoint = await this.port.listen(`tcp://${bracketed(this.host)}:*`);
-    const port = Number(endpoint.slice(endpoint.lastIndexOf(':') + 1));
-    return encodeInvite({ host: this.host, port, serverKey: keys.publicKey, token: this.token });
+    const { saved, token } = this;
+    const { host, save } = this.options;
+    const { publicKey, secretKey } = saved ?? zmq.curveKeyPair();
+    if (this.zap === null) await this.openZap();
+    const router = new RouterPort(
+      { origin: 'remote', curve: { publicKey, secretKey } },
+      this.handlers,
+    );
+    try {
+      const wanted = saved === null ? '*' : String(saved.port);
+      const endpoint = await router.listen(`tcp://${bracketed(host)}:${wanted}`);
+      const port = Number(endpoint.slice(endpoint.lastIndexOf(':') + 1));
+      const access: SavedAccess = { port, publicKey, secretKey, token };
+      if (saved === null) await save(JSON.stringify(access));
+      this.port = router;
+      return encodeInvite({ host, port, serverKey: publicKey, token });
+    } catch (error) {
+      router.close();
+      throw error;
+    }
   }
 
   /**

@@ -39,8 +39,6 @@ const STEADY_MS = 10_000;
 export class LocalWorkers {
   private readonly options: LocalWorkerOptions;
   private readonly slots: Slot[] = [];
-  /** Of each worker, decided with the first ones: sums of long products have other bits with other numbers of threads. */
-  private threads = 0;
   private closing = false;
 
   constructor(options: LocalWorkerOptions) {
@@ -57,8 +55,7 @@ export class LocalWorkers {
   }
 
   /**
-   * Starts or ends workers until there are `count`; the newest end first. The first call divides the cores, and all later workers get
-   * as many threads: a crowd that grows or shrinks must not show in the bits.
+   * Starts or ends workers until there are `count`; the newest end first. Threads are divided at the start of a worker.
    * @throws RavenError when the number is out of range.
    */
   scale(count: number): void {
@@ -72,8 +69,7 @@ export class LocalWorkers {
       const slot = this.slots.pop();
       if (slot !== undefined) endSlot(slot);
     }
-    if (this.threads === 0 && count > 0) this.threads = threadsFor(count);
-    const { threads } = this;
+    const threads = threadsFor(count);
     while (this.slots.length < count) {
       const slot: Slot = {
         child: null,

@@ -105,6 +105,7 @@ function checkHeader({ byteLength }: Uint8Array): void {
   );
 }
 
+/** What JSON can say of it; nearly all of a message is copied by nobody. */
 function pack(value: unknown, frames: Uint8Array[]): unknown {
   if (typeof value === 'number') {
     const isPlain = Number.isFinite(value) && !Object.is(value, -0);
@@ -120,10 +121,30 @@ function pack(value: unknown, frames: Uint8Array[]): unknown {
     frames.push(...parts);
     return ref;
   }
-  if (Array.isArray(value)) return value.map((item) => pack(item, frames));
-  const packed: Record<string, unknown> = {};
-  for (const [key, item] of Object.entries(value)) packed[key] = pack(item, frames);
-  return packed;
+  return Array.isArray(value) ? packArray(value, frames) : packObject(value, frames);
+}
+
+function packArray(values: readonly unknown[], frames: Uint8Array[]): readonly unknown[] {
+  let packed: unknown[] | null = null;
+  for (let i = 0; i < values.length; i++) {
+    const item = pack(values[i], frames);
+    if (item === values[i]) continue;
+    packed ??= [...values];
+    packed[i] = item;
+  }
+  return packed ?? values;
+}
+
+function packObject(value: object, frames: Uint8Array[]): object {
+  const before = value as Readonly<Record<string, unknown>>;
+  let packed: Record<string, unknown> | null = null;
+  for (const key of Object.keys(before)) {
+    const item = pack(before[key], frames);
+    if (item === before[key]) continue;
+    packed ??= { ...before };
+    packed[key] = item;
+  }
+  return packed ?? value;
 }
 
 /** Nearly always one: whoever receives it needs no copy then. */
@@ -153,14 +174,23 @@ export function decodeKernelMessage(frames: readonly Uint8Array[]): ToEngine | T
   }
 }
 
+/** Puts arrays and numbers in their places in what was just parsed. */
 function unpack(value: unknown, frames: readonly Uint8Array[]): unknown {
   if (typeof value !== 'object' || value === null) return value;
-  if (Array.isArray(value)) return value.map((item) => unpack(item, frames));
+  if (Array.isArray(value)) {
+    const items = value as unknown[];
+    for (let i = 0; i < items.length; i++) items[i] = unpack(items[i], frames);
+    return items;
+  }
   const tag = (value as { readonly $?: unknown }).$;
   if (tag === 'n') return Number((value as NumberRef).text);
   if (typeof tag === 'string') return arrayOf(value as ArrayRef, frames);
-  const entries = Object.entries(value).map(([key, item]) => [key, unpack(item, frames)] as const);
-  return Object.fromEntries(entries);
+  const parsed = value as Record<string, unknown>;
+  for (const key of Object.keys(parsed)) {
+    const item = unpack(parsed[key], frames);
+    if (item !== parsed[key]) parsed[key] = item;
+  }
+  return parsed;
 }
 
 function arrayOf(ref: ArrayRef, frames: readonly Uint8Array[]): WireArray {

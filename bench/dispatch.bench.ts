@@ -1,6 +1,7 @@
 /**
  * @file The price of a unit that does nothing: kernel's main thread, engine, worker process, its compute thread, and back.
- * Against a bare ZeroMQ echo between two processes in the same run, so the ratio holds on a busy machine too.
+ * Against a bare ZeroMQ echo between two processes in the same run, so the ratio holds on a busy machine too. Wall time depends
+ * on who else runs; CPU time and sleeps of each process hardly do: they tell what a change is worth.
  */
 import { createHash } from 'node:crypto';
 import type { ExecutionPlan, ProgramHash, TensorType } from '@ravenlab/protocol';
@@ -8,12 +9,14 @@ import { encodeProgram } from '@ravenlab/protocol';
 import { startEcho } from './lib/echo.js';
 import { startBenchEngine } from './lib/engine.js';
 import { measure } from './lib/measure.js';
+import { costPerCall } from './lib/processCost.js';
 import { report } from './lib/report.js';
 
 /** Units of one execution, and executions in flight: a large batch cut into micro-shards, several steps of a loader ahead. */
 const UNITS = 64;
 const IN_FLIGHT = 16;
 const PIPELINED_UNITS = 60_000;
+const COST_UNITS = 2_000;
 
 const rows = (count: number): TensorType => ({ dtype: 'float32', shape: [count] });
 const bytes = encodeProgram({
@@ -45,9 +48,19 @@ const frames = [new Uint8Array(200), new Uint8Array(4)];
 const times = await measure(
   [
     { name: 'unit', run: () => run(1) },
+    // Answered by the engine at once: what a unit pays for the way to it and back.
+    { name: 'engine', run: () => engine.client.request({ kind: 'dropData', dataIds: [] }) },
     { name: 'echo', run: () => echo.roundTrip(frames) },
   ],
-  { samples: 2_000, warmUp: 500 },
+  // V8 has compiled what is hot after some thousand units.
+  { samples: 2_000, warmUp: 2_000 },
+);
+
+const { enginePid, localPids } = await engine.status();
+const cost = await costPerCall(
+  { kernel: process.pid, engine: enginePid, worker: localPids[0] ?? 0 },
+  () => run(1),
+  COST_UNITS,
 );
 
 /** Keeps IN_FLIGHT executions of UNITS units going until all units are done. @returns units per second. */
@@ -70,10 +83,17 @@ const { sessions } = await engine.status();
 echo.close();
 await engine.close();
 
+if (cost === null) console.log('CPU time and sleeps are not known: this system has no /proc');
+for (const [name, { cpuUs, sleeps }] of Object.entries(cost ?? {})) {
+  console.log(
+    `a unit costs the ${name} ${cpuUs.toFixed(0)} us of CPU and ${sleeps.toFixed(1)} sleeps`,
+  );
+}
 report(
   'dispatch',
   [
     { name: 'no-op unit, sync', summary: times.unit },
+    { name: 'engine and back', summary: times.engine },
     { name: 'zeromq echo', summary: times.echo },
   ],
   [
@@ -94,5 +114,11 @@ report(
     unitsPerExecution: UNITS,
     executionsInFlight: IN_FLIGHT,
     programsSent: sessions.reduce((sum, session) => sum + session.programsSent, 0),
+    ...Object.fromEntries(
+      Object.entries(cost ?? {}).flatMap(([name, { cpuUs, sleeps }]) => [
+        [`${name}CpuUs`, Number(cpuUs.toFixed(1))],
+        [`${name}Sleeps`, Number(sleeps.toFixed(2))],
+      ]),
+    ),
   },
 );

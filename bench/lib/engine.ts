@@ -17,6 +17,8 @@ export interface BenchEngine {
 export interface EngineStatus {
   readonly counters: { readonly unitsDone: number; readonly leasesLost: number };
   readonly sessions: readonly SessionStatus[];
+  readonly enginePid: number;
+  readonly localPids: readonly number[];
 }
 
 export interface SessionStatus {

@@ -18,6 +18,9 @@ export {
   encodeWorkerMessage,
   messageBytes,
 } from './codec.js';
+export type { FrameSocketHandlers, FrameSocketOptions } from './frameSocket.js';
+export { FrameSocket } from './frameSocket.js';
+export { KERNEL_BOUNDS, WORKER_BOUNDS } from './frameStream.js';
 export { copyChunks, joinChunks, totalBytes } from './frames.js';
 export { decodeProgram, encodeProgram } from './codecProgram.js';
 export type { Decoded } from './words.js';

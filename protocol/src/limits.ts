@@ -367,6 +367,10 @@ export const WORKER_LIMITS = {
   computeRestarts: 3,
   /** Messages that wait for the socket; beyond, the connection is given up and its leases are void. */
   sendQueue: 65_536,
+  /** ... on this machine, where a message is written at once; bytes. */
+  sendQueueBytes: 1_024 * MIB,
+  /** Time for what was said last to leave when a link is closed; ms. */
+  lingerMs: 300,
   /** Pause before the next connection attempt: doubles from the first to the second; ms. */
   reconnectMinMs: 100,
   reconnectMaxMs: 5_000,

@@ -5,11 +5,12 @@
 import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import * as zmq from 'zeromq';
 import type { StateVersion } from '@ravenlab/protocol';
 import { RavenError } from '@ravenlab/protocol';
+import { WORKER_BOUNDS, encodeFrames } from '../../protocol/src/frameStream.js';
 import type { TestEngine } from './lib/engineUnderTest.js';
 import {
   CLIENT_MODULE,
@@ -241,22 +242,27 @@ describe('hostile and unlucky surroundings', () => {
     const { endpoint } = await waitForWorkers(engine, 1);
     const training = new Training(engine);
     await training.prepare();
-    const dealers = Array.from({ length: 20 }, () => {
-      const dealer = new zmq.Dealer({ linger: 0, sendTimeout: 0 });
-      dealer.connect(endpoint);
-      return dealer;
-    });
+    const path = endpoint.slice('unix://'.length);
+    const peers = Array.from({ length: 20 }, () =>
+      connect(path).on('error', () => {
+        // It is thrown out while it still talks.
+      }),
+    );
     const running = training.run(STEPS);
-    for (const dealer of dealers) {
+    peers.forEach((peer, n) => {
       for (let i = 0; i < 10; i++) {
-        await dealer.send([randomBytes(i * 7), randomBytes(64)]).catch(() => undefined);
+        // Half of them cannot even frame what they say.
+        const frames = [randomBytes(i * 7), randomBytes(64)];
+        peer.write(
+          n % 2 === 0 ? (frames[1] ?? '') : Buffer.concat(encodeFrames(frames, WORKER_BOUNDS)),
+        );
       }
-    }
+    });
     expect(await running).toEqual((await reference()).losses);
     const { counters, panel } = await engine.status();
     expect(counters['badMessages']).toBeGreaterThanOrEqual(20);
     expect(panel.cluster.workerCount).toBe(1);
-    for (const dealer of dealers) dealer.close();
+    for (const peer of peers) peer.destroy();
   });
 
   test('an invite with another token is turned away', async () => {

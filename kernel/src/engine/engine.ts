@@ -37,9 +37,9 @@ import { RemoteAccess } from './remoteAccess.js';
 import { Resources } from './resources.js';
 import { Runner } from './runner.js';
 import { RunTable } from './runs.js';
+import { SocketPort } from './socketPort.js';
 import { StateStore } from './states.js';
 import type { Peer } from './transport.js';
-import { RouterPort } from './transport.js';
 import { Vitals } from './vitals.js';
 import { WorkerHub, shortIdOf } from './workerHub.js';
 
@@ -94,7 +94,7 @@ export class Engine {
   private runner!: Runner;
   private panel!: PanelView;
   private commands!: Commands;
-  private localPort!: RouterPort;
+  private localPort!: SocketPort;
   private remote!: RemoteAccess;
   private locals!: LocalWorkers;
   private retired: ResourceId[] = [];
@@ -140,9 +140,10 @@ export class Engine {
     }
     this.assemble(engineId, log);
     await this.durability.recover(restored, { panel: this.panel, cluster: this.cluster });
-    const endpoint = (name: string) => `ipc://${join(this.sockets, name)}`;
-    this.localPort = new RouterPort({ origin: 'local', curve: null }, this.hub);
-    await this.localPort.listen(endpoint('workers.sock'));
+    const workersPath = join(this.sockets, 'workers.sock');
+    const endpoint = `unix://${workersPath}`;
+    this.localPort = new SocketPort(this.hub);
+    await this.localPort.listen(workersPath);
     this.remote = new RemoteAccess(this.hub, {
       host: this.options.host,
       saved: restored.remote,
@@ -151,7 +152,7 @@ export class Engine {
     this.remote.reopen().catch((error: unknown) => {
       this.alert('error', `Invited machines cannot come back, invite them again: ${String(error)}`);
     });
-    this.locals = this.makeLocals(endpoint('workers.sock'));
+    this.locals = this.makeLocals(endpoint);
     this.commands = new Commands({
       cluster: this.cluster,
       feed: (event) => {
@@ -167,7 +168,7 @@ export class Engine {
       heap: this.heap,
       vitals: this.vitals,
       durability: this.durability,
-      endpoint: endpoint('workers.sock'),
+      endpoint,
     });
     const kernelPath = join(this.sockets, 'kernel.sock');
     await this.kernel.listen(kernelPath);

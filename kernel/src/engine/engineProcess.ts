@@ -9,12 +9,11 @@ import { connect } from 'node:net';
 import type { Socket } from 'node:net';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { EngineId } from '@ravenlab/protocol';
-import { ClusterError, ENGINE_LIMITS } from '@ravenlab/protocol';
+import type { EngineId, FrameSocketHandlers } from '@ravenlab/protocol';
+import { ClusterError, ENGINE_LIMITS, FrameSocket } from '@ravenlab/protocol';
 import { engineFolder } from './engineId.js';
-import { FrameSocket } from './frameSocket.js';
 import type { ToEngine, ToKernel } from './kernelWire.js';
-import { decodeKernelMessage, encodeKernelMessage } from './kernelWire.js';
+import { KERNEL_SOCKET, decodeKernelMessage, encodeKernelMessage } from './kernelWire.js';
 
 type Welcome = Extract<ToKernel, { kind: 'welcome' }>;
 
@@ -128,7 +127,7 @@ class EngineLink implements EngineProcess {
     this.options = options;
     let onClosed: (reason: string) => void = () => undefined;
     const closed = new Promise<string>((resolve) => (onClosed = resolve));
-    this.connection = new FrameSocket(socket, {
+    const handlers: FrameSocketHandlers = {
       onMessage: (frames) => {
         this.take(decodeKernelMessage(frames) as ToKernel);
       },
@@ -141,7 +140,8 @@ class EngineLink implements EngineProcess {
           onClosed(error === null ? 'it ended' : error.message);
         });
       },
-    });
+    };
+    this.connection = new FrameSocket(socket, handlers, KERNEL_SOCKET);
     // The exit of a child says more than the end of its socket, and comes a moment later or earlier.
     const silent = exit === null ? closed : closed.then(() => within(exit, LAST_BREATH_MS));
     const reason = exit === null ? silent : Promise.race([exit, silent]);

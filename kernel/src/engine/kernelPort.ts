@@ -2,10 +2,9 @@
 import { createServer } from 'node:net';
 import type { Socket } from 'node:net';
 import type { PanelState } from '@ravenlab/protocol';
-import { ENGINE_LIMITS, RavenError, toWireError } from '@ravenlab/protocol';
-import { FrameSocket } from './frameSocket.js';
+import { ENGINE_LIMITS, FrameSocket, RavenError, toWireError } from '@ravenlab/protocol';
 import type { Notice, ToEngine, ToKernel } from './kernelWire.js';
-import { decodeKernelMessage, encodeKernelMessage } from './kernelWire.js';
+import { KERNEL_SOCKET, decodeKernelMessage, encodeKernelMessage } from './kernelWire.js';
 
 type Hello = Extract<ToEngine, { kind: 'hello' }>;
 
@@ -102,7 +101,7 @@ export class KernelPort {
           this.handlers.onGone();
         },
       },
-      { pauseAboveBytes: ENGINE_LIMITS.kernelQueueBytes },
+      { ...KERNEL_SOCKET, pauseAboveBytes: ENGINE_LIMITS.kernelQueueBytes },
     );
     this.connections.add(connection);
   }

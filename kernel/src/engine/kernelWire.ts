@@ -2,8 +2,14 @@
  * @file Frames between the kernel and its own engine: a JSON header in which typed arrays are references to raw frames. Both
  * ends are the same release on the same machine behind a private socket, so the header is not a wire contract.
  */
-import type { EngineReply, EngineRequest, PanelState, WireError } from '@ravenlab/protocol';
-import { ENGINE_LIMITS, RemoteProtocolError } from '@ravenlab/protocol';
+import type {
+  EngineReply,
+  EngineRequest,
+  FrameSocketOptions,
+  PanelState,
+  WireError,
+} from '@ravenlab/protocol';
+import { ENGINE_LIMITS, KERNEL_BOUNDS, RemoteProtocolError } from '@ravenlab/protocol';
 import { bytesOf } from './tensorBytes.js';
 
 /** Large data goes in row blocks, which the engine keeps as they are and sends on. */
@@ -61,6 +67,16 @@ export type ToKernel =
     }
   | { readonly kind: 'panel'; readonly state: PanelState }
   | { readonly kind: 'notice'; readonly notice: Notice };
+
+/** How both ends use their socket: what arrives is theirs to keep, in memory that need not be cleared. */
+export const KERNEL_SOCKET: FrameSocketOptions = {
+  bounds: KERNEL_BOUNDS,
+  memory: 'kept',
+  allocate: (sizeBytes: number) => Buffer.allocUnsafeSlow(sizeBytes),
+  later: (callback: () => void) => {
+    process.nextTick(callback);
+  },
+};
 
 const ARRAYS = {
   f32: Float32Array,

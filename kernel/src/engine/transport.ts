@@ -13,9 +13,10 @@ export interface Peer {
 
 export interface PortHandlers {
   onOpen(peer: Peer): void;
+  /** Frames may be memory that is used again once this returns. */
   onMessage(peer: Peer, frames: Uint8Array[]): void;
-  /** The connection is gone; nothing more comes from it. */
-  onClose(peer: Peer): void;
+  /** The connection is gone; nothing more comes from it. A RemoteProtocolError says that the port cut it. */
+  onClose(peer: Peer, error?: Error | null): void;
   /** The port receives nothing any more. */
   onError(error: Error): void;
 }

@@ -113,7 +113,11 @@ export class WorkerHub implements PortHandlers {
     }
   }
 
-  onClose(peer: Peer): void {
+  onClose(peer: Peer, error: Error | null = null): void {
+    if (error instanceof RemoteProtocolError) {
+      this.badMessages++;
+      this.options.log(`${peer.key} broke the framing: ${error.message}`);
+    }
     this.forgetStranger(peer);
     this.banned.delete(peer.key);
     this.lose(peer, 'disconnected');

@@ -1,5 +1,5 @@
 /**
- * @file The connection to the engine: one DEALER, frames in and out, up and down. Knows no messages. ZeroMQ reconnects by
+ * @file The connection to an engine far away: one DEALER, frames in and out, up and down. Knows no messages. ZeroMQ reconnects by
  * itself; what was in its pipe is lost then, so every `up` begins a new conversation.
  */
 import { Dealer } from 'zeromq';
@@ -14,7 +14,7 @@ export interface CurveKeys {
 
 export interface LinkOptions {
   readonly endpoint: string;
-  /** Null on the private ipc endpoint of an engine on this machine. */
+  /** Null on the private endpoint of an engine on this machine. */
   readonly curve: CurveKeys | null;
 }
 
@@ -22,6 +22,7 @@ export interface LinkEvents {
   /** Connected and, with CURVE, authenticated. */
   up(): void;
   down(): void;
+  /** Frames may be memory that is used again once this returns. */
   message(frames: readonly Uint8Array[]): void;
   /** There is no point in trying again. */
   refused(error: RavenError): void;
@@ -29,14 +30,23 @@ export interface LinkEvents {
   failed(error: Error): void;
 }
 
-/** Time for the last message (BYE) to leave when the socket is closed; ms. */
-const LINGER_MS = 300;
 /** Time after a lost connection in which libzmq shows that it tries again; ms. */
 const REDIAL_MS = 500;
 /** Handshakes that fail in a row, with none before that succeeded, until the key must be wrong. */
 const HANDSHAKES = 5;
 
-export class EngineLink {
+export interface Link {
+  /** Connects, and keeps connecting until `close`. */
+  open(): void;
+  /** Queues a message. Dropped when the link is down: the conversation it belonged to is over. */
+  send(frames: Uint8Array[]): void;
+  /** Gives the connection up and makes a new one. */
+  restart(): void;
+  /** Closes once what was sent before has left. */
+  close(): Promise<void>;
+}
+
+export class EngineLink implements Link {
   private readonly options: LinkOptions;
   private readonly events: LinkEvents;
   private socket: Dealer | undefined;
@@ -52,12 +62,11 @@ export class EngineLink {
     this.events = events;
   }
 
-  /** Connects, and keeps connecting until `close`. */
   open(): void {
     const { endpoint, curve } = this.options;
     const socket = new Dealer({
       immediate: true,
-      linger: LINGER_MS,
+      linger: WORKER_LIMITS.lingerMs,
       sendHighWaterMark: 0,
       receiveHighWaterMark: 0,
       heartbeatInterval: LIMITS.heartbeatMs,
@@ -79,7 +88,6 @@ export class EngineLink {
     void this.receive(socket);
   }
 
-  /** Queues a message. Dropped when the link is down: the conversation it belonged to is over. */
   send(frames: Uint8Array[]): void {
     if (!this.isUp) return;
     if (this.queue.length >= WORKER_LIMITS.sendQueue) {
@@ -90,7 +98,6 @@ export class EngineLink {
     if (!this.isSending) void this.flush();
   }
 
-  /** Gives the connection up and makes a new one. */
   restart(): void {
     this.keepDialling();
     this.socket?.close();
@@ -104,7 +111,6 @@ export class EngineLink {
     this.redial = undefined;
   }
 
-  /** Closes once what was sent before has left. */
   async close(): Promise<void> {
     while (this.isSending && this.isUp) await new Promise((resolve) => setImmediate(resolve));
     this.keepDialling();

@@ -41,8 +41,8 @@ import { initialState, isComplete } from '../core/state.js';
 import { answersOf } from './answers.js';
 import { Assembly } from './assembly.js';
 import { packBatch } from './computeInputs.js';
-import { EngineLink } from './engineLink.js';
-import type { LinkOptions } from './engineLink.js';
+import type { Link, LinkOptions } from './engineLink.js';
+import { linkTo } from './linkTo.js';
 import { coveredUnits, openOutcomes, samplesPerUnit } from './outcomes.js';
 import { readProgram } from './readProgram.js';
 
@@ -85,7 +85,7 @@ type Readers = {
 export class WorkerRuntime {
   private readonly options: RuntimeOptions;
   private readonly events: RuntimeEvents;
-  private readonly link: EngineLink;
+  private readonly link: Link;
   private readonly compute: ComputeClient;
   private readonly state: WorkerState;
   private readonly assembly = new Assembly();
@@ -107,7 +107,7 @@ export class WorkerRuntime {
     this.options = options;
     this.events = events;
     this.state = initialState(options.memoryBytes);
-    this.link = new EngineLink(options.link, {
+    this.link = linkTo(options.link, {
       up: () => this.sayHello(),
       down: () => this.loseEngine(),
       message: (frames) => this.receive(frames),

@@ -2,7 +2,8 @@
  * @file Messages of several frames on a byte stream: `[magic, count, length × count]` as little-endian words, then the frames,
  * each part padded to 8 bytes. Knows bytes only; the stream is frameSocket.ts.
  */
-import { ENGINE_LIMITS, LIMITS, RemoteProtocolError } from '@ravenlab/protocol';
+import { RemoteProtocolError } from './errors.js';
+import { ENGINE_LIMITS, LIMITS } from './limits.js';
 
 /** "RVK1". */
 const MAGIC = 0x314b_5652;
@@ -22,10 +23,17 @@ export interface FrameBounds {
 }
 
 /** What kernel and engine may send each other. */
-const KERNEL_BOUNDS: FrameBounds = {
+export const KERNEL_BOUNDS: FrameBounds = {
   frames: ENGINE_LIMITS.kernelFrames,
   frameBytes: ENGINE_LIMITS.kernelFrameBytes,
   messageBytes: ENGINE_LIMITS.kernelMessageBytes,
+};
+
+/** What an engine and a worker on its machine may send each other. */
+export const WORKER_BOUNDS: FrameBounds = {
+  frames: LIMITS.messageFrames,
+  frameBytes: LIMITS.frameBytes,
+  messageBytes: LIMITS.messageBytes,
 };
 
 const padded = (sizeBytes: number): number => Math.ceil(sizeBytes / ALIGN_BYTES) * ALIGN_BYTES;
@@ -38,10 +46,7 @@ const isShort = (frame: { readonly byteLength: number }): boolean =>
  * and must not change before they are written.
  * @throws RemoteProtocolError when the receiver would refuse it.
  */
-export function encodeFrames(
-  frames: readonly Uint8Array[],
-  bounds: FrameBounds = KERNEL_BOUNDS,
-): Uint8Array[] {
+export function encodeFrames(frames: readonly Uint8Array[], bounds: FrameBounds): Uint8Array[] {
   checkLengths(
     frames.map((frame) => frame.byteLength),
     bounds,
@@ -113,19 +118,33 @@ function checkCount(count: number, bounds: FrameBounds): void {
   );
 }
 
+export interface ReaderOptions {
+  readonly bounds: FrameBounds;
+  /**
+   * 'kept': frames are the receiver's for good. 'lent': they are valid until `onMessage` returns, and the memory of messages
+   * up to LENT_BYTES is used again: fresh pages cost more than everything else that is done to a byte.
+   */
+  readonly memory: 'kept' | 'lent';
+  /** Memory that need not be cleared. Not of a pool: a frame that is kept must not keep its neighbours of other messages. */
+  readonly allocate?: (sizeBytes: number) => Uint8Array;
+}
+
+/** A result with its outputs, twice over. */
+const LENT_BYTES = 2 * LIMITS.resultAheadBytes;
+
 /** Frames that are received into one piece of memory. */
 interface Run {
   readonly end: number;
-  readonly sizeBytes: number;
 }
 
-/**
- * Cuts a stream back into messages. Every byte is copied once, to memory that only its message holds and that is not
- * allocated before its first byte is there.
- */
+/** Cuts a stream back into messages. Every byte is copied once, to memory that is not allocated before its first byte is there. */
 export class FrameReader {
   private readonly bounds: FrameBounds;
   private readonly onMessage: (frames: Uint8Array[]) => void;
+  private readonly allocate: (sizeBytes: number) => Uint8Array;
+  /** Messages up to this size are received into memory that is used again. */
+  private readonly lentBytes: number;
+  private arena: Uint8Array = NOTHING;
   private readonly prefix = new Uint8Array(PREFIX_BYTES);
   /** What is being filled with `needBytes`: the prefix, the table, or a run of frames; nothing before its first byte. */
   private target: Uint8Array = this.prefix;
@@ -134,12 +153,15 @@ export class FrameReader {
   /** Frames of the message; 0 while its prefix is not there. */
   private count = 0;
   private lengths: readonly number[] | null = null;
+  private isLent = false;
   private run: Run | null = null;
   private frames: Uint8Array[] = [];
 
-  constructor(onMessage: (frames: Uint8Array[]) => void, bounds: FrameBounds = KERNEL_BOUNDS) {
+  constructor(onMessage: (frames: Uint8Array[]) => void, options: ReaderOptions) {
     this.onMessage = onMessage;
-    this.bounds = bounds;
+    this.bounds = options.bounds;
+    this.lentBytes = options.memory === 'lent' ? LENT_BYTES : 0;
+    this.allocate = options.allocate ?? ((sizeBytes) => new Uint8Array(sizeBytes));
   }
 
   /** True between two messages. */
@@ -154,14 +176,21 @@ export class FrameReader {
   push(bytes: Uint8Array): void {
     let at = 0;
     while (at < bytes.byteLength) {
-      // Not from a pool: a frame that is kept must not keep its neighbours of other messages.
-      if (this.target === NOTHING) this.target = Buffer.allocUnsafeSlow(this.needBytes);
+      if (this.target === NOTHING) this.target = this.memoryFor(this.needBytes);
       const take = Math.min(bytes.byteLength - at, this.needBytes - this.filled);
       this.target.set(bytes.subarray(at, at + take), this.filled);
       this.filled += take;
       at += take;
       while (this.filled === this.needBytes) this.advance();
     }
+  }
+
+  private memoryFor(sizeBytes: number): Uint8Array {
+    if (this.run === null || !this.isLent) return this.allocate(sizeBytes);
+    if (this.arena.byteLength < sizeBytes) {
+      this.arena = this.allocate(Math.min(this.lentBytes, 2 * sizeBytes));
+    }
+    return this.arena;
   }
 
   /** What was expected is there. */
@@ -195,6 +224,8 @@ export class FrameReader {
     for (let i = 0; i < this.count; i++) lengths.push(words.getUint32(i * WORD_BYTES, true));
     checkLengths(lengths, this.bounds);
     this.lengths = lengths;
+    // All of it is one run then: two would share the arena.
+    this.isLent = lengths.reduce((sum, length) => sum + padded(length), 0) <= this.lentBytes;
   }
 
   /** Expects the next frames, or hands out the message when there are none. */
@@ -207,13 +238,14 @@ export class FrameReader {
       this.onMessage(frames);
       return;
     }
+    const limit = this.isLent ? this.lentBytes : SLAB_BYTES;
     let end = first;
     let sizeBytes = 0;
     do {
       sizeBytes += padded(lengths[end] ?? 0);
       end++;
-    } while (end < this.count && sizeBytes + padded(lengths[end] ?? 0) <= SLAB_BYTES);
-    this.run = { end, sizeBytes };
+    } while (end < this.count && sizeBytes + padded(lengths[end] ?? 0) <= limit);
+    this.run = { end };
     this.expect(sizeBytes);
   }
 

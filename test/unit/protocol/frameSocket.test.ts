@@ -1,8 +1,16 @@
 /** @file Messages over a stream socket: order, back pressure, the end of a connection. The socket is a pair in memory. */
-import type { Socket } from 'node:net';
 import { Duplex } from 'node:stream';
 import { RemoteProtocolError } from '@ravenlab/protocol';
-import { FrameSocket } from '../../../kernel/src/engine/frameSocket.js';
+import { FrameSocket } from '../../../protocol/src/frameSocket.js';
+import { WORKER_BOUNDS } from '../../../protocol/src/frameStream.js';
+
+const OPTIONS = {
+  bounds: WORKER_BOUNDS,
+  memory: 'kept',
+  later: (callback: () => void) => {
+    process.nextTick(callback);
+  },
+} as const;
 
 /** One end of a connection; what it writes is handed over when the other end is read. */
 class End extends Duplex {
@@ -59,7 +67,7 @@ function pair(pauseAboveBytes?: number): { near: Side; far: Side } {
       },
       onClose: (error: Error | null) => closed.push(error),
     };
-    const socket = new FrameSocket(end as unknown as Socket, handlers, options);
+    const socket = new FrameSocket(end, handlers, { ...OPTIONS, ...options });
     return { end, socket, messages, closed };
   };
   return {
@@ -136,13 +144,11 @@ test('whoever closes in the middle of a chunk hears nothing more of it', async (
   const { near, far } = pair();
   const heard: number[] = [];
   const closing = new End({ allowHalfOpen: false });
-  const socket = new FrameSocket(closing as unknown as Socket, {
-    onMessage: ([frame]) => {
-      heard.push(frame?.[0] ?? -1);
-      socket.close();
-    },
-    onClose: () => undefined,
-  });
+  const onMessage = ([frame]: Uint8Array[]): void => {
+    heard.push(frame?.[0] ?? -1);
+    socket.close();
+  };
+  const socket = new FrameSocket(closing, { onMessage, onClose: () => undefined }, OPTIONS);
   near.end.other = closing;
   near.socket.send([Uint8Array.of(1)]);
   near.socket.send([Uint8Array.of(2)]);

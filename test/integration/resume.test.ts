@@ -159,6 +159,41 @@ console.log(await hash(parts.model));`;
       'const { job } = await cluster.status(); console.log(job.runId === run.id, job.step, job.lossSeries.points.length);';
     expect(await output(client, job)).toBe(`true ${String(STEPS)} ${String(STEPS)}`);
   });
+
+  test('what a killed kernel leaves in its engine goes on in the next kernel', async () => {
+    const first = await startKernel(2);
+    await output(first, SETUP);
+    const expected = await output(first, WHOLE(kind));
+    const endless = first.execute(
+      `let steps = 0;
+await train(build('${kind}'), null, async () => { if (++steps === 13) console.log('step 13'); });`,
+      { timeoutMs: CELL_MS },
+    );
+    const died = expect(endless).rejects.toThrow(/the kernel exited/);
+    await first.waitFor((message) => String(message.content['text']).includes('step 13'), 'step');
+    first.process.kill('SIGKILL');
+    await died;
+
+    const second = await startKernel(2);
+    await output(second, SETUP);
+    const found = await output(
+      second,
+      `const startedMs = performance.now();
+const run = await cluster.attach();
+console.log(JSON.stringify([run.step, Math.round(performance.now() - startedMs)]));`,
+    );
+    const [step, attachMs] = JSON.parse(found) as [number, number];
+    // Steps that were on their way when the kernel died are done all the same.
+    expect(step).toBeGreaterThanOrEqual(13);
+    expect(step).toBeLessThanOrEqual(STEPS);
+    expect(attachMs).toBeLessThan(2_000);
+    const resumed = `
+const parts = build('${kind}');
+await run.restore(parts);
+await train(parts, run);
+console.log(await hash(parts.model));`;
+    expect(await output(second, resumed)).toBe(expected);
+  });
 });
 
 describe('the guide', () => {

@@ -16,18 +16,17 @@ export interface ClassPin {
   isMixed: boolean;
 }
 
-/** The run of an execution; one outside of any run follows the last one, and stands alone before there is one. */
-function runOf(state: ClusterState, execution: Execution): string | null {
-  return execution.spec.run ?? state.lastRun;
-}
-
-/** Remembers the run that is trained now. */
-export function enterRun(state: ClusterState, execution: Execution): void {
-  if (execution.spec.run !== null) state.lastRun = execution.spec.run;
+/**
+ * Remembers the run that is trained now.
+ * @returns the run whose class an execution takes: one outside of any run follows the last one, and stands alone before there is one.
+ */
+export function enterRun(state: ClusterState, run: string | null): string | null {
+  if (run !== null) state.lastRun = run;
+  return state.lastRun;
 }
 
 function pinOf(state: ClusterState, execution: Execution): ClassPin | null {
-  const run = runOf(state, execution);
+  const { run } = execution;
   return run === null ? execution.pin : (state.pins.get(run) ?? null);
 }
 
@@ -73,7 +72,7 @@ export function acceptsFrom(state: ClusterState, execution: Execution, member: M
 }
 
 function keep(state: ClusterState, execution: Execution, pin: ClassPin): void {
-  const run = runOf(state, execution);
+  const { run } = execution;
   if (run === null) execution.pin = pin;
   else setPin(state, run, pin);
 }

@@ -236,9 +236,9 @@ function submit(state: ClusterState, spec: ExecutionSpec, now: number): void {
     unitsLeft: units.length,
     submittedAtMs: now,
     workers: new Set(),
+    run: enterRun(state, spec.run),
     pin: null,
   };
-  enterRun(state, execution);
   state.executions.set(spec.id, execution);
   state.queuedUnits += units.length;
 }

@@ -85,6 +85,8 @@ export interface Execution {
   unitsLeft: number;
   readonly submittedAtMs: number;
   readonly workers: Set<WorkerId>;
+  /** The run whose class it takes, for as long as it lasts: its own, else the last one at its start. */
+  readonly run: string | null;
   /** Of an execution before any run. */
   pin: ClassPin | null;
 }

@@ -1,7 +1,10 @@
-/** @file What all parts of one simulated schedule share: time, randomness by concern, the plan, the true values. */
+/** @file What all parts of one simulated schedule share: time, randomness by concern, the plan. */
 import { EventHeap } from './eventHeap.js';
 import type { Fault, SimPlan } from './plan.js';
 import { Prng } from './prng.js';
+
+/** Violation of what the system promises; its message is the finding. */
+export class SimViolation extends Error {}
 
 export class SimContext {
   readonly heap = new EventHeap();
@@ -19,20 +22,16 @@ export class SimContext {
     this.work = new Prng(plan.seed, 4);
   }
 
+  /** Those of `faults` that this schedule has at all. */
+  enabled<F extends Fault>(faults: readonly F[]): F[] {
+    return faults.filter((fault) => this.plan.rates[fault] > 0);
+  }
+
   /** Whether a fault happens now; counted for coverage. */
   strikes(fault: Fault): boolean {
     const rate = this.plan.rates[fault];
     if (rate === 0 || this.isHealed || !this.faults.chance(rate)) return false;
     this.struck.set(fault, (this.struck.get(fault) ?? 0) + 1);
     return true;
-  }
-
-  /**
-   * The unit's true result: a float32 whose sum depends on the order of addition, so that a sum in arrival order shows,
-   * as does a lost or doubled unit.
-   */
-  valueOf(execution: number, shard: number): number {
-    const mixed = Math.imul(execution * 31 + shard + 1, 0x9e3779b1) >>> 0;
-    return Math.fround((mixed / 2 ** 32) * 10 ** (mixed % 7));
   }
 }

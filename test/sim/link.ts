@@ -1,40 +1,67 @@
 /**
  * @file One connection between engine and worker, both directions: in order and whole while it lives, like TCP. What
- * breaks is the connection: with notice (reset) or without (half-open). Latency, jitter and bandwidth delay messages.
+ * breaks is the connection: with notice (reset), without (half-open), or for a while (clogged). Latency, jitter and
+ * bandwidth delay messages: a large tensor holds up the beats behind it.
  */
-import type { EventHeap } from './eventHeap.js';
-import type { SimPlan } from './plan.js';
-import type { Prng } from './prng.js';
+import type { SimContext } from './context.js';
+import type { ToEngine, ToWorker } from './messages.js';
+import { sizeOfToEngine, sizeOfToWorker } from './messages.js';
+import { encodeToEngine, encodeToWorker } from './wire.js';
+
+export interface LinkEnds {
+  /** `isStray`: it was in flight on an earlier connection of this worker. */
+  toEngine(link: Link, message: ToEngine, isStray: boolean): void;
+  toWorker(link: Link, message: ToWorker): void;
+}
+
+export type Direction = 'up' | 'down';
 
 export class Link {
   isOpen = true;
   /** Half-open: messages of this direction vanish and nobody is told. */
   readonly isDeaf = { up: false, down: false };
+  /** Connection that what is still in flight comes out of, should this one break: a relay that holds messages. */
+  heir: Link | null = null;
   private readonly freeAtMs = { up: 0, down: 0 };
-  private readonly heap: EventHeap;
-  private readonly random: Prng;
-  private readonly plan: SimPlan;
+  private readonly context: SimContext;
+  private readonly ends: LinkEnds;
 
-  constructor(heap: EventHeap, random: Prng, plan: SimPlan) {
-    this.heap = heap;
-    this.random = random;
-    this.plan = plan;
+  constructor(context: SimContext, ends: LinkEnds) {
+    this.context = context;
+    this.ends = ends;
   }
 
-  /** `deliver` runs at the other end, unless the connection has broken by then. */
-  send(direction: 'up' | 'down', sizeBytes: number, deliver: () => void): void {
-    const { heap, plan } = this;
-    if (!this.isOpen || this.isDeaf[direction]) return;
-    const sendMs = Math.trunc(sizeBytes / plan.bytesPerMs);
-    const jitterMs = this.random.between(0, plan.jitterMs);
-    // In order: a message never overtakes the one before it.
-    const atMs = Math.max(
-      this.freeAtMs[direction] + sendMs,
-      heap.nowMs + plan.latencyMs + jitterMs + sendMs,
-    );
-    this.freeAtMs[direction] = atMs;
-    heap.at(atMs, () => {
-      if (this.isOpen && !this.isDeaf[direction]) deliver();
+  sendUp(message: ToEngine): void {
+    if (!this.isOpen || this.isDeaf.up) return;
+    const sent = this.context.plan.isEncoded ? encodeToEngine(message) : message;
+    this.context.heap.at(this.arrival('up', sizeOfToEngine(sent)), () => {
+      if (this.isOpen && !this.isDeaf.up) this.ends.toEngine(this, sent, false);
+      else if (this.heir?.isOpen === true) this.ends.toEngine(this.heir, sent, true);
     });
+  }
+
+  sendDown(message: ToWorker): void {
+    if (!this.isOpen || this.isDeaf.down) return;
+    const sent = this.context.plan.isEncoded ? encodeToWorker(message) : message;
+    this.context.heap.at(this.arrival('down', sizeOfToWorker(sent)), () => {
+      if (this.isOpen && !this.isDeaf.down) this.ends.toWorker(this, sent);
+    });
+  }
+
+  /** Nothing of this direction gets through for a while; then all of it does, in order, as TCP repeats it. */
+  clog(direction: Direction, durationMs: number): void {
+    const untilMs = this.context.heap.nowMs + durationMs;
+    this.freeAtMs[direction] = Math.max(this.freeAtMs[direction], untilMs);
+  }
+
+  /** In order: a message never overtakes the one before it. */
+  private arrival(direction: Direction, sizeBytes: number): number {
+    const { heap, network, plan } = this.context;
+    const sendMs = Math.trunc(sizeBytes / plan.bytesPerMs);
+    const jitterMs = plan.jitterMs === 0 ? 0 : network.between(0, plan.jitterMs);
+    const freeMs = this.freeAtMs[direction] + sendMs;
+    const atMs = Math.max(freeMs, heap.nowMs + plan.latencyMs + jitterMs + sendMs);
+    this.freeAtMs[direction] = atMs;
+    return atMs;
   }
 }

@@ -3,20 +3,34 @@ import { Prng } from './prng.js';
 
 /** Kinds of fault; a batch of schedules in which one of them never happens proves nothing and fails. */
 export const FAULTS = [
+  // a worker
   'crash',
-  'disconnect',
-  'halfOpen',
   'pause',
   'hang',
   'slow',
-  'repeatDone',
-  'forgedDone',
+  'skew',
   'failUnit',
   'loseCache',
+  'lateJoin',
+  // its connection
+  'disconnect',
+  'halfOpen',
+  'clog',
+  'stray',
+  // what it says
+  'repeatDone',
+  'forgedDone',
+  'wrongSize',
+  // the machine of kernel and engine
+  'engineCrash',
+  'kernelCrash',
+  'powerCut',
+  'diskFull',
+  // the user
   'drain',
   'userPause',
   'userBan',
-  'lateJoin',
+  'userReacts',
   'cancel',
 ] as const;
 export type Fault = (typeof FAULTS)[number];
@@ -26,13 +40,18 @@ export interface SimPlan {
   readonly workers: number;
   /** Bit classes among them. */
   readonly bitClasses: number;
-  readonly executions: number;
+  /** Training steps that the kernel wants. */
+  readonly steps: number;
   readonly shards: number;
   /** Workers may add up whole subtrees of a sum. */
   readonly isMergeable: boolean;
+  /** The journal forces everything to the disk before it counts. */
+  readonly isSyncMode: boolean;
+  /** Every message goes through the wire codec. */
+  readonly isEncoded: boolean;
   /** Per mille, by fault: of a worker's beat for faults of a worker, of a message or unit for the others. */
   readonly rates: Readonly<Record<Fault, number>>;
-  /** Faults stop here; then everything must be finished within LIVENESS_MS. */
+  /** Faults stop here; then everything must be finished within livenessMs. */
   readonly healAtMs: number;
   readonly latencyMs: number;
   readonly jitterMs: number;
@@ -40,41 +59,56 @@ export interface SimPlan {
   readonly unitMs: number;
 }
 
-/** Virtual time from the heal to the last commit at most: a hang, the stalls that follow, twice all work on one worker. */
+/** Virtual time from the heal to the end at most: a hang, the stalls that follow, twice all work on one worker. */
 export function livenessMs(plan: SimPlan): number {
-  return 120_000 + 2 * plan.executions * plan.shards * plan.unitMs;
+  return 120_000 + 4 * plan.steps * plan.shards * plan.unitMs;
 }
 
-/** Drawn once a unit or an execution, not once a beat: they need a higher rate to be seen. */
-const RARE: ReadonlySet<Fault> = new Set([
-  'hang',
-  'failUnit',
-  'cancel',
-  'drain',
-  'userPause',
-  'userBan',
-]);
+/**
+ * Times the rate of the others. Some are drawn once a unit or a connection and need a higher one to be seen; some stop all
+ * work, and a schedule of nothing else would be a long wait.
+ */
+const FACTORS: Readonly<Partial<Record<Fault, number>>> = {
+  hang: 6,
+  failUnit: 12,
+  stray: 10,
+  skew: 10,
+  lateJoin: 10,
+  engineCrash: 0.3,
+  kernelCrash: 0.3,
+  powerCut: 0.2,
+  diskFull: 0.4,
+  drain: 0.4,
+  userPause: 0.4,
+  userBan: 0.3,
+  userReacts: 10,
+};
 
 /** Swarm testing: about half of the faults are off in a schedule, so that some runs have nothing but one kind. */
 export function drawPlan(seed: number): SimPlan {
   const random = new Prng(seed, 1);
   const rates: Record<string, number> = {};
   for (const fault of FAULTS) {
-    const rate = random.chance(500) ? random.between(1, 60) : 0;
-    rates[fault] = RARE.has(fault) ? rate * 8 : rate;
+    const rate = random.chance(500) ? random.between(1, 50) : 0;
+    rates[fault] = Math.ceil(rate * (FACTORS[fault] ?? 1));
   }
+  // Some crowds are on a network that loses them again and again.
+  if (random.chance(60)) rates['disconnect'] = random.between(100, 400);
+  const isLarge = random.chance(30);
   return {
     seed,
     workers: random.between(1, 6),
-    bitClasses: random.chance(300) ? 2 : 1,
-    executions: random.between(1, 4),
-    shards: random.between(1, 12),
+    bitClasses: random.chance(250) ? 2 : 1,
+    steps: random.between(1, isLarge ? 10 : 3),
+    shards: random.between(1, isLarge ? 64 : 10),
     isMergeable: random.chance(500),
+    isSyncMode: random.chance(200),
+    isEncoded: random.chance(125),
     rates: rates as Record<Fault, number>,
-    healAtMs: random.chance(800) ? random.between(1_000, 12_000) : random.between(20_000, 60_000),
+    healAtMs: isLarge ? random.between(10_000, 60_000) : random.between(1_000, 8_000),
     latencyMs: random.between(0, 40),
     jitterMs: random.between(0, 30),
-    bytesPerMs: random.pick([100, 10_000, 1_000_000]),
-    unitMs: random.pick([1, 20, 400, 1_500]),
+    bytesPerMs: random.pick([10, 100, 10_000, 1_000_000]),
+    unitMs: random.pick([1, 20, 100, 400, 1_500]),
   };
 }

@@ -1,92 +1,223 @@
-/** @file The engine's shell in simulation: carries out the effects of the real scheduler, sums, commits, checks. */
-import type { ExecutionId, LeaseId, UnitId, WorkerId } from '@ravenlab/protocol';
-import type {
-  ClusterEffect,
-  ClusterEvent,
-  GrantedLease,
-} from '../../kernel/src/core/cluster/events.js';
+/**
+ * @file One life of the engine in simulation: the shell around the real scheduler, ledger and journal. It carries out
+ * effects, sums, commits and answers; a crash ends it between any two of its effects.
+ */
+import type { ExecutionId, WorkerId } from '@ravenlab/protocol';
+import type { ClusterEffect, ClusterEvent } from '../../kernel/src/core/cluster/events.js';
+import { setPin } from '../../kernel/src/core/cluster/classes.js';
 import { checkInvariants } from '../../kernel/src/core/cluster/invariants.js';
 import { deadline, step } from '../../kernel/src/core/cluster/machine.js';
 import { ShardTree } from '../../kernel/src/core/cluster/shardTree.js';
 import type {
   ClusterState,
   ExecutionSpec,
-  Resource,
   ResourceId,
 } from '../../kernel/src/core/cluster/state.js';
 import { createCluster } from '../../kernel/src/core/cluster/state.js';
-import type { Canary } from './canaries.js';
+import type { RequestPoint } from '../../kernel/src/core/journal/paidBook.js';
+import { PaidBook } from '../../kernel/src/core/journal/paidBook.js';
+import type { Canary, Flaw } from './canaries.js';
+import { SimViolation } from './context.js';
 import type { SimContext } from './context.js';
-import type { Link } from './link.js';
-import type { EngineSide, SimResult, SimWorker } from './simWorker.js';
+import type { SimResult } from './messages.js';
+import { BLOCKS, blocksOf } from './messages.js';
+import type { SimDisk, SimImage, SimRow } from './simDisk.js';
+import type { KernelEnd, SimRequest } from './requests.js';
+import { SimHub } from './simHub.js';
+import type { JournalOwner } from './simJournal.js';
+import { SimJournal } from './simJournal.js';
+import { SimStore } from './simStore.js';
+import { SimUser } from './simUser.js';
+import type { SimTrace } from './trace.js';
+import { FIRST_WEIGHT, add, nextWeight } from './values.js';
 
 const REDUCE_MS = 1;
+const DRAIN_MS = 1_000;
+const RUN = 'run';
 const RETRY_MS = 10;
-const MEMORY_BYTES = 40_000;
-const PROGRAM_BYTES = 2_000;
-const STATE_BYTES = 8_000;
-const BLOCK_BYTES = 3_000;
 const UNIT_AMOUNT = 7n;
+const IDLE_CHECK = 8;
+/** Ids that one life of an engine gives out: the next life begins above them. */
+export const IDS_PER_LIFE = 1_000_000;
 
-/** Violation of what the engine promises; its message is the finding. */
-export class SimViolation extends Error {}
+interface Active {
+  readonly id: ExecutionId;
+  readonly point: RequestPoint;
+  readonly request: Exclude<SimRequest, { kind: 'define' }>;
+  readonly tree: ShardTree<{ sum: number }>;
+  readonly wire: number;
+  readonly version: number;
+  readonly weight: number;
+  readonly dataId: number;
+  /** Shards paid, in this life or an earlier one. */
+  readonly paid: Set<number>;
+}
 
-export class SimEngine implements EngineSide {
-  readonly state: ClusterState = createCluster();
-  readonly sums: number[] = [];
-  readonly trace: string[] = [];
-  events = 0;
-  private readonly links = new Map<WorkerId, { worker: SimWorker; link: Link }>();
-  private readonly resources = new Map<ResourceId, Resource>();
-  private tree: ShardTree<{ sum: number }> | null = null;
-  private readonly paid = new Map<UnitId, bigint>();
-  private current = 0;
-  private bitClass: string | null = null;
-  /** Cancelled and failed executions are submitted again under a new id, as a user would. */
-  private nextExecutionId = 1;
-  private timerAtMs = Infinity;
+interface Queued {
+  readonly point: RequestPoint;
+  readonly request: SimRequest;
+}
+
+const NOTHING_PAID: ReadonlySet<number> = new Set();
+
+/** Thrown where the process is killed. */
+class Killed extends Error {}
+
+export interface EngineOptions {
+  readonly context: SimContext;
+  readonly disk: SimDisk;
+  readonly life: number;
+  readonly canary: Canary | null;
+  readonly trace: SimTrace;
+  /** A step was committed. */
+  readonly onCommitted: (
+    version: number,
+    step: { readonly salt: number; readonly weight: number; readonly point: RequestPoint },
+  ) => void;
+  readonly onDied: () => void;
+  readonly onClosed: () => void;
+}
+
+export class SimEngine implements JournalOwner {
+  readonly state: ClusterState;
+  readonly journal: SimJournal;
+  readonly hub: SimHub;
+  readonly user: SimUser;
+  states: SimImage;
+  kernel: KernelEnd | null = null;
+  session = 0;
+  private readonly options: EngineOptions;
   private readonly context: SimContext;
-  private readonly canary: Canary | null;
-  private readonly isTracing: boolean;
+  private readonly book: PaidBook;
+  private readonly store: SimStore;
+  private readonly active = new Map<ExecutionId, Active>();
+  private queue: Queued[] = [];
+  private isUpdating = false;
+  private nextExecutionId = 1;
+  private nextWire: number;
+  private timerAtMs = Infinity;
+  private isKilled = false;
+  private results: readonly SimResult[] = [];
+  private paidNow: SimRow[] = [];
+  /** Of the version before; for a planted bug. */
+  private lastBookmark = 0;
+  private readonly flaw: Flaw | null;
+  private whenSettled: (() => void) | null = null;
 
-  constructor(context: SimContext, canary: Canary | null, isTracing: boolean) {
+  constructor(options: EngineOptions) {
+    const { context, disk, life, canary } = options;
+    this.options = options;
     this.context = context;
-    this.canary = canary;
-    this.isTracing = isTracing;
+    this.flaw = canary?.flaw ?? null;
+    const restored = disk.restore();
+    if (restored.current !== null && restored.image === null) {
+      throw new SimViolation(`the image in slot ${String(restored.current.slot)} is torn`);
+    }
+    const first = {
+      version: 0,
+      weight: FIRST_WEIGHT,
+      wire: 0,
+      dataId: 0,
+      data: 0,
+      pin: null,
+      bookmark: 0,
+    };
+    this.states = restored.image ?? first;
+    this.session = restored.current?.point.session ?? 0;
+    for (const row of restored.rows) this.session = Math.max(this.session, row.session);
+    this.book = new PaidBook(canary?.book?.(restored.rows) ?? restored.rows);
+    if (restored.current !== null) this.book.settle(restored.current.point);
+    const base = life * IDS_PER_LIFE;
+    this.nextWire = (canary?.flaw === 'sameWire' ? 0 : base) + this.states.version + 1;
+    this.state = createCluster(base + 1, canary?.flaw === 'sameLeases' ? 1 : base + 1);
+    for (const row of restored.rows) {
+      this.state.ledger.restore(row.worker as WorkerId, row.amount, 1);
+    }
+    this.journal = new SimJournal({
+      context,
+      disk,
+      owner: this,
+      restored,
+      canary,
+      trace: options.trace,
+    });
+    const apply = (event: ClusterEvent, results?: readonly SimResult[]): void => {
+      this.apply(event, results);
+    };
+    this.store = new SimStore();
+    const { state, flaw } = this;
+    const { resources } = this.store;
+    this.hub = new SimHub({ context, state, resources, flaw, apply });
+    const after = (delayMs: number, act: () => void): void => {
+      this.after(delayMs, act);
+    };
+    this.user = new SimUser({ context, state, apply, after });
+    this.takePin(this.states.pin);
+    this.store.begin(this.states);
   }
 
-  get isFinished(): boolean {
-    return this.current >= this.context.plan.executions;
+  /** Point that everything up to it is part of what this life began with. */
+  get restoredPoint(): RequestPoint {
+    return this.journal.state.current?.point ?? { session: 0, request: 0 };
   }
 
-  get paidTotal(): bigint {
-    let total = 0n;
-    for (const amount of this.paid.values()) total += amount;
-    return total;
+  /** Bit class that the run is pinned to. */
+  private get pin(): string | null {
+    const pin = this.state.pins.get(RUN);
+    return pin?.isFirm === true ? pin.bitClass : null;
+  }
+
+  private takePin(bitClass: string | null): void {
+    if (bitClass !== null && this.flaw !== 'noPin')
+      setPin(this.state, RUN, { bitClass, isFirm: true, isMixed: false });
+  }
+
+  isDead(): boolean {
+    return this.isKilled;
+  }
+
+  /**
+   * kill -9: nothing of this life happens any more.
+   * @param isSilent the machine is gone too: nobody tells the workers.
+   */
+  die(isSilent = false): void {
+    if (this.isKilled) return;
+    this.isKilled = true;
+    this.hub.die(isSilent);
+    this.options.onDied();
   }
 
   // -------------------------------------------------------------- driving the machine
 
   private apply(event: ClusterEvent, results: readonly SimResult[] = []): void {
-    const { heap } = this.context;
-    const seen = this.canary?.event === undefined ? event : this.canary.event(event, this.context);
-    this.events++;
+    const { canary, trace, context } = this.options;
+    const seen = canary?.event === undefined ? event : canary.event(event);
+    trace.events++;
     if (seen === null) return;
-    const made = step(this.state, seen, this.events, heap.nowMs);
-    const effects =
-      this.canary?.effects === undefined ? made : this.canary.effects(made, seen, this.state);
-    if (this.isTracing) this.note(seen, effects);
-    checkInvariants(this.state);
-    for (const effect of effects) this.carryOut(effect, results, seen);
+    const made = step(this.state, seen, trace.events, context.heap.nowMs);
+    const effects = canary?.effects === undefined ? made : canary.effects(made, seen, this.state);
+    if (trace.isOn) trace.note(context.heap.nowMs, seen, effects);
+    this.checkState(seen, effects.length);
+    this.results = results;
+    try {
+      for (const effect of effects) {
+        if (context.strikes('engineCrash')) throw new Killed();
+        this.carryOut(effect);
+      }
+      this.journalPay();
+    } catch (error) {
+      if (!(error instanceof Killed)) throw error;
+      this.die();
+      return;
+    }
     this.arm();
   }
 
-  private note(event: ClusterEvent, effects: readonly ClusterEffect[]): void {
-    const text = JSON.stringify(
-      [this.context.heap.nowMs, event, effects],
-      (_key, value: unknown) => (typeof value === 'bigint' ? String(value) : value),
-    );
-    this.trace.push(text);
+  /** Signs of life that had no effect change no set; they are checked now and then, everything else each time. */
+  private checkState({ kind }: ClusterEvent, effects: number): void {
+    const isIdle = effects === 0 && (kind === 'heard' || kind === 'credit');
+    if (isIdle && this.options.trace.events % IDLE_CHECK !== 0) return;
+    checkInvariants(this.state);
   }
 
   private arm(): void {
@@ -94,7 +225,7 @@ export class SimEngine implements EngineSide {
     if (at === null || at >= this.timerAtMs) return;
     this.timerAtMs = at;
     this.context.heap.at(at, () => {
-      if (this.timerAtMs !== at) return; // an earlier deadline came up since
+      if (this.timerAtMs !== at || this.isKilled) return; // an earlier deadline came up since
       this.timerAtMs = Infinity;
       const due = deadline(this.state);
       if (due !== null && due <= at) this.apply({ kind: 'tick' });
@@ -102,70 +233,61 @@ export class SimEngine implements EngineSide {
     });
   }
 
-  private carryOut(
-    effect: ClusterEffect,
-    results: readonly SimResult[],
-    event: ClusterEvent,
-  ): void {
+  private after(delayMs: number, act: () => void): void {
+    this.context.heap.after(delayMs, () => {
+      if (!this.isKilled) act();
+    });
+  }
+
+  private carryOut(effect: ClusterEffect): void {
     switch (effect.kind) {
       case 'provide': {
-        const list = effect.resources.flatMap((id) => this.resources.get(id) ?? []);
-        const sizeBytes = list.reduce((sum, resource) => sum + resource.sizeBytes, 0);
-        this.send(effect.worker, sizeBytes, (worker) => {
-          worker.onProvide(list);
-        });
+        const resources = effect.resources.flatMap((id) => this.store.resources.get(id) ?? []);
+        this.hub.send(effect.worker, { kind: 'provide', resources });
         break;
       }
       case 'run':
-        this.sendRun(effect.worker, effect.execution, effect.groups);
+        this.sendRun(effect);
         break;
       case 'drop':
-        this.send(effect.worker, 50, (worker) => {
-          worker.onDrop(effect.resources);
-        });
+        this.hub.send(effect.worker, { kind: 'drop', resources: effect.resources });
         break;
-      case 'revoke': {
-        const revoked = new Set(effect.leases);
-        this.send(effect.worker, 50, (worker) => {
-          worker.onRevoke((task) => task.leases.some((lease) => revoked.has(lease)));
-        });
+      case 'revoke':
+        this.hub.send(effect.worker, { kind: 'revoke', leases: effect.leases });
+        this.user.reactTo(effect.worker);
+        break;
+      case 'revokeExecution':
+        this.hub.send(effect.worker, { kind: 'revokeExecution', execution: effect.execution });
+        break;
+      case 'accept': {
+        const value = this.results[effect.index]?.value ?? Number.NaN;
+        const tree = this.active.get(effect.execution)?.tree;
+        const merges = tree?.insert(effect.shard, { sum: value }, effect.count) ?? [];
+        for (const { target, source } of merges) add(target, source);
         break;
       }
-      case 'revokeExecution':
-        this.send(effect.worker, 50, (worker) => {
-          worker.onRevoke((task) => task.execution === (effect.execution as number));
-        });
-        break;
-      case 'accept':
-        this.accept(effect.shard, effect.count, results[effect.index]?.value ?? Number.NaN);
-        this.checkClass(event);
-        break;
       case 'meter':
-        if (this.paid.has(effect.entry.unit))
-          throw new SimViolation(`unit ${String(effect.entry.unit)} was paid twice`);
-        this.paid.set(effect.entry.unit, effect.entry.amount);
+        this.meter(effect);
         break;
       case 'complete':
-        this.complete(effect.execution);
+        this.after(REDUCE_MS, () => {
+          this.apply({ kind: 'reduced', execution: effect.execution, failure: null });
+        });
         break;
       case 'committed':
-        this.commit();
+        this.commit(effect.execution);
         break;
       case 'failed':
-        this.context.heap.after(RETRY_MS, () => {
-          this.submitNext();
-        });
+        this.failed(effect.execution);
         break;
       case 'expel':
-        this.expel(effect.worker);
+        this.hub.expel(effect.worker);
         break;
       case 'ping':
-        this.send(effect.worker, 50, (worker) => {
-          worker.onPing();
-        });
+        this.hub.send(effect.worker, { kind: 'ping', sentMs: this.context.heap.nowMs });
         break;
       case 'drained':
-        this.context.heap.after(500, () => {
+        this.after(DRAIN_MS, () => {
           this.apply({ kind: 'resume', worker: effect.worker });
         });
         break;
@@ -175,214 +297,277 @@ export class SimEngine implements EngineSide {
     }
   }
 
-  private send(id: WorkerId, sizeBytes: number, act: (worker: SimWorker) => void): void {
-    const connection = this.links.get(id);
-    if (connection === undefined) return;
-    const { worker, link } = connection;
-    link.send('down', sizeBytes, () => {
-      worker.receive(link, () => {
-        act(worker);
-      });
+  private sendRun(effect: Extract<ClusterEffect, { kind: 'run' }>): void {
+    const active = this.active.get(effect.execution);
+    if (active === undefined) return;
+    const { leaseMs, groups } = effect;
+    const { salt } = active.request;
+    const { wire: version, dataId } = active;
+    const execution = active.id;
+    this.hub.send(effect.worker, {
+      kind: 'run',
+      execution,
+      salt,
+      version,
+      dataId,
+      leaseMs,
+      groups,
     });
   }
 
-  private sendRun(
-    id: WorkerId,
-    execution: ExecutionId,
-    groups: readonly (readonly GrantedLease[])[],
+  /** The rows of one event reach the journal together. */
+  private journalPay(): void {
+    if (this.paidNow.length === 0) return;
+    const rows = this.paidNow;
+    this.paidNow = [];
+    this.journal.feed({ kind: 'paid', rows });
+  }
+
+  private meter({ entry, execution, shard }: Extract<ClusterEffect, { kind: 'meter' }>): void {
+    const active = this.active.get(execution);
+    if (active === undefined) throw new SimViolation('a unit of no execution is paid');
+    const { session, request } = active.point;
+    if (active.paid.has(shard)) {
+      const unit = `${String(session)}/${String(request)}/${String(shard)}`;
+      throw new SimViolation(`unit ${unit} was paid before, and is paid again`);
+    }
+    active.paid.add(shard);
+    this.paidNow.push({ session, request, shard, worker: entry.worker, amount: entry.amount });
+  }
+
+  // -------------------------------------------------------------- requests of the kernel
+
+  /** A kernel is there. `answer` is called when everything that its predecessor did is durable. */
+  attach(kernel: KernelEnd, session: number | null, pin: string | null, answer: () => void): void {
+    // Steps that were answered and not journaled must be repeated by the same class.
+    this.takePin(pin);
+    const isNew = session === null;
+    this.session = session ?? this.session + 1;
+    this.queue = isNew ? [] : this.queue;
+    this.kernel = null;
+    const ready = (): void => {
+      this.kernel = kernel;
+      this.journal.feed({ kind: 'attached', session: this.session });
+      answer();
+    };
+    if (!isNew || this.flaw === 'hastyAttach') ready();
+    else {
+      this.whenSettled = ready;
+      this.checkSettled();
+    }
+  }
+
+  /** The kernel is gone for good; what is in flight is finished. */
+  detach(): void {
+    this.kernel = null;
+    this.queue = [];
+    this.journal.feed({ kind: 'detached' });
+  }
+
+  private checkSettled(): void {
+    if (this.whenSettled === null || this.active.size > 0 || !this.journal.isSettled) return;
+    const ready = this.whenSettled;
+    this.whenSettled = null;
+    ready();
+  }
+
+  receive(request: SimRequest): void {
+    this.queue.push({ point: { session: this.session, request: request.id }, request });
+    this.pump();
+  }
+
+  acked(request: number): void {
+    this.journal.feed({ kind: 'acked', point: { session: this.session, request } });
+  }
+
+  /** Stop: what this cell asked for and is not committed never happens. */
+  cancelEpoch(epoch: number): void {
+    // What was answered before has happened, even if it is being done again.
+    const isOf = ({ request }: { readonly request: SimRequest }): boolean =>
+      request.epoch === epoch && (!request.isRepeat || this.flaw === 'blindStop');
+    const waiting = this.queue.filter(isOf);
+    this.queue = this.queue.filter((queued) => !isOf(queued));
+    for (const { request } of waiting) this.reply(request.id, false);
+    for (const active of [...this.active.values()]) {
+      if (!isOf(active) || this.state.executions.get(active.id)?.status !== 'running') continue;
+      this.apply({ kind: 'cancelled', execution: active.id });
+      if (this.isKilled) return;
+      this.refuse(active.id);
+    }
+    this.pump();
+  }
+
+  private pump(): void {
+    for (let next = this.queue[0]; next !== undefined && !this.isKilled; next = this.queue[0]) {
+      if (!this.canStart(next.request) || this.journal.isFull) return;
+      this.queue.shift();
+      const isEffect = next.request.kind !== 'eval';
+      this.journal.feed({ kind: 'started', point: next.point, isEffect });
+      if (next.request.kind === 'define') this.takeData(next.request);
+      else this.start(next.point, next.request);
+    }
+  }
+
+  private canStart(request: SimRequest): boolean {
+    if (request.kind === 'define') return this.active.size === 0;
+    return !this.isUpdating;
+  }
+
+  private takeData(request: Extract<SimRequest, { kind: 'define' }>): void {
+    const { dataId, data } = request;
+    const old = this.states.dataId;
+    this.states = { ...this.states, dataId, data };
+    this.store.defineData(dataId, data);
+    if (old > 0) this.retire(blocksOf(old));
+    if (this.isKilled) return;
+    this.reply(request.id, true);
+    this.journal.feed({ kind: 'quiet' });
+  }
+
+  private start(
+    point: RequestPoint,
+    request: Active['request'],
+    paid = new Set<number>(this.book.paidOf(point)),
   ): void {
-    const spec = this.state.executions.get(execution)?.spec;
-    if (spec === undefined) return;
-    const { current } = this;
-    const tasks = groups.map((group) => {
-      const units = group.flatMap(({ shard }) => spec.units[shard] ?? []);
-      const programs = units.flatMap((unit) => spec.programs[unit.program]?.resource ?? []);
-      const blocks = units.flatMap((unit) => unit.resources);
-      return {
-        leases: group.map(({ lease }) => lease),
-        needs: [...new Set([...programs, ...spec.common, ...blocks])],
-        execution: current,
-        shard: group[0]?.shard ?? 0,
-      };
-    });
-    this.send(id, 100 + 20 * tasks.length, (worker) => {
-      worker.onRun(tasks);
-    });
-  }
-
-  /** The user drains a worker, whatever it is doing, and takes it back later. */
-  drain(id: WorkerId): void {
-    this.apply({ kind: 'drain', worker: id });
-    this.context.heap.after(1_000, () => {
-      this.apply({ kind: 'resume', worker: id });
-    });
-  }
-
-  /** A worker that looks broken in the panel: the first one to be paused. */
-  stalled(): WorkerId | null {
-    for (const { id, status } of this.state.members.values()) if (status === 'stalled') return id;
-    return null;
-  }
-
-  /** The user stops a worker at once, and lets it go on later. */
-  pause(id: WorkerId): void {
-    this.apply({ kind: 'pause', worker: id });
-    this.context.heap.after(1_000, () => {
-      this.apply({ kind: 'resume', worker: id });
-    });
-  }
-
-  /** The user bans a worker, and thinks better of it. */
-  ban(id: WorkerId): void {
-    this.apply({ kind: 'ban', worker: id });
-    this.context.heap.after(3_000, () => {
-      this.apply({ kind: 'unban', worker: id });
-    });
-  }
-
-  // -------------------------------------------------------------- executions
-
-  /** Execution `current`: reads the state version that the one before it made. */
-  submitNext(): void {
-    if (this.isFinished) return;
-    const { plan, work } = this.context;
-    const { current } = this;
-    this.tree = new ShardTree(plan.shards);
-    const version = this.resource(10 + current, STATE_BYTES);
-    const blocks = [0, 1, 2].map((block) => this.resource(100 + block, BLOCK_BYTES));
+    const { plan } = this.context;
+    const { wire, version, weight, dataId } = this.states;
+    const id = this.nextExecutionId++ as ExecutionId;
+    const tree = new ShardTree<{ sum: number }>(plan.shards);
+    this.active.set(id, { id, point, request, tree, wire, version, weight, dataId, paid });
+    if (request.kind === 'step') this.isUpdating = true;
+    const needed = this.store.needed(wire, dataId);
+    if (needed === null) {
+      throw new SimViolation(`request ${String(request.id)} finds no data or no states`);
+    }
+    const { program, state, blocks } = needed;
     const spec: ExecutionSpec = {
-      id: this.nextExecutionId++ as ExecutionId,
-      run: 'run',
-      programs: [
-        { resource: this.resource(1, PROGRAM_BYTES), flops: 1_000_000, amount: UNIT_AMOUNT },
-      ],
-      common: [version],
+      id,
+      run: request.kind === 'step' ? RUN : null,
+      programs: [{ resource: program, flops: 1_000_000, amount: UNIT_AMOUNT }],
+      common: [state],
       units: Array.from({ length: plan.shards }, (_, shard) => ({
         program: 0,
-        resources: [blocks[shard % blocks.length] ?? version],
+        resources: [blocks[shard % BLOCKS] ?? state],
         messageBytes: 20,
         samples: 1,
       })),
       isMergeable: plan.isMergeable,
+      paidShards: paid.size === 0 ? NOTHING_PAID : new Set(paid),
     };
     this.apply({ kind: 'submitted', spec });
-    if (this.context.strikes('cancel')) {
-      this.context.heap.after(work.between(0, 500), () => {
-        this.cancel(spec.id);
+  }
+
+  private commit(execution: ExecutionId): void {
+    const active = this.active.get(execution);
+    if (active === undefined) return;
+    this.active.delete(execution);
+    const { request, version } = active;
+    const { sum } = active.tree.root;
+    if (request.kind === 'eval') {
+      this.reply(request.id, true, { version, weight: active.weight, sum });
+    } else {
+      this.update(active, request.salt, sum);
+      this.isUpdating = false;
+      const { version: made, weight } = this.states;
+      this.reply(request.id, true, { version: made, weight, sum });
+    }
+    this.ended();
+  }
+
+  private update({ point }: Active, salt: number, sum: number): void {
+    const old = this.states;
+    const weight = nextWeight(old.weight, sum);
+    const version = old.version + 1;
+    const wire = this.nextWire++;
+    const { dataId, data } = old;
+    this.lastBookmark = old.bookmark;
+    this.states = { version, weight, wire, dataId, data, pin: this.pin, bookmark: salt };
+    this.store.defineState(wire, weight);
+    this.options.onCommitted(version, { salt, weight, point });
+    // Evaluations may still read the version before.
+    this.after(1, () => {
+      if (this.active.size === 0) this.retire(this.store.oldStates(this.states.wire));
+    });
+  }
+
+  private retire(ids: readonly ResourceId[]): void {
+    if (ids.length === 0) return;
+    this.store.drop(ids);
+    this.apply({ kind: 'retired', resources: ids });
+  }
+
+  private failed(execution: ExecutionId): void {
+    const active = this.active.get(execution);
+    if (active?.request.isRepeat !== true || this.flaw === 'fragileRepeat') {
+      this.refuse(execution);
+      return;
+    }
+    this.active.delete(execution);
+    this.after(RETRY_MS, () => {
+      this.start(active.point, active.request, active.paid);
+    });
+  }
+
+  private refuse(execution: ExecutionId): void {
+    const active = this.active.get(execution);
+    if (active === undefined) return;
+    this.active.delete(execution);
+    if (active.request.kind === 'step') this.isUpdating = false;
+    this.reply(active.request.id, false);
+    this.ended();
+  }
+
+  private ended(): void {
+    if (!this.isUpdating) this.journal.feed({ kind: 'quiet' });
+    this.after(0, () => {
+      this.pump();
+      this.checkSettled();
+    });
+  }
+
+  private reply(
+    id: number,
+    isOk: boolean,
+    result: { version: number; weight: number; sum: number } = { version: 0, weight: 0, sum: 0 },
+  ): void {
+    const { kernel } = this;
+    const { version, weight, sum } = result;
+    this.after(1, () => {
+      if (this.kernel === kernel)
+        kernel?.onReply({ id, isOk, version, weight, sum, pin: this.pin });
+    });
+  }
+
+  // -------------------------------------------------------------- what the journal says
+
+  capture(): SimImage {
+    if (this.flaw === 'lateBookmark') return { ...this.states, bookmark: this.lastBookmark };
+    return this.states;
+  }
+
+  durable(point: RequestPoint): void {
+    this.book.settle(point);
+    const { kernel } = this;
+    if (kernel !== null && point.session === this.session) {
+      this.after(1, () => {
+        if (this.kernel === kernel) kernel.onDurable(point.request);
       });
     }
   }
 
-  private cancel(id: ExecutionId): void {
-    if (this.state.executions.get(id)?.status !== 'running') return;
-    this.apply({ kind: 'cancelled', execution: id });
-    this.submitNext();
-  }
-
-  private resource(id: number, sizeBytes: number): Resource {
-    const resource = { id: id as ResourceId, sizeBytes };
-    this.resources.set(resource.id, resource);
-    return resource;
-  }
-
-  /** All results of the run come from one class of workers. */
-  private checkClass(event: ClusterEvent): void {
-    const worker = event.kind === 'done' ? this.links.get(event.worker)?.worker : undefined;
-    if (worker === undefined) return;
-    this.bitClass ??= worker.bitClass;
-    if (worker.bitClass !== this.bitClass) {
-      throw new SimViolation(`the run has bits of ${this.bitClass} and of ${worker.bitClass}`);
-    }
-  }
-
-  private accept(shard: number, count: number, value: number): void {
-    for (const { target, source } of this.tree?.insert(shard, { sum: value }, count) ?? []) {
-      target.sum = Math.fround(target.sum + source.sum);
-    }
-  }
-
-  private complete(execution: ExecutionId): void {
-    this.context.heap.after(REDUCE_MS, () => {
-      const sum = this.tree?.root.sum ?? Number.NaN;
-      this.sums[this.current] = sum;
-      this.apply({ kind: 'reduced', execution, failure: null });
+  drained(): void {
+    this.after(0, () => {
+      this.pump();
+      this.checkSettled();
     });
   }
 
-  private commit(): void {
-    const retired = (10 + this.current) as ResourceId;
-    this.current++;
-    this.context.heap.after(1, () => {
-      this.apply({ kind: 'retired', resources: [retired] });
-      this.submitNext();
-    });
+  /** The clean end. */
+  closeJournal(): void {
+    this.journal.feed({ kind: 'close' });
   }
 
-  // -------------------------------------------------------------- what workers send
-
-  hello(worker: SimWorker, link: Link, held: readonly Resource[]): void {
-    const old = this.links.get(worker.id);
-    if (old !== undefined) old.link.isOpen = false;
-    this.links.set(worker.id, { worker, link });
-    this.apply({
-      kind: 'joined',
-      worker: worker.id,
-      incarnation: worker.incarnation,
-      gflops: 10,
-      bitClass: worker.bitClass,
-      memoryBytes: MEMORY_BYTES,
-      windowBytes: 50_000,
-      held,
-    });
-  }
-
-  done(worker: SimWorker, link: Link, results: readonly SimResult[]): void {
-    if (!this.isCurrent(worker, link)) return;
-    this.consume(worker);
-    this.apply(
-      { kind: 'done', worker: worker.id, results: results.map((item) => item.result) },
-      results,
-    );
-  }
-
-  need(worker: SimWorker, link: Link, resources: readonly ResourceId[]): void {
-    if (!this.isCurrent(worker, link)) return;
-    this.apply({ kind: 'need', worker: worker.id, resources });
-  }
-
-  heard(worker: SimWorker, link: Link): void {
-    if (!this.isCurrent(worker, link)) return;
-    const latencyUs = this.context.plan.latencyMs * 2000;
-    this.apply({ kind: 'heard', worker: worker.id, latencyUs });
-  }
-
-  closed(worker: SimWorker, link: Link): void {
-    if (!this.isCurrent(worker, link)) return;
-    this.links.delete(worker.id);
-    this.apply({ kind: 'left', worker: worker.id, reason: 'connection lost', isOrderly: false });
-  }
-
-  isLeasedTo(worker: SimWorker, lease: LeaseId): boolean {
-    return this.state.leases.get(lease)?.worker === worker.id;
-  }
-
-  private consume(worker: SimWorker): void {
-    this.apply({ kind: 'credit', worker: worker.id, inFlightBytes: 0 });
-  }
-
-  private isCurrent(worker: SimWorker, link: Link): boolean {
-    return this.links.get(worker.id)?.link === link;
-  }
-
-  private expel(id: WorkerId): void {
-    const connection = this.links.get(id);
-    if (connection === undefined) return;
-    this.links.delete(id);
-    const { worker, link } = connection;
-    link.isOpen = false;
-    // A process that is frozen or cut off finds out by its own time-out.
-    this.context.heap.after(this.context.plan.latencyMs, () => {
-      if (!link.isDeaf.down) worker.onClosed(link);
-    });
+  closed(): void {
+    this.options.onClosed();
   }
 }

@@ -1,65 +1,119 @@
 /** @file A worker as the simulator models it: holds resources, runs leases one by one, beats, and suffers faults. */
 import type { LeaseId, WorkerId } from '@ravenlab/protocol';
 import { LIMITS } from '@ravenlab/protocol';
-import type { UnitResult } from '../../kernel/src/core/cluster/events.js';
-import type { Resource, ResourceId } from '../../kernel/src/core/cluster/state.js';
+import type { ResourceId } from '../../kernel/src/core/cluster/state.js';
 import type { SimContext } from './context.js';
-import { Link } from './link.js';
+import type { Link, LinkEnds } from './link.js';
+import { Link as Connection } from './link.js';
+import type { SimResource, SimResult, SimRun, ToEngine, ToWorker } from './messages.js';
+import { BLOCKS, OUTPUT_BYTES, PROGRAM, blockResource, stateResource } from './messages.js';
 import type { Fault } from './plan.js';
+import { unitValue } from './values.js';
 
 /** One group of a RUN (most are of one unit), with all that it reads. */
-export interface SimTask {
+interface Task {
   /** In shard order; the first one answers for all. */
   readonly leases: readonly LeaseId[];
-  readonly needs: readonly Resource[];
-  readonly execution: number;
+  readonly needs: readonly ResourceId[];
+  readonly run: SimRun;
   /** Of the first lease. */
   readonly shard: number;
 }
 
-/** A result on its way: what the scheduler sees, and the value that the reducer would take. */
-export interface SimResult {
-  readonly result: UnitResult;
-  readonly value: number;
-}
-
-/** What a worker sends; the engine's side of the connection. */
-export interface EngineSide {
-  hello(worker: SimWorker, link: Link, held: readonly Resource[]): void;
-  done(worker: SimWorker, link: Link, results: readonly SimResult[]): void;
-  need(worker: SimWorker, link: Link, resources: readonly ResourceId[]): void;
-  heard(worker: SimWorker, link: Link): void;
-  closed(worker: SimWorker, link: Link): void;
-  isLeasedTo(worker: SimWorker, lease: LeaseId): boolean;
+/** Where a worker connects to. */
+export interface Host extends LinkEnds {
+  /** False when nobody listens. */
+  connect(worker: SimWorker, link: Link): boolean;
+  closed(link: Link): void;
+  isLeasedTo(worker: WorkerId, lease: LeaseId): boolean;
 }
 
 const BEAT_MS = 250;
 const RECONNECT_MS = 100;
-const MESSAGE_BYTES = 200;
+const DIRECTIONS = ['up', 'down'] as const;
+
+const OWN_FAULTS = [
+  'crash',
+  'disconnect',
+  'halfOpen',
+  'clog',
+  'pause',
+  'slow',
+  'loseCache',
+  'repeatDone',
+  'forgedDone',
+  'wrongSize',
+] as const satisfies readonly Fault[];
+type OwnFault = (typeof OWN_FAULTS)[number];
+
+/** What each fault does to a worker. */
+const STRIKES: Readonly<Record<OwnFault, (worker: SimWorker) => void>> = {
+  crash: (worker) => {
+    worker.crash();
+  },
+  disconnect: (worker) => {
+    worker.disconnect();
+  },
+  halfOpen: (worker) => {
+    worker.deafen();
+  },
+  clog: (worker) => {
+    worker.clog();
+  },
+  pause: (worker) => {
+    worker.freeze();
+  },
+  slow: (worker) => {
+    worker.slowDown();
+  },
+  loseCache: (worker) => {
+    worker.loseCache();
+  },
+  repeatDone: (worker) => {
+    worker.repeat();
+  },
+  forgedDone: (worker) => {
+    worker.forge();
+  },
+  wrongSize: (worker) => {
+    worker.isLying = true;
+  },
+};
 
 export class SimWorker {
   readonly id: WorkerId;
-  readonly bitClass: string;
+  /** Its bit class. */
+  readonly bits: number;
   incarnation = 0;
   link: Link | null = null;
+  /** Its next result has a size that no output of the program has. */
+  isLying = false;
   private isAlive = false;
   private frozenUntilMs = 0;
   private slowFactor = 1;
-  private readonly held = new Map<ResourceId, Resource>();
-  private queue: SimTask[] = [];
+  private readonly held = new Map<ResourceId, SimResource>();
+  private queue: Task[] = [];
   private isComputing = false;
+  /** Counts what was begun. */
+  private computing = 0;
+  private isConnecting = false;
   private lastHeardMs = 0;
   /** Work of an earlier life must not go on. */
   private life = 0;
-  private lastDone: readonly SimResult[] = [];
+  private lastDone: ToEngine | null = null;
   private readonly context: SimContext;
-  private readonly engine: EngineSide;
+  private readonly host: Host;
+  private readonly faults: readonly OwnFault[];
+  /** Its clock: per mille of true time. */
+  private readonly clock: number;
 
-  constructor(id: WorkerId, context: SimContext, engine: EngineSide, bitClass: string) {
+  constructor(id: WorkerId, context: SimContext, host: Host, bits = 0) {
     this.id = id;
-    this.bitClass = bitClass;
+    this.bits = bits;
     this.context = context;
-    this.engine = engine;
+    this.host = host;
+    this.faults = context.enabled(OWN_FAULTS);
+    this.clock = context.strikes('skew') ? context.faults.between(900, 1_100) : 1_000;
   }
 
   start(): void {
@@ -70,123 +124,90 @@ export class SimWorker {
     this.held.clear();
     this.queue = [];
     this.isComputing = false;
+    this.isConnecting = false;
+    this.lastDone = null;
     this.connect();
-    this.beat(this.life);
+    this.beat();
   }
 
   heal(): void {
     this.frozenUntilMs = 0;
     this.slowFactor = 1;
+    this.isLying = false;
     this.start();
+  }
+
+  /** Runs `act` after a time by its own clock, unless it has died since. */
+  private after(delayMs: number, act: () => void): void {
+    const { life } = this;
+    this.context.heap.after(Math.trunc((delayMs * this.clock) / 1000), () => {
+      if (this.isAlive && life === this.life) act();
+    });
   }
 
   private connect(): void {
     const { heap } = this.context;
-    const link = new Link(heap, this.context.network, this.context.plan);
+    const link = new Connection(this.context, this.host);
+    if (!this.host.connect(this, link)) return;
     this.link = link;
     this.lastHeardMs = heap.nowMs;
     // A worker that reconnects forgets the leases of the old connection: they are void.
     this.queue = [];
-    const held = [...this.held.values()];
-    link.send('up', MESSAGE_BYTES, () => {
-      this.engine.hello(this, link, held);
-    });
+    // Programs are numbered anew on every connection.
+    this.held.delete(PROGRAM);
+    link.sendUp({ kind: 'hello', incarnation: this.incarnation, held: [...this.held.keys()] });
   }
 
   /** Both ends learn of it: the worker at once, the engine a little later. */
-  private disconnect(): void {
+  disconnect(): void {
     const { link } = this;
     this.link = null;
     if (link?.isOpen !== true) return;
-    link.isOpen = false;
+    this.lose(link);
     this.context.heap.after(this.context.faults.between(0, 50), () => {
-      this.engine.closed(this, link);
+      this.host.closed(link);
     });
   }
 
-  /** The engine closed the connection. */
+  private lose(link: Link): void {
+    link.isOpen = false;
+    if (!this.context.strikes('stray')) return;
+    this.after(RECONNECT_MS + BEAT_MS, () => {
+      link.heir = this.link;
+    });
+  }
+
+  /** The engine closed the connection, or died. */
   onClosed(link: Link): void {
     if (this.link === link) this.link = null;
   }
 
-  private beat(life: number): void {
-    if (!this.isAlive || life !== this.life) return;
-    const { heap } = this.context;
-    heap.after(BEAT_MS, () => {
-      this.beat(life);
+  private beat(): void {
+    this.after(BEAT_MS, () => {
+      this.beat();
     });
+    const { heap } = this.context;
     if (heap.nowMs < this.frozenUntilMs) return;
-    if (!this.suffer()) return;
-    if (this.link !== null && heap.nowMs - this.lastHeardMs > LIMITS.heartbeatTimeoutMs) {
+    for (const fault of this.faults) {
+      if (this.context.strikes(fault)) STRIKES[fault](this);
+    }
+    if (!this.isAlive) return;
+    const silenceMs = heap.nowMs - this.lastHeardMs;
+    if (this.link !== null && silenceMs > (LIMITS.heartbeatTimeoutMs * this.clock) / 1000) {
       this.disconnect();
     }
-    if (this.link === null) {
-      heap.after(RECONNECT_MS, () => {
-        if (this.isAlive && life === this.life && this.link === null) this.connect();
+    if (this.link === null && !this.isConnecting) {
+      this.isConnecting = true;
+      this.after(RECONNECT_MS, () => {
+        this.isConnecting = false;
+        if (this.link === null) this.connect();
       });
     }
   }
 
-  /** Faults that strike between two beats; false when one of them killed it. */
-  private suffer(): boolean {
-    const { heap, faults } = this.context;
-    const strikes: readonly [Fault, () => void][] = [
-      [
-        'crash',
-        () => {
-          this.crash();
-        },
-      ],
-      [
-        'disconnect',
-        () => {
-          this.disconnect();
-        },
-      ],
-      [
-        'halfOpen',
-        () => {
-          if (this.link !== null) this.link.isDeaf[faults.pick(['up', 'down'] as const)] = true;
-        },
-      ],
-      [
-        'pause',
-        () => {
-          this.frozenUntilMs = heap.nowMs + faults.between(100, 10_000);
-        },
-      ],
-      [
-        'slow',
-        () => {
-          this.slowFactor = faults.between(2, 10);
-        },
-      ],
-      [
-        'loseCache',
-        () => {
-          this.held.clear();
-        },
-      ],
-      [
-        'repeatDone',
-        () => {
-          this.send((link) => {
-            this.engine.done(this, link, this.lastDone);
-          });
-        },
-      ],
-      [
-        'forgedDone',
-        () => {
-          this.forge();
-        },
-      ],
-    ];
-    for (const [fault, strike] of strikes) if (this.context.strikes(fault)) strike();
-    return this.isAlive;
-  }
+  // -------------------------------------------------------------- what strikes it
 
-  private crash(): void {
+  crash(): void {
     const { heap, faults } = this.context;
     this.disconnect();
     this.isAlive = false;
@@ -196,144 +217,194 @@ export class SimWorker {
     });
   }
 
-  /** Claims leases that it may not have: another worker's, an old one, one that never was. */
-  private forge(): void {
-    const lease = this.context.faults.between(0, 200) as LeaseId;
-    const result = { lease, status: 'ok', computeUs: 1, output: -1, error: null } as const;
-    this.send((link) => {
-      // A wrong result for its own lease is a lie that only verification can catch; here it claims what is not its own.
-      if (this.engine.isLeasedTo(this, lease)) return;
-      this.engine.done(this, link, [{ result, value: Number.NaN }]);
-    });
+  deafen(): void {
+    if (this.link !== null) this.link.isDeaf[this.context.faults.pick(DIRECTIONS)] = true;
   }
 
-  private send(deliver: (link: Link) => void): void {
-    const { link } = this;
-    link?.send('up', MESSAGE_BYTES, () => {
-      deliver(link);
-    });
+  clog(): void {
+    const { faults } = this.context;
+    this.link?.clog(faults.pick(DIRECTIONS), faults.between(100, 8_000));
+  }
+
+  freeze(): void {
+    this.frozenUntilMs = this.context.heap.nowMs + this.context.faults.between(100, 10_000);
+  }
+
+  slowDown(): void {
+    this.slowFactor = this.context.faults.between(2, 10);
+  }
+
+  loseCache(): void {
+    this.held.clear();
+  }
+
+  repeat(): void {
+    if (this.lastDone !== null) this.link?.sendUp(this.lastDone);
+  }
+
+  /** Claims a lease that it may not have: another worker's, an old one, one that never was. */
+  forge(): void {
+    const lease = this.context.faults.between(0, 200) as LeaseId;
+    // A wrong result for its own lease is a lie that only verification can catch; here it claims what is not its own.
+    if (this.host.isLeasedTo(this.id, lease)) return;
+    const result = { lease, status: 'ok', computeUs: 1, error: null } as const;
+    const results = [{ ...result, value: Number.NaN, sizeBytes: OUTPUT_BYTES }];
+    this.link?.sendUp({ kind: 'done', execution: 1, results });
   }
 
   // -------------------------------------------------------------- what the engine sends
 
-  /** Any message of a connection: `act` runs now, or when the frozen process wakes up and still has it. */
-  receive(link: Link, act: () => void): void {
+  /** Any message of a connection: now, or when the frozen process wakes up and still has it. */
+  receive(link: Link, message: ToWorker): void {
     const { heap } = this.context;
     if (!this.isAlive || this.link !== link) return;
     if (heap.nowMs < this.frozenUntilMs) {
       heap.at(this.frozenUntilMs, () => {
-        this.receive(link, act);
+        this.receive(link, message);
       });
       return;
     }
     this.lastHeardMs = heap.nowMs;
-    act();
+    this.take(message);
   }
 
-  onProvide(resources: readonly Resource[]): void {
-    for (const resource of resources) this.held.set(resource.id, resource);
-    this.work();
+  private take(message: ToWorker): void {
+    switch (message.kind) {
+      case 'provide':
+        for (const resource of message.resources) this.held.set(resource.id, resource);
+        this.work();
+        break;
+      case 'drop':
+        for (const id of message.resources) this.held.delete(id);
+        break;
+      case 'run':
+        this.queueTasks(message);
+        this.work();
+        break;
+      case 'revoke': {
+        const revoked = new Set(message.leases);
+        this.forget(({ leases }) => leases.some((id) => revoked.has(id)));
+        break;
+      }
+      case 'revokeExecution':
+        this.forget(({ run }) => run.execution === message.execution);
+        break;
+      case 'ping':
+        this.link?.sendUp({ kind: 'pong', sentMs: message.sentMs });
+        break;
+    }
   }
 
-  onDrop(resources: readonly ResourceId[]): void {
-    for (const id of resources) this.held.delete(id);
-  }
-
-  onRun(tasks: readonly SimTask[]): void {
-    this.queue.push(...tasks);
-    this.work();
-  }
-
-  onRevoke(isRevoked: (task: SimTask) => boolean): void {
+  /** Drops tasks; the rest of a group that is being computed is skipped, the unit at hand is not. */
+  private forget(isRevoked: (task: Task) => boolean): void {
+    const [head] = this.queue;
     this.queue = this.queue.filter((task) => !isRevoked(task));
-  }
-
-  onPing(): void {
-    this.send((link) => {
-      this.engine.heard(this, link);
+    if (!this.isComputing || head === undefined || head === this.queue[0]) return;
+    if (head.leases.length === 1) return;
+    const computing = ++this.computing;
+    this.after(this.unitMs(), () => {
+      if (computing !== this.computing) return;
+      this.isComputing = false;
+      this.work();
     });
   }
+
+  private unitMs(): number {
+    return this.context.plan.unitMs * this.slowFactor;
+  }
+
+  private queueTasks(run: SimRun): void {
+    const common = [PROGRAM, stateResource(run.version)];
+    for (const group of run.groups) {
+      const needs = [...common];
+      for (const { shard } of group) {
+        const block = blockResource(run.dataId, shard % BLOCKS);
+        if (!needs.includes(block)) needs.push(block);
+      }
+      const leases = group.map(({ lease }) => lease);
+      this.queue.push({ leases, needs, run, shard: group[0]?.shard ?? 0 });
+    }
+    // Cheap, and what the engine counts as in flight is true again.
+    this.link?.sendUp({ kind: 'credit' });
+  }
+
+  // -------------------------------------------------------------- work
 
   private work(): void {
     const task = this.queue[0];
     if (this.isComputing || task === undefined || !this.isAlive) return;
-    const missing = task.needs.filter((resource) => !this.held.has(resource.id));
+    const missing = task.needs.filter((id) => !this.held.has(id));
     if (missing.length > 0) {
-      this.send((link) => {
-        this.engine.need(
-          this,
-          link,
-          missing.map((resource) => resource.id),
-        );
-      });
+      this.link?.sendUp({ kind: 'need', resources: missing });
       return;
     }
-    const { heap, plan, faults } = this.context;
+    const { faults } = this.context;
     const hangMs = this.context.strikes('hang') ? faults.between(1_000, 60_000) : 0;
-    const computeMs = plan.unitMs * this.slowFactor * task.leases.length + hangMs;
-    const { life } = this;
+    const computeMs = this.unitMs() * task.leases.length + hangMs;
     this.isComputing = true;
-    heap.after(computeMs, () => {
-      if (life !== this.life) return;
-      this.finish(task, life, computeMs);
+    const computing = ++this.computing;
+    const value = this.compute(task);
+    this.after(computeMs, () => {
+      if (computing === this.computing) this.finish(task, value, computeMs);
     });
   }
 
-  private finish(task: SimTask, life: number, computeMs: number): void {
+  private finish(task: Task, value: number, computeMs: number): void {
     const { heap } = this.context;
     if (heap.nowMs < this.frozenUntilMs) {
-      heap.at(this.frozenUntilMs, () => {
-        if (life === this.life) this.finish(task, life, computeMs);
+      this.after(this.frozenUntilMs - heap.nowMs + 1, () => {
+        this.finish(task, value, computeMs);
       });
       return;
     }
     this.isComputing = false;
     this.queue = this.queue.filter((other) => other !== task);
     const isFailed = this.context.strikes('failUnit');
-    const sent = isFailed ? this.refusals(task) : [this.result(task, computeMs)];
-    if (!isFailed) this.lastDone = sent;
-    this.send((link) => {
-      this.engine.done(this, link, sent);
-    });
+    const results = isFailed ? this.refusals(task) : [this.result(task, value, computeMs)];
+    const message: ToEngine = { kind: 'done', execution: task.run.execution, results };
+    if (!isFailed) this.lastDone = message;
+    this.link?.sendUp(message);
     this.work();
   }
 
   /** The values of the group, added up pairwise as the tree would. */
-  private result(task: SimTask, computeMs: number): SimResult {
-    let values = task.leases.map((_, index) =>
-      this.context.valueOf(task.execution, task.shard + index),
-    );
-    while (values.length > 1) {
-      values = values.flatMap((value, index) =>
-        index % 2 === 0 ? [Math.fround(value + (values[index + 1] ?? 0))] : [],
-      );
+  private compute({ run, leases, shard }: Task): number {
+    const weight = this.held.get(stateResource(run.version))?.value ?? Number.NaN;
+    const values: number[] = [];
+    for (let index = 0; index < leases.length; index++) {
+      const at = shard + index;
+      const data = this.held.get(blockResource(run.dataId, at % BLOCKS))?.value ?? Number.NaN;
+      values.push(unitValue({ salt: run.salt, weight, data, bits: this.bits }, at));
     }
-    const [lease] = task.leases;
-    const result: UnitResult = {
-      lease: lease ?? (0 as LeaseId),
+    for (let step = 1; step < values.length; step *= 2) {
+      for (let at = 0; at + step < values.length; at += 2 * step) {
+        values[at] = Math.fround((values[at] ?? 0) + (values[at + step] ?? 0));
+      }
+    }
+    return values[0] ?? Number.NaN;
+  }
+
+  private result(task: Task, value: number, computeMs: number): SimResult {
+    const { isLying } = this;
+    this.isLying = false;
+    return {
+      lease: task.leases[0] ?? (0 as LeaseId),
       status: 'ok',
       computeUs: computeMs * 1000,
-      output: -1,
       error: null,
+      value: isLying ? Number.NaN : value,
+      sizeBytes: isLying ? 2 * OUTPUT_BYTES : OUTPUT_BYTES,
     };
-    return { result, value: values[0] ?? Number.NaN };
   }
 
   /** One unit of the group fails, and each of them answers by itself. */
-  private refusals(task: SimTask): SimResult[] {
+  private refusals(task: Task): SimResult[] {
     const failing = this.context.faults.between(0, task.leases.length - 1);
-    return task.leases.map((lease, index) => ({
-      result: {
-        lease,
-        status: index === failing ? ('failed' as const) : ('cancelled' as const),
-        computeUs: 1,
-        output: -1,
-        error:
-          index === failing
-            ? { code: 'cluster', message: 'out of memory', fault: 'remote', retryable: true }
-            : null,
-      },
-      value: Number.NaN,
-    }));
+    return task.leases.map((lease, index) => {
+      const own = { lease, computeUs: 1, value: Number.NaN, sizeBytes: 0 };
+      if (index !== failing) return { ...own, status: 'cancelled', error: null };
+      const error = { code: 'cluster', message: 'out of memory', fault: 'remote' } as const;
+      return { ...own, status: 'failed', error: { ...error, retryable: true } };
+    });
   }
 }

@@ -1,0 +1,404 @@
+/**
+ * @file The machine that kernel and engine run on: starts them, kills them, cuts its power, fills its disk. It keeps the
+ * true story of the training, which nobody in the simulation can read, and compares what happens with it.
+ */
+import type { LeaseId, WorkerId } from '@ravenlab/protocol';
+import type { RequestPoint } from '../../kernel/src/core/journal/paidBook.js';
+import type { Canary } from './canaries.js';
+import type { SimContext } from './context.js';
+import { SimViolation } from './context.js';
+import type { Link } from './link.js';
+import type { ToEngine, ToWorker } from './messages.js';
+import type { Fault } from './plan.js';
+import { SimDisk, rowKey } from './simDisk.js';
+import { IDS_PER_LIFE, SimEngine } from './simEngine.js';
+import type { KernelWorld } from './simKernel.js';
+import { SimKernel } from './simKernel.js';
+import type { Host, SimWorker } from './simWorker.js';
+import type { SimTrace } from './trace.js';
+import { FIRST_WEIGHT, nextWeight, undisturbedSum } from './values.js';
+
+const BEAT_MS = 100;
+const BAN_MS = 3_000;
+const DRAIN_MS = [500, 25_000] as const;
+const CLASSES = [0, 1] as const;
+
+const OWN_FAULTS = [
+  'engineCrash',
+  'kernelCrash',
+  'powerCut',
+  'diskFull',
+  'cancel',
+  'drain',
+  'userPause',
+  'userBan',
+] as const satisfies readonly Fault[];
+type OwnFault = (typeof OWN_FAULTS)[number];
+
+const STRIKES: Readonly<Record<OwnFault, (host: SimHost) => void>> = {
+  engineCrash: (host) => {
+    host.killEngine();
+  },
+  kernelCrash: (host) => {
+    host.killKernel();
+  },
+  powerCut: (host) => {
+    host.cutPower();
+  },
+  diskFull: (host) => {
+    host.fillDisk();
+  },
+  cancel: (host) => {
+    host.kernel?.stop();
+  },
+  drain: (host) => {
+    host.engine?.user.drain(host.anyone(), host.context.work.pick(DRAIN_MS));
+  },
+  userPause: (host) => {
+    host.engine?.user.pause(host.anyone());
+  },
+  userBan: (host) => {
+    host.ban(host.anyone());
+  },
+};
+
+/** A step that was committed, and what it made. */
+export interface Step {
+  readonly salt: number;
+  readonly weight: number;
+  readonly point: RequestPoint;
+}
+
+export class SimHost implements Host, KernelWorld {
+  readonly context: SimContext;
+  readonly disk: SimDisk;
+  readonly workers: SimWorker[] = [];
+  engine: SimEngine | null = null;
+  kernel: SimKernel | null = null;
+  isFinished = false;
+  /** Sums over the lives of the engine. */
+  leasesLost = 0;
+  private readonly canary: Canary | null;
+  private readonly trace: SimTrace;
+  private readonly faults: readonly OwnFault[];
+  private readonly linkOf = new Map<Link, SimWorker>();
+  private life = 0;
+  /** Steps that made the versions, version 1 first. */
+  private history: Step[] = [];
+  private readonly dataOf = new Map<number, number>();
+  private salt = 1;
+  /** Salts of the steps that a kernel was told of, by version. */
+  private readonly acks = new Map<number, number>();
+  /** The engine died, and nobody has asked again yet for what it had not journaled. */
+  private isReplayPending = false;
+  private isClosing = false;
+  private readonly banned = new Set<WorkerId>();
+  /** Bit classes that the weights can be of. */
+  private classes: readonly number[] = CLASSES;
+
+  constructor(context: SimContext, canary: Canary | null, trace: SimTrace) {
+    this.context = context;
+    this.canary = canary;
+    this.trace = trace;
+    this.faults = context.enabled(OWN_FAULTS);
+    this.disk = new SimDisk(canary?.flaw === 'anyBoot');
+  }
+
+  start(): void {
+    this.startKernel();
+    this.beat();
+  }
+
+  private beat(): void {
+    this.context.heap.after(BEAT_MS, () => {
+      if (this.context.isHealed) return;
+      for (const fault of this.faults) if (this.context.strikes(fault)) STRIKES[fault](this);
+      this.beat();
+    });
+  }
+
+  heal(): void {
+    this.disk.fullUntilMs = 0;
+  }
+
+  // -------------------------------------------------------------- processes
+
+  private startEngine(): SimEngine {
+    this.life++;
+    const engine: SimEngine = new SimEngine({
+      context: this.context,
+      disk: this.disk,
+      life: this.life,
+      canary: this.canary,
+      trace: this.trace,
+      onCommitted: (version, step) => {
+        this.committed(version, step);
+      },
+      onDied: () => {
+        this.engineDied(engine);
+      },
+      onClosed: () => {
+        this.isFinished = true;
+      },
+    });
+    this.trace.note(this.context.heap.nowMs, `engine starts, life ${String(this.life)}`);
+    this.engine = engine;
+    this.watch(engine);
+    this.compareRestored(engine);
+    for (const worker of this.banned) engine.user.ban(worker, true);
+    return engine;
+  }
+
+  /** For coverage of the tables. */
+  onTransition: ((cell: string) => void) | null = null;
+
+  private watch(engine: SimEngine): void {
+    const { onTransition } = this;
+    if (onTransition === null) return;
+    engine.state.trace.watch = (table, status, cause) => {
+      onTransition(`${table}.${status}.${cause}`);
+    };
+  }
+
+  private startKernel(): void {
+    const kernel = new SimKernel(this, this.canary);
+    this.kernel = kernel;
+    const engine = this.engine ?? this.startEngine();
+    this.attachNew(kernel, engine);
+  }
+
+  /** Should the engine die before it has answered, the kernel starts the next one and asks again. */
+  private attachNew(kernel: SimKernel, engine: SimEngine): void {
+    engine.attach(kernel, null, null, () => {
+      if (kernel.isDead) return;
+      this.forgetUnreplayed(engine.states.version);
+      kernel.begin(engine, this.life * IDS_PER_LIFE + engine.states.dataId + 1);
+    });
+  }
+
+  private engineDied(engine: SimEngine): void {
+    this.trace.note(this.context.heap.nowMs, 'engine dies');
+    this.leasesLost += engine.state.counters.leasesLost;
+    this.engine = null;
+    this.isReplayPending = true;
+    const { kernel } = this;
+    if (kernel === null) return;
+    kernel.engineDied();
+    this.context.heap.after(this.context.work.between(20, 400), () => {
+      if (kernel.isDead || this.engine !== null) return;
+      this.restartEngine(kernel);
+    });
+  }
+
+  private restartEngine(kernel: SimKernel): void {
+    const engine = this.startEngine();
+    if (kernel.session === null) this.attachNew(kernel, engine);
+    else {
+      engine.attach(kernel, kernel.session, kernel.pin, () => {
+        kernel.resume(engine);
+      });
+    }
+  }
+
+  killEngine(): void {
+    this.engine?.die();
+  }
+
+  killKernel(): void {
+    const { kernel } = this;
+    if (kernel === null || this.isClosing) return;
+    this.trace.note(this.context.heap.nowMs, 'kernel dies');
+    kernel.isDead = true;
+    this.kernel = null;
+    this.engine?.detach();
+    this.context.heap.after(this.context.work.between(100, 3_000), () => {
+      this.startKernel();
+    });
+  }
+
+  cutPower(): void {
+    if (this.isClosing) return;
+    this.killKernel();
+    this.engine?.die(true);
+    this.disk.losePower(this.context.faults.chance(500));
+  }
+
+  fillDisk(): void {
+    if (this.isClosing) return;
+    const untilMs = this.context.heap.nowMs + this.context.faults.between(200, 6_000);
+    this.disk.fullUntilMs = untilMs;
+  }
+
+  /** Bans outlive the engine; the user thinks better of each. */
+  ban(worker: WorkerId): void {
+    this.banned.add(worker);
+    this.engine?.user.ban(worker, true);
+    this.context.heap.after(BAN_MS, () => {
+      this.banned.delete(worker);
+      this.engine?.user.ban(worker, false);
+    });
+  }
+
+  /** Whom the user does something to: often one that looks broken. */
+  anyone(): WorkerId {
+    const { work } = this.context;
+    const odd = work.chance(400) ? (this.engine?.user.oddWorkers() ?? []) : [];
+    return odd.length > 0 ? work.pick(odd) : work.pick(this.workers).id;
+  }
+
+  // -------------------------------------------------------------- workers' connections
+
+  connect(worker: SimWorker, link: Link): boolean {
+    if (this.engine === null) return false;
+    this.linkOf.set(link, worker);
+    this.engine.hub.accept(worker, link);
+    return true;
+  }
+
+  closed(link: Link): void {
+    this.engine?.hub.lost(link);
+  }
+
+  toEngine(link: Link, message: ToEngine): void {
+    this.engine?.hub.toEngine(link, message);
+  }
+
+  toWorker(link: Link, message: ToWorker): void {
+    this.linkOf.get(link)?.receive(link, message);
+  }
+
+  isLeasedTo(worker: WorkerId, lease: LeaseId): boolean {
+    return this.engine?.hub.isLeasedTo(worker, lease) ?? false;
+  }
+
+  // -------------------------------------------------------------- the true story
+
+  nextSalt(data: number): number {
+    this.dataOf.set(this.salt, data);
+    return this.salt++;
+  }
+
+  weightOf(version: number): number {
+    if (version === 0) return FIRST_WEIGHT;
+    const step = this.history[version - 1];
+    if (step === undefined) throw new SimViolation(`version ${String(version)} was never made`);
+    return step.weight;
+  }
+
+  private committed(version: number, step: Step): void {
+    const { salt, weight } = step;
+    const { shards } = this.context.plan;
+    const before = this.weightOf(version - 1);
+    const data = this.dataOf.get(salt) ?? Number.NaN;
+    this.classes = this.classes.filter((bits) => {
+      const sum = undisturbedSum({ salt, weight: before, data, bits }, shards);
+      return Object.is(nextWeight(before, sum), weight);
+    });
+    if (this.classes.length === 0) {
+      throw new SimViolation(
+        `version ${String(version)}: weights ${String(weight)} are not those of undisturbed training`,
+      );
+    }
+    if (this.history.length !== version - 1) {
+      throw new SimViolation(`version ${String(version)} was made twice`);
+    }
+    if (this.history.some((known) => known.salt === salt)) {
+      throw new SimViolation(`version ${String(version)}: its step was made before`);
+    }
+    this.history.push(step);
+  }
+
+  acknowledged(version: number, salt: number): void {
+    this.acks.set(version, salt);
+  }
+
+  replayed(): void {
+    this.isReplayPending = false;
+  }
+
+  /** The states that a life begins with are those of a version that was; what came after is yet to be made again. */
+  private compareRestored({ states }: SimEngine): void {
+    const { version, weight, bookmark } = states;
+    if (!Object.is(this.weightOf(version), weight)) {
+      throw new SimViolation(
+        `restored version ${String(version)}: weights ${String(weight)}, were ${String(this.weightOf(version))}`,
+      );
+    }
+    if (version > 0 && this.history[version - 1]?.salt !== bookmark) {
+      throw new SimViolation(`the bookmark of version ${String(version)} is of another step`);
+    }
+    this.history = this.history.slice(0, version);
+    // Nothing that anybody was told has any bits yet.
+    if (version === 0 && this.acks.size === 0) this.classes = CLASSES;
+  }
+
+  /** Kernel and engine were both lost: what neither the journal nor anybody else had is gone, and only that. */
+  private forgetUnreplayed(version: number): void {
+    if (!this.isReplayPending) {
+      this.compareAcks();
+      return;
+    }
+    this.isReplayPending = false;
+    for (const known of [...this.acks.keys()]) if (known > version) this.acks.delete(known);
+    if (version === 0) this.classes = CLASSES;
+  }
+
+  private compareAcks(): void {
+    for (const [version, salt] of this.acks) {
+      if (this.history[version - 1]?.salt !== salt) {
+        throw new SimViolation(`version ${String(version)} was acknowledged and is lost`);
+      }
+    }
+  }
+
+  // -------------------------------------------------------------- the end
+
+  /** The user is through and shuts down; with a full disk he frees space first. */
+  finished(): void {
+    const { engine } = this;
+    if (engine === null || this.context.heap.nowMs < this.disk.fullUntilMs) {
+      this.context.heap.after(BEAT_MS, () => {
+        if (this.kernel?.isAnswered === true && this.engine !== null) this.finished();
+      });
+      return;
+    }
+    this.isClosing = true;
+    engine.closeJournal();
+  }
+
+  /** What a start after the clean end would find, against the true story. */
+  compare(): void {
+    const { steps } = this.context.plan;
+    const { image } = this.disk.restore();
+    if (image?.version !== steps || this.history.length !== steps) {
+      throw new SimViolation(
+        `the journal ends at version ${String(image?.version)}, ${String(steps)} steps were made`,
+      );
+    }
+    if (!Object.is(image.weight, this.weightOf(steps))) {
+      throw new SimViolation(`the journal ends with other weights than the training`);
+    }
+    this.compareAcks();
+    this.comparePay();
+  }
+
+  /** Every micro-shard of every step that counts is paid, once; the ledger and the journal agree. */
+  private comparePay(): void {
+    const rows = this.disk.rows();
+    if (rows === null) throw new SimViolation('a unit is paid twice in the journal');
+    const { shards } = this.context.plan;
+    for (const [index, { point }] of this.history.entries()) {
+      for (let shard = 0; shard < shards; shard++) {
+        if (rows.has(rowKey(point, shard))) continue;
+        const what = `version ${String(index + 1)}, micro-shard ${String(shard)}`;
+        throw new SimViolation(`${what} was never paid`);
+      }
+    }
+    let total = 0n;
+    for (const { amount } of rows.values()) total += amount;
+    const posted = this.engine?.state.ledger.totalPosted;
+    if (posted !== total) {
+      throw new SimViolation(`the journal pays ${String(total)}, the ledger ${String(posted)}`);
+    }
+  }
+}

@@ -1,0 +1,45 @@
+/**
+ * @file The arithmetic of simulated training. Float32, and its sums depend on the order of addition: a sum in arrival
+ * order shows in the weights, as does a lost, doubled or misplaced unit, or one that was computed from other weights.
+ */
+import { ShardTree } from '../../kernel/src/core/cluster/shardTree.js';
+
+/** Weights before the first step. */
+export const FIRST_WEIGHT = 1;
+
+/** What a unit is computed from. */
+export interface Inputs {
+  /** Tells one request from another. */
+  readonly salt: number;
+  readonly weight: number;
+  /** Value of the data set. */
+  readonly data: number;
+  /** Bit class of the worker: two of them round differently. */
+  readonly bits: number;
+}
+
+/** True result of one unit. */
+export function unitValue({ salt, weight, data, bits }: Inputs, shard: number): number {
+  const mixed = Math.imul(salt * 31 + shard + 1, 0x9e3779b1) >>> 0;
+  const own = (mixed / 2 ** 32) * 10 ** (mixed % 7);
+  return Math.fround((own + weight * (data + 1)) * (1 + bits * 2 ** -20));
+}
+
+/** Sum of all units, as one undisturbed machine makes it. */
+export function undisturbedSum(inputs: Inputs, shards: number): number {
+  const tree = new ShardTree<{ sum: number }>(shards);
+  for (let shard = 0; shard < shards; shard++) {
+    const sum = unitValue(inputs, shard);
+    for (const { target, source } of tree.insert(shard, { sum })) add(target, source);
+  }
+  return tree.root.sum;
+}
+
+export function add(target: { sum: number }, source: { readonly sum: number }): void {
+  target.sum = Math.fround(target.sum + source.sum);
+}
+
+/** The optimizer. */
+export function nextWeight(weight: number, sum: number): number {
+  return Math.fround(weight * 0.5 + sum * 2 ** -20);
+}

@@ -36,7 +36,9 @@ export const CommandIds = {
   stopRun: 'ravenlab:stop-run',
   scale: 'ravenlab:scale',
   drain: 'ravenlab:drain-worker',
+  pause: 'ravenlab:pause-worker',
   resume: 'ravenlab:resume-worker',
+  ban: 'ravenlab:ban-worker',
 } as const;
 
 export const PANEL_ID = 'ravenlab-panel';

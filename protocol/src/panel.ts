@@ -13,6 +13,7 @@ export {
   EMPTY_LOSS_SERIES,
   EMPTY_PANEL_STATE,
   JOB_STATES,
+  PROMISES,
   SETTLEMENTS,
   readPanelState,
 } from './panel/state.js';

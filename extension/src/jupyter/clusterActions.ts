@@ -1,6 +1,7 @@
 /** @file What a user can do to the cluster in use; shared by the panel and the commands. Reports failures as notifications. */
-import { Notification } from '@jupyterlab/apputils';
+import { Dialog, Notification, showDialog } from '@jupyterlab/apputils';
 import type { TranslationBundle } from '@jupyterlab/translation';
+import { displayName } from '@ravenlab/protocol';
 import { CommandError } from '../model/clusterModel.js';
 import { Store } from '../model/store.js';
 import type { IClusterRegistry, PanelSubject } from '../tokens.js';
@@ -101,9 +102,37 @@ export class ClusterActions {
     });
   }
 
+  async pause(workerId: string): Promise<void> {
+    await this.attempt(this.trans.__('Pause'), async ({ model }) => {
+      await model.command('pause', { workerId });
+    });
+  }
+
   async resume(workerId: string): Promise<void> {
     await this.attempt(this.trans.__('Resume'), async ({ model }) => {
       await model.command('resume', { workerId });
+    });
+  }
+
+  /** Asks first: a contributor who is sent away cannot come back by itself. */
+  async ban(workerId: string): Promise<void> {
+    await this.attempt(this.trans.__('Ban'), async ({ model }) => {
+      const rows = model.view().replica?.state.contributors ?? [];
+      const row = rows.find((each) => each.workerId === workerId);
+      const name = row === undefined ? workerId.slice(0, 8) : displayName(row);
+      const { button } = await showDialog({
+        title: this.trans.__('Ban %1?', name),
+        body: this.trans.__(
+          'It is sent away and not let in again. What it has earned stays owed. To undo: await cluster.unban(%1) in a cell.',
+          JSON.stringify(row?.shortId ?? workerId),
+        ),
+        buttons: [
+          Dialog.cancelButton({ label: this.trans.__('Cancel') }),
+          Dialog.warnButton({ label: this.trans.__('Ban') }),
+        ],
+        defaultButton: 0,
+      });
+      if (button.accept) await model.command('ban', { workerId });
     });
   }
 

@@ -5,6 +5,7 @@ import type {
   JobState,
   JobSummary,
   PanelState,
+  Promised,
 } from '@ravenlab/protocol';
 import { formatCount, formatDuration, formatLoss, formatRate } from '@ravenlab/protocol';
 
@@ -49,6 +50,12 @@ export const JOB_LABELS: Readonly<Record<JobState, StateLabel>> = {
   stopped: { tone: 'quiet', text: (trans) => trans.__('Stopped') },
   done: { tone: 'good', text: (trans) => trans.__('Done') },
   failed: { tone: 'bad', text: (trans) => trans.__('Failed') },
+};
+
+/** What a run promises of its bits, in one line. */
+export const PROMISE_TEXTS: Readonly<Record<Promised, (trans: Translate) => string>> = {
+  'same-bits': (trans) => trans.__('Same bits, whoever computes'),
+  'within-tolerance': (trans) => trans.__('Within tolerance: bit classes are mixed'),
 };
 
 export function isRunning(job: JobSummary): boolean {

@@ -84,18 +84,20 @@ function addCommands(app: JupyterFrontEnd, services: PanelServices): void {
       if (workers !== null) await actions.scale(workers);
     },
   });
-  commands.addCommand(CommandIds.drain, {
-    label: trans.__('Give a Worker no more Work'),
-    describedBy: WORKER_ARGS,
-    isEnabled: () => actions.isReady,
-    execute: (args) => actions.drain(workerIdIn(args)),
-  });
-  commands.addCommand(CommandIds.resume, {
-    label: trans.__('Give a Worker Work again'),
-    describedBy: WORKER_ARGS,
-    isEnabled: () => actions.isReady,
-    execute: (args) => actions.resume(workerIdIn(args)),
-  });
+  const workerCommands = [
+    [CommandIds.drain, trans.__('Give a Worker no more Work'), (id: string) => actions.drain(id)],
+    [CommandIds.pause, trans.__('Stop a Worker at once'), (id: string) => actions.pause(id)],
+    [CommandIds.resume, trans.__('Give a Worker Work again'), (id: string) => actions.resume(id)],
+    [CommandIds.ban, trans.__('Ban a Worker…'), (id: string) => actions.ban(id)],
+  ] as const;
+  for (const [id, label, act] of workerCommands) {
+    commands.addCommand(id, {
+      label,
+      describedBy: WORKER_ARGS,
+      isEnabled: () => actions.isReady,
+      execute: (args) => act(workerIdIn(args)),
+    });
+  }
 }
 
 /** Opens the panel the first time a RavenLab kernel is in use, once a page load, if the user wants that. */

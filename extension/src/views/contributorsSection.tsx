@@ -1,5 +1,6 @@
 /** @file Who works: one row a worker in a sortable table. */
 import { runIcon } from '@jupyterlab/ui-components';
+import type { LabIcon } from '@jupyterlab/ui-components';
 import type { CoinScale, Contributor, PaymentsSummary } from '@ravenlab/protocol';
 import {
   coinScaleFor,
@@ -12,16 +13,53 @@ import {
   formatRate,
 } from '@ravenlab/protocol';
 import { memo, useMemo, useState } from 'react';
-import { drainIcon } from '../icons.js';
+import { banIcon, drainIcon, pauseIcon } from '../icons.js';
 import type { SortKey, SortOrder } from '../model/contributorRows.js';
 import { nextOrder, sortContributors } from '../model/contributorRows.js';
+import { canBan, canDrain, canPause, canResume } from '../model/rowActions.js';
 import { CONTRIBUTOR_LABELS } from '../model/wording.js';
+import type { Translate } from '../model/wording.js';
 import { CommandIds } from '../tokens.js';
 import { useServices } from './context.js';
 import { Dot, IconButton, Section } from './parts.js';
 
 /** More rows than this cost a frame; the rest is one click away. */
 const ROWS_AT_FIRST = 200;
+
+interface RowAction {
+  readonly command: string;
+  readonly icon: LabIcon;
+  readonly isFor: (row: Contributor) => boolean;
+  readonly title: (trans: Translate, name: string) => string;
+}
+
+/** What can be done to a worker; the order is that of the buttons. */
+const ROW_ACTIONS: readonly RowAction[] = [
+  {
+    command: CommandIds.resume,
+    icon: runIcon,
+    isFor: canResume,
+    title: (trans, name) => trans.__('Give %1 work again', name),
+  },
+  {
+    command: CommandIds.drain,
+    icon: drainIcon,
+    isFor: canDrain,
+    title: (trans, name) => trans.__('Give %1 no more work; it ends what it has', name),
+  },
+  {
+    command: CommandIds.pause,
+    icon: pauseIcon,
+    isFor: canPause,
+    title: (trans, name) => trans.__('Stop %1 at once; others take over', name),
+  },
+  {
+    command: CommandIds.ban,
+    icon: banIcon,
+    isFor: canBan,
+    title: (trans, name) => trans.__('Ban %1…', name),
+  },
+];
 
 function ColumnHead(props: {
   readonly sortKey: SortKey;
@@ -42,23 +80,21 @@ function ColumnHead(props: {
   );
 }
 
-function DrainButton(props: { readonly row: Contributor }) {
+function RowActions(props: { readonly row: Contributor }) {
   const { commands, trans } = useServices();
-  const { state, workerId } = props.row;
-  if (state === 'gone') return null;
-  const isDraining = state === 'draining';
-  const command = isDraining ? CommandIds.resume : CommandIds.drain;
+  const { row } = props;
   return (
-    <IconButton
-      className="rvn-rowAction"
-      icon={isDraining ? runIcon : drainIcon}
-      title={
-        isDraining
-          ? trans.__('Give %1 work again', displayName(props.row))
-          : trans.__('Give %1 no more work', displayName(props.row))
-      }
-      onClick={() => void commands.execute(command, { workerId })}
-    />
+    <span className="rvn-rowActions" role="group" aria-label={trans.__('Actions')}>
+      {ROW_ACTIONS.filter(({ isFor }) => isFor(row)).map(({ command, icon, title }) => (
+        <IconButton
+          key={command}
+          className="rvn-rowAction"
+          icon={icon}
+          title={title(trans, displayName(row))}
+          onClick={() => void commands.execute(command, { workerId: row.workerId })}
+        />
+      ))}
+    </span>
   );
 }
 
@@ -84,7 +120,7 @@ const ContributorRow = memo(function ContributorRow(props: {
         <span className="rvn-who">
           <Dot tone={label.tone} text={label.text(trans)} />
           <b>{displayName(row)}</b>
-          <DrainButton row={row} />
+          <RowActions row={row} />
         </span>
         <span className="rvn-what">
           {isWell ? place : label.text(trans)} · {row.backend}

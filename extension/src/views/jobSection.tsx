@@ -8,7 +8,7 @@ import {
   formatRate,
   fractionOf,
 } from '@ravenlab/protocol';
-import { JOB_LABELS, isRunning } from '../model/wording.js';
+import { JOB_LABELS, PROMISE_TEXTS, isRunning } from '../model/wording.js';
 import { CommandIds } from '../tokens.js';
 import { useServices, useStore } from './context.js';
 import { LossCurve } from './lossCurve.js';
@@ -93,6 +93,9 @@ function JobBody(props: { readonly job: JobSummary }) {
         <output data-rvn="loss">{formatLoss(job.loss)}</output>
       </div>
       <LossCurve series={job.lossSeries} />
+      <p className="rvn-promise" data-rvn="promise" title={job.bitClass ?? ''}>
+        {PROMISE_TEXTS[job.promise](trans)}
+      </p>
       <dl className="rvn-metrics">
         <Metric label={trans.__('Samples/s')} value={formatRate(job.samplesPerSecond)} />
         <Metric

@@ -107,6 +107,17 @@ export interface Invite {
   readonly command: string;
 }
 
+/** A worker by its row or id; the first characters of an id will do when they are of one worker only. */
+export type WorkerName = string | Pick<Contributor, 'workerId'>;
+
+export interface ClusterRules {
+  readonly mixClasses?: boolean;
+}
+
+function idOf(worker: WorkerName): string {
+  return typeof worker === 'string' ? worker : worker.workerId;
+}
+
 async function command(
   op: string,
   args: Readonly<Record<string, unknown>> = {},
@@ -162,6 +173,40 @@ class Cluster {
   /** Starts or stops local workers until there are `workers` of them. */
   async scale(workers: number): Promise<void> {
     await command('scale', { workers });
+  }
+
+  /** Gives a worker nothing new; it ends what it has. @param worker a row of `workers()`, its id, or the beginning of it. */
+  async drain(worker: WorkerName): Promise<void> {
+    await command('drain', { workerId: idOf(worker) });
+  }
+
+  /** Stops a worker at once; what it has goes to others. It stays paused when it comes back. */
+  async pause(worker: WorkerName): Promise<void> {
+    await command('pause', { workerId: idOf(worker) });
+  }
+
+  /** Gives a drained or paused worker work again. */
+  async resume(worker: WorkerName): Promise<void> {
+    await command('resume', { workerId: idOf(worker) });
+  }
+
+  /** Sends a worker away and does not let it in again. What it has earned stays owed. */
+  async ban(worker: WorkerName): Promise<void> {
+    await command('ban', { workerId: idOf(worker) });
+  }
+
+  /** Lets a banned worker in again. */
+  async unban(worker: WorkerName): Promise<void> {
+    await command('unban', { workerId: idOf(worker) });
+  }
+
+  /**
+   * Rules of the whole cluster.
+   * `mixClasses`: a run takes results of different bit classes (backend, instruction set), which round differently. The same
+   * bits are then promised no more, only the same numbers within rounding. Off by default: a run keeps to one class.
+   */
+  async configure(rules: ClusterRules): Promise<void> {
+    await command('configure', { ...rules });
   }
 
   /** The command by which another machine joins. */

@@ -2,6 +2,7 @@
 import { PANEL_LIMITS, RavenError } from '@ravenlab/protocol';
 import type { ClusterEvent } from '../core/cluster/events.js';
 import type { ClusterState } from '../core/cluster/state.js';
+import { rulesOf } from '../core/cluster/rules.js';
 import type { SharedHeap } from './heap.js';
 import type { Durability } from './durability.js';
 import type { LocalWorkers } from './localWorkers.js';
@@ -9,6 +10,7 @@ import type { PanelView } from './panelView.js';
 import type { RemoteAccess } from './remoteAccess.js';
 import type { Resources } from './resources.js';
 import type { Runner } from './runner.js';
+import type { RulesStore } from './rulesStore.js';
 import type { RunTable } from './runs.js';
 import type { Vitals } from './vitals.js';
 import type { WorkerHub } from './workerHub.js';
@@ -26,6 +28,7 @@ export interface CommandTargets {
   readonly heap: SharedHeap;
   readonly vitals: Vitals;
   readonly durability: Durability;
+  readonly rules: RulesStore;
   /** Where local workers connect. */
   readonly endpoint: string;
 }
@@ -57,7 +60,11 @@ export class Commands {
         return { command, expiresAtMs: null };
       },
       drain: (args) => this.moveWorker('drain', args),
+      pause: (args) => this.moveWorker('pause', args),
       resume: (args) => this.moveWorker('resume', args),
+      ban: (args) => this.moveWorker('ban', args),
+      unban: (args) => this.moveWorker('unban', args),
+      configure: (args) => this.configure(args),
       stopRun: () => {
         const run = targets.panel.currentRun;
         if (run === null) return { stopped: false };
@@ -107,6 +114,8 @@ export class Commands {
       counters: { ...cluster.counters, badMessages: hub.badMessages },
       sessions,
       departures: hub.departures,
+      banned: rulesOf(cluster).banned,
+      mixClasses: cluster.mixesClasses,
       enginePid: process.pid,
       journal: durability.status(),
       endpoint,
@@ -116,19 +125,46 @@ export class Commands {
     };
   }
 
-  private moveWorker(kind: 'drain' | 'resume', args: Args): { readonly workerId: string } {
-    const { cluster, feed } = this.targets;
-    const workerId = text(args, 'workerId');
-    const worker = [...cluster.members.keys()].find(
-      (id) => id === workerId || id.startsWith(workerId),
-    );
-    if (worker === undefined || workerId.length < 4) {
-      throw new RavenError('cluster', `${kind}: no worker ${workerId} is connected`);
+  private configure(args: Args): { readonly mixClasses: boolean } {
+    const { mixClasses } = args;
+    const { cluster, feed, rules } = this.targets;
+    if (mixClasses !== undefined && typeof mixClasses !== 'boolean') {
+      throw new RavenError(
+        'cluster',
+        `configure: mixClasses is ${typeof mixClasses}, expected true or false`,
+      );
+    }
+    if (mixClasses !== undefined) feed({ kind: 'mixClasses', isAllowed: mixClasses });
+    rules.save(rulesOf(cluster));
+    return { mixClasses: cluster.mixesClasses };
+  }
+
+  private moveWorker(kind: WorkerCommand, args: Args): { readonly workerId: string } {
+    const { cluster, feed, rules } = this.targets;
+    const given = text(args, 'workerId');
+    const known = OF_THE_ABSENT.has(kind)
+      ? [...cluster.members.keys(), ...cluster.standings.keys()]
+      : [...cluster.members.keys()];
+    const fits = new Set(known.filter((id) => id === given || id.startsWith(given)));
+    const [worker] = fits;
+    if (worker === undefined || given.length < SHORTEST_ID || fits.size > 1) {
+      const why =
+        fits.size > 1 && given.length >= SHORTEST_ID
+          ? `${String(fits.size)} workers have an id that begins with ${given}; give more of it`
+          : `no worker ${given} is known; ids are in cluster.workers()`;
+      throw new RavenError('cluster', `${kind}: ${why}`);
     }
     feed({ kind, worker });
+    rules.save(rulesOf(cluster));
     return { workerId: worker };
   }
 }
+
+type WorkerCommand = 'drain' | 'pause' | 'resume' | 'ban' | 'unban';
+/** Commands that mean something for a worker that is not here. */
+const OF_THE_ABSENT: ReadonlySet<WorkerCommand> = new Set(['pause', 'resume', 'ban', 'unban']);
+/** Fewer characters of an id name nobody for sure. */
+const SHORTEST_ID = 4;
 
 function text(args: Args, name: string): string {
   const value = args[name];

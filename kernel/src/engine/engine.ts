@@ -11,6 +11,8 @@ import type {
   WorkerId,
 } from '@ravenlab/protocol';
 import { ENGINE_LIMITS } from '@ravenlab/protocol';
+import { promiseOf } from '../core/cluster/classes.js';
+import { restoreRules, rulesOf } from '../core/cluster/rules.js';
 import type { ResourceId } from '../core/cluster/state.js';
 import { createCluster } from '../core/cluster/state.js';
 import type { ClusterState } from '../core/cluster/state.js';
@@ -36,6 +38,7 @@ import { InlineReducer, ThreadReducer } from './reducer.js';
 import { RemoteAccess } from './remoteAccess.js';
 import { Resources } from './resources.js';
 import { Runner } from './runner.js';
+import { RulesStore } from './rulesStore.js';
 import { RunTable } from './runs.js';
 import { SocketPort } from './socketPort.js';
 import { StateStore } from './states.js';
@@ -88,6 +91,7 @@ export class Engine {
   private readonly kernel: KernelPort;
   private readonly programs: ProgramTable;
   private readonly durability: Durability;
+  private readonly rules: RulesStore;
   private cluster!: ClusterState;
   private loop!: ClusterLoop;
   private hub!: WorkerHub;
@@ -101,6 +105,7 @@ export class Engine {
   private panelTimer: NodeJS.Timeout | null = null;
   private meterTimer: NodeJS.Timeout | null = null;
   private panelText = '';
+  private keptPin = '';
   private closing = false;
 
   constructor(options: EngineOptions) {
@@ -109,6 +114,9 @@ export class Engine {
     const onRetired = (ids: readonly ResourceId[]) => {
       this.retire(ids);
     };
+    this.rules = new RulesStore(this.folder, (message) => {
+      this.options.log(message);
+    });
     this.states = new StateStore(this.heap, this.resources, onRetired);
     this.data = new DataStore(this.resources, onRetired);
     this.thread = new ThreadReducer(this.heap.memory, options.onFatal);
@@ -138,6 +146,8 @@ export class Engine {
     for (const { worker, posted, units } of restored.accounts) {
       this.cluster.ledger.restore(worker as WorkerId, BigInt(posted), units);
     }
+    const rules = this.rules.load();
+    if (rules !== null) restoreRules(this.cluster, rules);
     this.assemble(engineId, log);
     await this.durability.recover(restored, { panel: this.panel, cluster: this.cluster });
     const workersPath = join(this.sockets, 'workers.sock');
@@ -169,6 +179,7 @@ export class Engine {
       vitals: this.vitals,
       durability: this.durability,
       endpoint,
+      rules: this.rules,
     });
     const kernelPath = join(this.sockets, 'kernel.sock');
     await this.kernel.listen(kernelPath);
@@ -409,13 +420,23 @@ export class Engine {
 
   private onCommitted(plan: ExecutionPlan, collector: Collector): void {
     if (plan.step === null) return;
-    const { lossOutput } = plan.step;
+    const { lossOutput, runId } = plan.step;
+    this.keepPin(runId);
     const output = plan.outputs[lossOutput];
     const isScalar = output?.type.dtype === 'float32' && output.type.shape.length === 0;
     const bytes = isScalar ? collector.bytesOf(lossOutput) : null;
     const loss =
       bytes === null ? null : new DataView(bytes.buffer, bytes.byteOffset, 4).getFloat32(0, true);
     this.panel.stepped(plan, loss);
+  }
+
+  /** The class that a run is pinned to outlives this process; it changes once or twice in a run. */
+  private keepPin(runId: string): void {
+    const { bitClass, isExact } = promiseOf(this.cluster, runId);
+    const pin = `${runId} ${String(bitClass)} ${String(isExact)}`;
+    if (pin === this.keptPin) return;
+    this.keptPin = pin;
+    this.rules.save(rulesOf(this.cluster));
   }
 
   private onFailed(plan: ExecutionPlan, error: RavenError): void {

@@ -20,6 +20,7 @@ import {
 } from '@ravenlab/protocol';
 import type { MemberStatus } from '../core/cluster/memberTable.js';
 import { memberWorks } from '../core/cluster/memberTable.js';
+import { promiseOf } from '../core/cluster/classes.js';
 import type { ClusterState } from '../core/cluster/state.js';
 import type { Price } from '../core/ledger/price.js';
 import { priceText } from '../core/ledger/price.js';
@@ -210,6 +211,7 @@ export class PanelView {
       samplesDone,
       endedAtMs: null,
       message: null,
+      ...this.promiseOf(step.runId),
     };
     if (this.job.state === 'done') this.endJob('done', null);
   }
@@ -344,7 +346,14 @@ export class PanelView {
       startedAtMs: nowMs,
       endedAtMs: null,
       message: null,
+      promise: 'same-bits',
+      bitClass: null,
     };
+  }
+
+  private promiseOf(run: string): Pick<JobSummary, 'promise' | 'bitClass'> {
+    const { bitClass, isExact } = promiseOf(this.cluster, run);
+    return { promise: isExact ? 'same-bits' : 'within-tolerance', bitClass };
   }
 
   private rateOf(runId: string): Rate {

@@ -13,7 +13,7 @@ export const PANEL_PROTO = 1;
 /** `kernel_info_reply.implementation` and kernelspec name that promise this target. */
 export const PANEL_KERNEL = 'ravenlab';
 
-export const PANEL_OPS = ['stopRun', 'invite', 'scale', 'drain', 'resume'] as const;
+export const PANEL_OPS = ['stopRun', 'invite', 'scale', 'drain', 'pause', 'resume', 'ban'] as const;
 export type PanelOp = (typeof PANEL_OPS)[number];
 
 /** No arguments: always `{}`. */
@@ -27,8 +27,12 @@ export interface PanelArgs {
   readonly scale: { readonly workers: number };
   /** The worker ends what it has and gets nothing new. */
   readonly drain: { readonly workerId: string };
-  /** Undoes `drain`. */
+  /** The worker stops now; what it has goes to others. Holds when it comes back. */
+  readonly pause: { readonly workerId: string };
+  /** Undoes `drain` and `pause`. */
   readonly resume: { readonly workerId: string };
+  /** The worker is sent away and not let in again. */
+  readonly ban: { readonly workerId: string };
 }
 
 export interface PanelResults {
@@ -38,7 +42,9 @@ export interface PanelResults {
   readonly invite: { readonly command: string; readonly expiresAtMs: number | null };
   readonly scale: { readonly workers: number };
   readonly drain: { readonly workerId: string };
+  readonly pause: { readonly workerId: string };
   readonly resume: { readonly workerId: string };
+  readonly ban: { readonly workerId: string };
 }
 
 /** What the engine side implements; the panel needs nothing else of it. */
@@ -136,7 +142,9 @@ const ARGS: { readonly [Op in PanelOp]: Reader<PanelArgs[Op]> } = {
   invite: noArgs,
   scale: workersArgs,
   drain: workerArgs,
+  pause: workerArgs,
   resume: workerArgs,
+  ban: workerArgs,
 };
 
 const RESULTS: { readonly [Op in PanelOp]: Reader<PanelResults[Op]> } = {
@@ -147,7 +155,9 @@ const RESULTS: { readonly [Op in PanelOp]: Reader<PanelResults[Op]> } = {
   }),
   scale: workersArgs,
   drain: workerArgs,
+  pause: workerArgs,
   resume: workerArgs,
+  ban: workerArgs,
 };
 
 /** Result of `op` as the kernel must send it; throws RemoteProtocolError. */

@@ -1,5 +1,5 @@
 /** @file What a panel shows: plain JSON, one document per kernel. No view logic, no transport. RFC 2 §2. */
-import { PANEL_LIMITS as LIMITS } from '../limits.js';
+import { PANEL_LIMITS as LIMITS, LIMITS as WIRE_LIMITS } from '../limits.js';
 import type { Fields, Reader } from '../read.js';
 import {
   amountOf,
@@ -40,6 +40,10 @@ export type ContributorState = (typeof CONTRIBUTOR_STATES)[number];
 
 export const JOB_STATES = ['running', 'paused', 'stopping', 'stopped', 'done', 'failed'] as const;
 export type JobState = (typeof JOB_STATES)[number];
+
+/** Of the final weights: the same bits whoever computes, or, with mixed bit classes, within rounding of them. */
+export const PROMISES = ['same-bits', 'within-tolerance'] as const;
+export type Promised = (typeof PROMISES)[number];
 
 export const ALERT_LEVELS = ['info', 'warning', 'error'] as const;
 export type AlertLevel = (typeof ALERT_LEVELS)[number];
@@ -116,6 +120,9 @@ export interface JobSummary {
   readonly endedAtMs: number | null;
   /** Why it failed or stopped; null while it runs. */
   readonly message: string | null;
+  readonly promise: Promised;
+  /** Backend and instructions that its bits come from; null before the first step. */
+  readonly bitClass: string | null;
 }
 
 export interface Payee {
@@ -220,6 +227,8 @@ export const JOB_FIELDS: Fields<JobSummary> = {
   startedAtMs: count(),
   endedAtMs: nullable(count()),
   message: nullable(text(LIMITS.textChars)),
+  promise: oneOf(PROMISES),
+  bitClass: nullable(text(WIRE_LIMITS.bitClassChars)),
 };
 
 export const PAYEE_FIELDS: Fields<Payee> = {

@@ -97,3 +97,27 @@ test('the micro-shard size cuts the batches of what comes after', () => {
   expect(() => (cluster.microShard = 0)).toThrow(/expected a positive integer, got 0/);
   expect(tensor([1, 2]).sum().item()).toBe(3);
 });
+
+test('workers are named by row or id, and rules are passed on', async () => {
+  const asked: unknown[] = [];
+  for (const op of ['drain', 'pause', 'resume', 'ban', 'unban', 'configure']) {
+    session.commands.set(op, (args) => {
+      asked.push([op, args]);
+      return {};
+    });
+  }
+  await cluster.drain(WORKER);
+  await cluster.pause('aaaa');
+  await cluster.resume(WORKER);
+  await cluster.ban('bbbb');
+  await cluster.unban('bbbb');
+  await cluster.configure({ mixClasses: true });
+  expect(asked).toEqual([
+    ['drain', { workerId: WORKER.workerId }],
+    ['pause', { workerId: 'aaaa' }],
+    ['resume', { workerId: WORKER.workerId }],
+    ['ban', { workerId: 'bbbb' }],
+    ['unban', { workerId: 'bbbb' }],
+    ['configure', { mixClasses: true }],
+  ]);
+});

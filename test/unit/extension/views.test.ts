@@ -1,5 +1,6 @@
 /** @file What the panel computes for its views: row order, shares, curve geometry, sentences. */
 import fc from 'fast-check';
+import type { Contributor } from '@ravenlab/protocol';
 import { EMPTY_PANEL_STATE } from '@ravenlab/protocol';
 import type { SortKey } from '../../../extension/src/model/contributorRows.js';
 import {
@@ -15,7 +16,8 @@ import {
   smooth,
 } from '../../../extension/src/model/curve.js';
 import type { Translate } from '../../../extension/src/model/wording.js';
-import { spokenSummary, statusText } from '../../../extension/src/model/wording.js';
+import { canBan, canDrain, canPause, canResume } from '../../../extension/src/model/rowActions.js';
+import { PROMISE_TEXTS, spokenSummary, statusText } from '../../../extension/src/model/wording.js';
 import { BUSY_STATE, contributorOf, jobOf, payeeOf } from '../panel/lib.js';
 
 const ENGLISH: Translate = {
@@ -119,7 +121,23 @@ describe('the curve', () => {
   });
 });
 
+test('a worker can be drained or paused once, and taken back from both', () => {
+  const allowed = (state: Contributor['state']) =>
+    Object.entries({ canResume, canDrain, canPause, canBan })
+      .filter(([, can]) => can({ state }))
+      .map(([name]) => name);
+  expect(allowed('busy')).toEqual(['canDrain', 'canPause', 'canBan']);
+  expect(allowed('draining')).toEqual(['canResume', 'canPause', 'canBan']);
+  expect(allowed('paused')).toEqual(['canResume', 'canDrain', 'canBan']);
+  expect(allowed('gone')).toEqual(['canBan']);
+});
+
 describe('sentences', () => {
+  test('a run says what it promises of its bits', () => {
+    expect(PROMISE_TEXTS['same-bits'](ENGLISH)).toBe('Same bits, whoever computes');
+    expect(PROMISE_TEXTS['within-tolerance'](ENGLISH)).toContain('tolerance');
+  });
+
   test('the status bar names workers, and the rate only while there is one', () => {
     expect(statusText(BUSY_STATE, ENGLISH)).toBe('2 workers · 1.63k samples/s');
     const idle = { ...BUSY_STATE.cluster, workerCount: 1, samplesPerSecond: 0 };

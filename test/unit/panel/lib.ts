@@ -49,6 +49,8 @@ export function jobOf(changes: Partial<JobSummary> = {}): JobSummary {
     startedAtMs: 2_000,
     endedAtMs: null,
     message: null,
+    promise: 'same-bits',
+    bitClass: 'onnx-cpu onnxruntime 1.30.0 linux x64 avx2',
     ...changes,
   };
 }

@@ -91,3 +91,17 @@ function strongestClass(state: ClusterState, chosen: string | null): string | nu
   }
   return strongest;
 }
+
+export interface RunPromise {
+  /** Null before the first result. */
+  readonly bitClass: string | null;
+  /** All results are of one class, and will be. */
+  readonly isExact: boolean;
+}
+
+/** What may be promised of the bits of a run. */
+export function promiseOf(state: ClusterState, run: string): RunPromise {
+  const pin = state.pins.get(run);
+  const isExact = pin?.isMixed !== true && !state.mixesClasses;
+  return { bitClass: pin?.isFirm === true ? pin.bitClass : null, isExact };
+}

@@ -1,0 +1,81 @@
+/**
+ * @file The user's rules (bans, pauses, mixed classes) and the bit classes of runs in one small file of the engine's folder,
+ * replaced whole when they change. Bans and promises must hold for an engine that starts again.
+ */
+import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { ENGINE_LIMITS, LIMITS } from '@ravenlab/protocol';
+import type { Rules } from '../core/cluster/rules.js';
+
+const FILE = 'rules.json';
+
+export class RulesStore {
+  private readonly file: string;
+  private readonly onTrouble: (message: string) => void;
+  private text = '';
+
+  /** @param onTrouble the file could not be written; the rules hold until this process ends. */
+  constructor(folder: string, onTrouble: (message: string) => void) {
+    this.file = join(folder, FILE);
+    this.onTrouble = onTrouble;
+  }
+
+  /** What was kept, or null. A file that is not ours is told, and nothing is taken from it. */
+  load(): Rules | null {
+    if (!existsSync(this.file)) return null;
+    try {
+      const text = readFileSync(this.file, 'utf8');
+      const rules = readRules(JSON.parse(text));
+      this.text = text;
+      return rules;
+    } catch (error) {
+      this.onTrouble(
+        `${this.file} cannot be read (${String(error)}): bans and pauses must be set again`,
+      );
+      return null;
+    }
+  }
+
+  /** Writes the rules if they changed. */
+  save(rules: Rules): void {
+    const text = JSON.stringify(rules);
+    if (text === this.text) return;
+    try {
+      const draft = `${this.file}.draft`;
+      writeFileSync(draft, text, { mode: 0o600 });
+      renameSync(draft, this.file);
+      this.text = text;
+    } catch (error) {
+      this.onTrouble(`the rules of the cluster could not be kept: ${String(error)}`);
+    }
+  }
+}
+
+function readRules(value: unknown): Rules {
+  const { banned, paused, mixesClasses, pins } = value as Partial<Record<keyof Rules, unknown>>;
+  return {
+    banned: listOf(banned, workerId),
+    paused: listOf(paused, workerId),
+    mixesClasses: mixesClasses === true,
+    pins: listOf(pins, (entry) => {
+      const [run, pin] = entry as [unknown, Partial<Record<string, unknown>>];
+      const bitClass = text(pin['bitClass'], LIMITS.bitClassChars);
+      const isMixed = pin['isMixed'] === true;
+      return [text(run, LIMITS.idChars), { bitClass, isFirm: true, isMixed }] as const;
+    }),
+  };
+}
+
+const workerId = (value: unknown): string => text(value, LIMITS.keyHexDigits);
+
+function text(value: unknown, maxChars: number): string {
+  if (typeof value === 'string' && value.length <= maxChars) return value;
+  throw new TypeError(`expected a text of at most ${String(maxChars)} characters`);
+}
+
+function listOf<T>(value: unknown, read: (item: unknown) => T): readonly T[] {
+  if (!Array.isArray(value) || value.length > ENGINE_LIMITS.standings) {
+    throw new TypeError(`expected a list of at most ${String(ENGINE_LIMITS.standings)}`);
+  }
+  return value.map(read);
+}

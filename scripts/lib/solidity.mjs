@@ -1,5 +1,6 @@
 /** @file Compiles contracts/solidity with the solc of npm: what is committed in contracts/abi comes from here. */
-import { existsSync, readFileSync, readdirSync } from 'node:fs';
+import { readFileSync, readdirSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import solc from 'solc';
 import { Failure } from './failure.mjs';
@@ -35,11 +36,15 @@ function sourceFiles(folder = '') {
     .sort();
 }
 
-/** Imports are files of node_modules, never of a network. */
+const require = createRequire(import.meta.url);
+
+/** Imports are files of installed packages, never of a network. */
 function readImport(path) {
-  const file = fromRoot('node_modules', path);
-  if (!existsSync(file)) return { error: `${path} is not in node_modules` };
-  return { contents: readFileSync(file, 'utf8') };
+  try {
+    return { contents: readFileSync(require.resolve(path), 'utf8') };
+  } catch {
+    return { error: `${path} is not installed: run npm install` };
+  }
 }
 
 /** @returns {{ sources: Record<string, object>, contracts: Record<string, Record<string, object>> }} */

@@ -29,3 +29,5 @@ export type { Invite } from './invite.js';
 export { decodeInvite, encodeInvite, inviteEndpoint } from './invite.js';
 export * from './panel.js';
 export * as read from './read.js';
+export * from './receipt.js';
+export * from './voucher.js';

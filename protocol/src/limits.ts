@@ -400,3 +400,16 @@ export const CHAIN_LIMITS = {
   /** Entries of one reserve, redeem or settle: with 300, the dearest stays below 2^24 gas (EIP-7825). */
   payeesPerTransaction: 300,
 } as const;
+
+/** Bounds of vouchers and receipts (RFC 3). Those of the contract are fixed by its storage. */
+export const VOUCHER_LIMITS = {
+  /** Base units that one lane can hold: an uint112 in the contract. */
+  laneAmount: 2n ** 112n - 1n,
+  /** A voucher is due after this many units, or this long after the last one if anything is owed; ms. */
+  unitsPerVoucher: 20,
+  everyMs: 1_000,
+  /** Vouchers sent that their worker has not acknowledged; a further one waits. */
+  unacknowledged: 4,
+  /** One line of an exported log. */
+  receiptLineChars: 512,
+} as const;

@@ -209,7 +209,7 @@ const ROWS = [
   ['sim', 'logic', 5, jestProject()],
   ['simulation', 'logic', 2, simulation],
   ['conformance', 'processes', 8, jestProject()],
-  ['contracts', 'processes', 3, jestProject({ args: ['--runInBand'] })],
+  ['contracts', 'processes', 6, jestProject({ args: ['--runInBand'] })],
   ['integration', 'processes', 10, jestProject({ prepare: processEnv, args: ['--runInBand'] })],
   [
     'kernel',

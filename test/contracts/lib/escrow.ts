@@ -1,26 +1,13 @@
 /** @file An escrow on a stage with jobs, vouchers and releases as tests write them down. */
-import { Signature, TypedDataEncoder, id as keccakText } from 'ethers';
+import { Signature, TypedDataEncoder, concat, id as keccakText, keccak256 } from 'ethers';
 import type { BaseWallet } from 'ethers';
+import type { Address, TypedField } from '@ravenlab/protocol';
+import { RELEASE_TYPES, VOUCHER_TYPES, escrowDomain } from '@ravenlab/protocol';
 import type { Deployed, Receipt, SendOptions, Stage } from './stage.js';
 import { Reverted } from './stage.js';
 
-const VOUCHER = {
-  Voucher: [
-    { name: 'job', type: 'bytes32' },
-    { name: 'payee', type: 'address' },
-    { name: 'cumulative', type: 'uint128' },
-    { name: 'seq', type: 'uint64' },
-    { name: 'ledgerHead', type: 'bytes32' },
-  ],
-};
-const RELEASE = {
-  Release: [
-    { name: 'job', type: 'bytes32' },
-    { name: 'payee', type: 'address' },
-    { name: 'cap', type: 'uint128' },
-    { name: 'nonce', type: 'uint32' },
-  ],
-};
+const VOUCHER = encoderOf(VOUCHER_TYPES);
+const RELEASE = encoderOf(RELEASE_TYPES);
 
 export const GRACE_S = 86_400;
 export const DAY_S = 86_400;
@@ -93,6 +80,7 @@ export class Escrow {
   readonly token: Deployed;
   readonly stage: Stage;
   readonly cast: Cast;
+  private readonly domainSeparator: string;
   private salts = 0;
 
   private constructor(stage: Stage, contract: Deployed, token: Deployed) {
@@ -100,6 +88,9 @@ export class Escrow {
     this.contract = contract;
     this.token = token;
     this.cast = castOf(stage);
+    this.domainSeparator = TypedDataEncoder.hashDomain(
+      escrowDomain(stage.chain.chainId, contract.address as Address),
+    );
   }
 
   /** Deploys an escrow, and a token unless one is given. */
@@ -109,10 +100,9 @@ export class Escrow {
     return new Escrow(stage, contract, money);
   }
 
-  get domain() {
-    const { address } = this.contract;
-    const { chainId } = this.stage.chain;
-    return { name: 'LaneEscrow', version: '1', chainId, verifyingContract: address };
+  /** EIP-712: what is signed for this contract on this chain. */
+  private digest(structHash: string): string {
+    return keccak256(concat(['0x1901', this.domainSeparator, structHash]));
   }
 
   /** A salt that this escrow has not seen. */
@@ -166,7 +156,7 @@ export class Escrow {
   }
 
   signVoucher(fields: VoucherFields, signer: BaseWallet): SignedVoucher {
-    const digest = TypedDataEncoder.hash(this.domain, VOUCHER, fields);
+    const digest = this.digest(VOUCHER.hash({ ...fields }));
     const { r, yParityAndS } = signer.signingKey.sign(digest);
     return { ...fields, r, vs: yParityAndS };
   }
@@ -200,7 +190,7 @@ export class Escrow {
   }
 
   signRelease(job: string, payee: string, cap: bigint, nonce: bigint, signer: BaseWallet): string {
-    const digest = TypedDataEncoder.hash(this.domain, RELEASE, { job, payee, cap, nonce });
+    const digest = this.digest(RELEASE.hash({ job, payee, cap, nonce }));
     return Signature.from(signer.signingKey.sign(digest)).serialized;
   }
 
@@ -239,6 +229,13 @@ export class Escrow {
   call(method: string, args: readonly unknown[], options: SendOptions = {}): Promise<Receipt> {
     return this.contract.send(method, args, options);
   }
+}
+
+/** Ethers wants lists that it may change. */
+function encoderOf(types: Readonly<Record<string, readonly TypedField[]>>): TypedDataEncoder {
+  return TypedDataEncoder.from(
+    Object.fromEntries(Object.entries(types).map(([name, fields]) => [name, [...fields]])),
+  );
 }
 
 /** The name of the error that a call is refused with; a call that succeeds fails the test. */

@@ -34,6 +34,29 @@ export class Rpc {
     return answer.result;
   }
 
+  /** Several requests in one; results in the order of the calls. @throws RpcFailure for the first that failed. */
+  async batch(calls: readonly (readonly [string, readonly unknown[]])[]): Promise<unknown[]> {
+    if (calls.length === 0) return [];
+    const requests = calls.map(([method, params]) => ({
+      jsonrpc: '2.0',
+      id: this.nextId++,
+      method,
+      params,
+    }));
+    const answers = JSON.parse(await this.post(JSON.stringify(requests))) as readonly {
+      readonly id: number;
+      readonly result?: unknown;
+      readonly error?: RpcError;
+    }[];
+    const byId = new Map(answers.map((answer) => [answer.id, answer]));
+    return requests.map(({ id, method }) => {
+      const answer = byId.get(id);
+      if (answer === undefined) throw new Error(`${method}: no answer`);
+      if (answer.error !== undefined) throw new RpcFailure(method, answer.error);
+      return answer.result;
+    });
+  }
+
   close(): void {
     this.agent.destroy();
   }

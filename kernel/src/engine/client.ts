@@ -254,15 +254,29 @@ export class EngineClient implements PanelSource {
         return this.launchAs(engineId, talk);
       }
       try {
-        const engine = await this.join(address, talk);
-        this.engineId = engineId;
-        return engine;
+        return await this.joinOrLaunch(engineId, address, talk);
       } catch (error) {
         // It is another living kernel's, or on its way out: this kernel gets its own, unless it must be this one.
         if (wanted !== null) throw error;
       }
     }
     return this.launchAs(newEngineId(), talk);
+  }
+
+  /** Where nobody listens the process id is that of a zombie, or another program's by now: the folder's lock decides. */
+  private async joinOrLaunch(
+    engineId: EngineId,
+    address: EngineAddress,
+    talk: TalkOptions,
+  ): Promise<EngineProcess> {
+    try {
+      const engine = await this.join(address, talk);
+      this.engineId = engineId;
+      return engine;
+    } catch (error) {
+      if (error instanceof EngineBusyError) throw error;
+      return this.launchAs(engineId, talk);
+    }
   }
 
   /** A kernel that was just killed may not have left its engine yet. */

@@ -4,11 +4,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { EngineClient } from '../../kernel/src/engine/client.js';
+import type { VitalSigns } from '../../kernel/src/engine/vitals.js';
 
 export interface BenchEngine {
   readonly client: EngineClient;
   /** What `status` says of the engine's inside. */
   status(): Promise<EngineStatus>;
+  /** How the engine's process is doing; loop delays since the last call. */
+  vitals(): Promise<Vitals>;
   /** The worker that joined first; waits for it. */
   firstWorker(): Promise<SessionStatus>;
   close(): Promise<void>;
@@ -19,7 +22,11 @@ export interface EngineStatus {
   readonly sessions: readonly SessionStatus[];
   readonly enginePid: number;
   readonly localPids: readonly number[];
+  /** Where local workers connect. */
+  readonly endpoint: string;
 }
+
+export type Vitals = VitalSigns;
 
 export interface SessionStatus {
   readonly workerId: string;
@@ -39,15 +46,17 @@ export async function startBenchEngine(localWorkers: number): Promise<BenchEngin
       console.error(text);
     },
   });
-  const status = async (): Promise<EngineStatus> => {
-    const reply = await client.request({ kind: 'command', op: 'status', args: {} });
-    if (reply.kind !== 'result') throw new Error(`status answered with ${reply.kind}`);
-    return reply.value as EngineStatus;
+  const ask = async (op: string): Promise<unknown> => {
+    const reply = await client.request({ kind: 'command', op, args: {} });
+    if (reply.kind !== 'result') throw new Error(`${op} answered with ${reply.kind}`);
+    return reply.value;
   };
+  const status = async (): Promise<EngineStatus> => (await ask('status')) as EngineStatus;
   await status();
   return {
     client,
     status,
+    vitals: async () => (await ask('vitals')) as Vitals,
     firstWorker: async () => {
       for (;;) {
         const [first] = (await status()).sessions;

@@ -88,7 +88,7 @@ export class WorkerHub implements PortHandlers {
 
   onOpen(peer: Peer): void {
     if (this.strangers.size >= ENGINE_LIMITS.strangers) {
-      this.refuse(peer, 'refused', 'too many connections wait for admission; try again later');
+      this.refuse(peer, 'expelled', 'too many connections wait for admission; try again');
       return;
     }
     const timer = setTimeout(() => {

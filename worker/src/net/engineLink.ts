@@ -40,8 +40,8 @@ export interface Link {
   open(): void;
   /** Queues a message. Dropped when the link is down: the conversation it belonged to is over. */
   send(frames: Uint8Array[]): void;
-  /** Gives the connection up and makes a new one. */
-  restart(): void;
+  /** Gives the connection up and makes a new one, after `pauseMs` at the earliest. */
+  restart(pauseMs?: number): void;
   /** Closes once what was sent before has left. */
   close(): Promise<void>;
 }
@@ -98,11 +98,13 @@ export class EngineLink implements Link {
     if (!this.isSending) void this.flush();
   }
 
-  restart(): void {
+  restart(pauseMs = 0): void {
     this.keepDialling();
     this.socket?.close();
+    this.socket = undefined;
     this.goDown();
-    this.open();
+    if (pauseMs === 0) this.open();
+    else this.redial = setTimeout(() => this.open(), pauseMs);
   }
 
   /** libzmq is trying: there is no need to. */

@@ -69,7 +69,8 @@ export class LocalLink implements Link {
     else connection.send(frames);
   }
 
-  restart(): void {
+  restart(pauseMs = 0): void {
+    this.delayMs = Math.max(this.delayMs, pauseMs);
     this.stream?.destroy();
     this.lost();
   }

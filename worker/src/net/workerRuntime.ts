@@ -314,8 +314,8 @@ export class WorkerRuntime {
 
   private takeBye({ reason, message }: ByeMessage): void {
     if (reason === 'expelled') {
-      // It heard nothing from here for too long. Whatever it was, this machine still wants to help.
-      this.link.restart();
+      // Mostly it heard nothing from here for too long, or too many came at once: not all come back at once.
+      this.link.restart(WORKER_LIMITS.reconnectMinMs * (1 + 9 * Math.random()));
       return;
     }
     const isFine = reason === 'leave' || reason === 'shutdown' || reason === 'drain';

@@ -44,3 +44,22 @@ export function summarise(samplesNs: readonly number[]): Summary {
     maxNs: quantile(sorted, 1),
   };
 }
+
+/**
+ * How much y grows from the first x to the last, by the line of least squares.
+ * @param points at least two, with different x
+ */
+export function growth(points: readonly (readonly [x: number, y: number])[]): number {
+  const count = points.length;
+  const meanX = points.reduce((sum, [x]) => sum + x, 0) / count;
+  const meanY = points.reduce((sum, [, y]) => sum + y, 0) / count;
+  let xy = 0;
+  let xx = 0;
+  for (const [x, y] of points) {
+    xy += (x - meanX) * (y - meanY);
+    xx += (x - meanX) ** 2;
+  }
+  const xs = points.map(([x]) => x);
+  if (!(xx > 0)) throw new RangeError('growth: expected points at two places at least');
+  return (xy / xx) * (Math.max(...xs) - Math.min(...xs));
+}

@@ -1,5 +1,5 @@
 /** @file Order statistics against values worked out by hand. */
-import { quantile, summarise } from '../../../bench/lib/stats.js';
+import { growth, quantile, summarise } from '../../../bench/lib/stats.js';
 
 describe('quantile', () => {
   it('interpolates between neighbours', () => {
@@ -30,5 +30,19 @@ describe('summarise', () => {
       meanNs: 43,
     });
     expect(samples).toEqual([100, 9, 20]);
+  });
+});
+
+describe('growth', () => {
+  it('is that of the line through noise', () => {
+    const points = [0, 10, 20, 30, 40].map(
+      (x) => [x, 5 + x / 10 + (x % 20 === 0 ? 0.1 : -0.1)] as const,
+    );
+    expect(growth(points)).toBeCloseTo(4, 6);
+    expect(growth([...points].reverse())).toBeCloseTo(4, 6);
+  });
+
+  it('needs two places', () => {
+    expect(() => growth([[1, 2]])).toThrow('two places');
   });
 });

@@ -20,6 +20,7 @@ const say = (message: FromTrainer): void => {
 
 const client = new EngineClient({
   entry: ENGINE_ENTRY,
+  keys: [process.env['JPY_SESSION_NAME'] ?? 'drill'],
   env: process.env,
   onNotice: ({ text }) => {
     say({ kind: 'notice', text });

@@ -120,7 +120,7 @@ const crowd =
 const TITLE = '8 workers, 4 killed, 6 join, 1 stopped, 1 slow, engine and kernel killed';
 
 export const CROWDS: readonly Drill[] = [
-  { name: 'crowd-mlp', title: `${TITLE}: MLP`, isInShort: false, run: crowd('mlp') },
+  { name: 'crowd-mlp', title: `${TITLE}: MLP`, isInShort: true, run: crowd('mlp') },
   { name: 'crowd-cnn', title: `${TITLE}: CNN`, isInShort: false, run: crowd('cnn') },
   { name: 'crowd-gru', title: `${TITLE}: GRU`, isInShort: false, run: crowd('gru') },
 ];

@@ -94,6 +94,6 @@ async function kernelDies({ prng, isShort, say }: DrillContext): Promise<Figure[
 }
 
 export const RESTARTS: readonly Drill[] = [
-  { name: 'engine', title: 'kill -9 of the engine', isInShort: false, run: engineDies },
-  { name: 'kernel', title: 'kill -9 of the kernel', isInShort: false, run: kernelDies },
+  { name: 'engine', title: 'kill -9 of the engine', isInShort: true, run: engineDies },
+  { name: 'kernel', title: 'kill -9 of the kernel', isInShort: true, run: kernelDies },
 ];

@@ -166,12 +166,12 @@ async function partition({ isShort, say }: DrillContext): Promise<Figure[]> {
 }
 
 export const SILENCES: readonly Drill[] = [
-  { name: 'stop', title: 'SIGSTOP for 10 s, then SIGCONT', isInShort: true, run: stopped },
+  { name: 'stop', title: 'SIGSTOP for 10 s, then SIGCONT', isInShort: false, run: stopped },
   { name: 'slow', title: 'one of four workers 5x slower', isInShort: false, run: slow },
   {
     name: 'partition',
     title: 'links cut in one direction or both, and half-open connections',
-    isInShort: false,
+    isInShort: true,
     run: partition,
   },
 ];

@@ -17,20 +17,19 @@ export interface Audit {
 }
 
 interface UnitRow {
-  readonly unit?: number;
-  readonly session?: number;
-  readonly request?: number;
-  readonly shard?: number;
+  readonly session: number;
+  readonly request: number;
+  readonly shard: number;
   readonly amount: string;
 }
 
-const FILES = ['journal.sqlite', 'ledger.sqlite'];
+const FILE = 'journal.sqlite';
 
 /** @throws Error when the home does not hold the ledger of exactly one engine. */
 export function audit(home: string): Audit {
   const folder = join(home, 'engines');
   const files = readdirSync(folder)
-    .flatMap((id) => FILES.map((name) => join(folder, id, name)))
+    .map((id) => join(folder, id, FILE))
     .filter((file) => existsSync(file));
   const [file] = files;
   if (file === undefined || files.length > 1) {
@@ -42,14 +41,12 @@ export function audit(home: string): Audit {
 function readBook(file: string): Audit {
   const db = new Database(file, { readonly: true });
   try {
-    const rows = db.prepare('SELECT * FROM unit').all() as UnitRow[];
+    const rows = db.prepare('SELECT session, request, shard, amount FROM unit').all() as UnitRow[];
     const accounts = db.prepare('SELECT posted, units FROM account').all() as {
       readonly posted: string;
       readonly units: number;
     }[];
-    const names = rows.map(({ unit, session, request, shard }) =>
-      [unit, session, request, shard].join('/'),
-    );
+    const names = rows.map(({ session, request, shard }) => [session, request, shard].join('/'));
     return {
       units: rows.length,
       paidTwice: rows.length - new Set(names).size,

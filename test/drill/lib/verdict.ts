@@ -23,6 +23,10 @@ export interface Verdict {
   readonly tookMs: number;
 }
 
+/** Four digits; whole numbers as they are. */
+const rounded = (value: number): number =>
+  Number.isInteger(value) ? value : Number(value.toPrecision(4));
+
 /** Holds a promise that something is so. */
 export const holds = (name: string, value: boolean): Figure => ({
   name,
@@ -43,19 +47,19 @@ export const atMost = (name: string, value: number, most: number): Figure => ({
   name,
   value,
   kind: 'promise',
-  atMost: most,
+  atMost: Math.ceil(most),
 });
 
 export const time = (name: string, value: number, most: number): Figure => ({
   name,
-  value: Math.round(value * 100) / 100,
+  value: rounded(value),
   kind: 'time',
   atMost: most,
 });
 
 export const note = (name: string, value: number | string | boolean): Figure => ({
   name,
-  value: typeof value === 'number' ? Math.round(value * 1000) / 1000 : value,
+  value: typeof value === 'number' ? rounded(value) : value,
   kind: 'note',
 });
 

@@ -294,9 +294,11 @@ export class Engine {
       meter: ({ entry, execution, shard }) => {
         const point = runner.pointOf(execution);
         if (point === null) return;
+        const { session, request } = point;
         const { worker, flops, amount } = entry;
-        const row = { ...point, shard, worker, flops, amount: String(amount), atMs: Date.now() };
-        this.durability.paid(row);
+        // Once a unit, for thousands a second: spreading the point here took a fifth of the loop.
+        const [text, atMs] = [String(amount), Date.now()];
+        this.durability.paid({ session, request, shard, worker, flops, amount: text, atMs });
       },
       complete: ({ execution, workers }) => {
         runner.complete(execution, workers);

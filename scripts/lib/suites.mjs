@@ -192,6 +192,9 @@ const browserEnv = async ({ mayInstall }) => ({
   RAVENLAB_CHROMIUM: await ensureChromium({ mayInstall }),
 });
 
+/** docs/states.md against the tables that it is drawn from. */
+const STATES = [...typeScriptArgs(fromRoot('scripts/states.mjs')), '--check'];
+
 /**
  * Name, kind, limit in minutes, how it runs; `npm run check` runs static and logic, `npm test` all.
  * @type {Array<[string, Suite['kind'], number, Suite['run']]>}
@@ -201,6 +204,7 @@ const ROWS = [
   ['lint', 'static', 8, tool(bin('eslint/bin/eslint.js'), [...ESLINT_ARGS, '--max-warnings', '0'])],
   ['types', 'static', 5, tool(bin('typescript/bin/tsc'), ['-b', ROOT])],
   ['layers', 'static', 3, tool(fromRoot('scripts/lint/layers.mjs'), [])],
+  ['states', 'static', 1, tool(STATES[0], STATES.slice(1))],
   ['unused', 'static', 3, tool(bin('knip/bin/knip.js'), ['--no-progress'])],
   ['artifacts', 'static', 2, tool(fromRoot('scripts/contracts.mjs'), ['--check'])],
   ['unit', 'logic', 5, jestProject()],

@@ -9,7 +9,7 @@ export type LeaseStatus = (typeof LEASE_STATUSES)[number];
 /** supply: all it needs is here · refuse: it cannot run here · finish: computed · cancel: by the engine or a lost connection · crash: the compute thread died. */
 export type LeaseCause = 'supply' | 'refuse' | 'finish' | 'cancel' | 'crash';
 
-const LEASE_TABLE = {
+export const LEASE_TABLE = {
   waiting: { supply: 'queued', refuse: 'answered', cancel: 'dropped', crash: 'answered' },
   queued: { refuse: 'answered', finish: 'answered', cancel: 'dropped', crash: 'answered' },
   answered: {},

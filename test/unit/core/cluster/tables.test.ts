@@ -6,6 +6,10 @@ import {
 } from '../../../../kernel/src/core/cluster/executionTable.js';
 import { LEASE_STATUSES, LEASE_TABLE } from '../../../../kernel/src/core/cluster/leaseTable.js';
 import { MEMBER_STATUSES, MEMBER_TABLE } from '../../../../kernel/src/core/cluster/memberTable.js';
+import {
+  STANDING_STATUSES,
+  STANDING_TABLE,
+} from '../../../../kernel/src/core/cluster/standingTable.js';
 import { InvariantError, Trace } from '../../../../kernel/src/core/cluster/transition.js';
 import {
   UNIT_STATUSES_OF_ENGINE,
@@ -14,6 +18,7 @@ import {
 
 const TABLES = [
   ['member', MEMBER_STATUSES, MEMBER_TABLE],
+  ['standing', STANDING_STATUSES, STANDING_TABLE],
   ['lease', LEASE_STATUSES, LEASE_TABLE],
   ['unit', UNIT_STATUSES_OF_ENGINE, UNIT_TABLE],
   ['execution', EXECUTION_STATUSES, EXECUTION_TABLE],

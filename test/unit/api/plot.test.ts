@@ -149,3 +149,14 @@ test('a live chart follows the losses of the steps in one display', async () => 
   );
   expect(session.shown.at(-1)?.bundle['text/html']).toContain('>accuracy<');
 });
+
+test('a live chart goes on with the curve of the run that it resumes', async () => {
+  const w = tensor([4], { requiresGrad: true });
+  const opt = new optim.SGD([w], { lr: 0.1 });
+  const losses = [0, 1, 2].map((step) => [step, 20 - step] as const);
+  const chart = plot.live({ resume: { step: 3, losses } });
+  w.mul(w).sum().backward();
+  await opt.step();
+  chart.done();
+  expect(session.shown.at(-1)?.bundle['text/plain']).toContain('loss: 4 points, 16 … 20, last 16');
+});

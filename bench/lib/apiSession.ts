@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto';
 import type { EngineRequest, ExecutionPlan, Program } from '@ravenlab/protocol';
 import { decodeProgram } from '@ravenlab/protocol';
+import type { Session } from '../../kernel/src/api/session.js';
 import { installSession } from '../../kernel/src/api/session.js';
 import type { EngineClient } from '../../kernel/src/engine/client.js';
 
@@ -9,6 +10,8 @@ export interface Seen {
   readonly programs: Map<string, Program>;
   /** The last execution that updated states. */
   lastStep: ExecutionPlan | null;
+  /** Makes this session the current one again, for a bench with several engines. */
+  use(): void;
 }
 
 /**
@@ -16,12 +19,11 @@ export interface Seen {
  * every session begins with, `attach`, is made here.
  */
 export async function installBenchSession(client: EngineClient): Promise<Seen> {
-  const seen: Seen = { programs: new Map(), lastStep: null };
   const attached = await client.request({ kind: 'attach' });
   const refuse = (): never => {
     throw new Error('a bench awaits; it must not block its only thread');
   };
-  installSession({
+  const session: Session = {
     requestSync: (request) => (request.kind === 'attach' ? attached : refuse()),
     waitSync: refuse,
     request: (request) => {
@@ -33,7 +35,15 @@ export async function installBenchSession(client: EngineClient): Promise<Seen> {
     sha256: (bytes) => createHash('sha256').update(bytes).digest('hex'),
     now: () => Date.now(),
     interactive: false,
-  });
+  };
+  const seen: Seen = {
+    programs: new Map(),
+    lastStep: null,
+    use: () => {
+      installSession(session);
+    },
+  };
+  seen.use();
   return seen;
 }
 

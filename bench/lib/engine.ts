@@ -18,6 +18,7 @@ export interface BenchEngine {
 }
 
 export interface EngineStatus {
+  readonly enginePid: number;
   readonly counters: { readonly unitsDone: number; readonly leasesLost: number };
   readonly sessions: readonly SessionStatus[];
   readonly enginePid: number;
@@ -36,12 +37,19 @@ export interface SessionStatus {
   readonly messagesSent: number;
 }
 
-/** Starts an engine with `localWorkers` workers, and waits for its first answer. */
-export async function startBenchEngine(localWorkers: number): Promise<BenchEngine> {
+/** Starts an engine with `localWorkers` workers and environment variables of its own, and waits for its first answer. */
+export async function startBenchEngine(
+  localWorkers: number,
+  settings: Readonly<Record<string, string>> = {},
+): Promise<BenchEngine> {
   const home = mkdtempSync(join(tmpdir(), 'ravenlab-bench-'));
   const client = new EngineClient({
     entry: fileURLToPath(new URL('../../kernel/dist/engine/main.js', import.meta.url)),
-    env: { ...process.env, RAVENLAB_HOME: home, RAVENLAB_LOCAL_WORKERS: String(localWorkers) },
+    env: {
+      ...process.env,
+      ...{ RAVENLAB_HOME: home, RAVENLAB_LOCAL_WORKERS: String(localWorkers) },
+      ...settings,
+    },
     onNotice: ({ text }) => {
       console.error(text);
     },

@@ -149,11 +149,14 @@ export class Engine {
     const rules = this.rules.load();
     if (rules !== null) restoreRules(this.cluster, rules);
     this.assemble(engineId, log);
-    await this.durability.recover(restored, { panel: this.panel, cluster: this.cluster });
     const workersPath = join(this.sockets, 'workers.sock');
     const endpoint = `unix://${workersPath}`;
     this.localPort = new SocketPort(this.hub);
     await this.localPort.listen(workersPath);
+    // They take longest to get ready: what is restored is there before them.
+    this.locals = this.makeLocals(endpoint);
+    this.locals.scale(this.options.localWorkers);
+    await this.durability.recover(restored, { panel: this.panel, cluster: this.cluster });
     this.remote = new RemoteAccess(this.hub, {
       host: this.options.host,
       saved: restored.remote,
@@ -162,7 +165,6 @@ export class Engine {
     this.remote.reopen().catch((error: unknown) => {
       this.alert('error', `Invited machines cannot come back, invite them again: ${String(error)}`);
     });
-    this.locals = this.makeLocals(endpoint);
     this.commands = new Commands({
       cluster: this.cluster,
       feed: (event) => {
@@ -184,7 +186,6 @@ export class Engine {
     const kernelPath = join(this.sockets, 'kernel.sock');
     await this.kernel.listen(kernelPath);
     this.durability.expectKernel();
-    this.locals.scale(this.options.localWorkers);
     this.panelTimer = setInterval(() => {
       this.pushPanel();
     }, 1000 / ENGINE_LIMITS.panelHz);

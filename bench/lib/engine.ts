@@ -18,7 +18,6 @@ export interface BenchEngine {
 }
 
 export interface EngineStatus {
-  readonly enginePid: number;
   readonly counters: { readonly unitsDone: number; readonly leasesLost: number };
   readonly sessions: readonly SessionStatus[];
   readonly enginePid: number;

@@ -22,8 +22,6 @@ const client = new EngineClient({
   entry: ENGINE_ENTRY,
   keys: [process.env['JPY_SESSION_NAME'] ?? 'drill'],
   env: process.env,
-  // The home is the drill's own: whoever is its kernel next finds the engine by it.
-  keys: [process.env['RAVENLAB_HOME'] ?? 'drill'],
   onNotice: ({ text }) => {
     say({ kind: 'notice', text });
   },

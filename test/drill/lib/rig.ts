@@ -229,7 +229,7 @@ export class Rig {
 const references = new Map<string, Promise<Reference>>();
 
 /** The undisturbed run with one worker; computed once in a process. */
-export function referenceOf(model: ModelName, epochs: number): Promise<Reference> {
+function referenceOf(model: ModelName, epochs: number): Promise<Reference> {
   const key = `${model} ${String(epochs)}`;
   let reference = references.get(key);
   if (reference === undefined) {

@@ -12,6 +12,8 @@ const RUNNING_ELSEWHERE_MS = 500;
 export interface Loss {
   /** From SIGKILL until the engine has no such member. */
   readonly noticedMs: number;
+  /** From SIGKILL until the system was through with the process: none of it is the engine's. */
+  readonly endedMs: number;
   /** From SIGKILL to the next commit: what the dead one held has been leased, run and added up elsewhere. */
   readonly recoveredMs: number;
 }
@@ -23,7 +25,8 @@ export async function killBusy(rig: Rig, worker: WorkerProcess): Promise<Loss> {
   const noticed = await rig.absent(worker);
   const { kernel } = rig;
   const next = await kernel.reached(kernel.lastStep + 1);
-  return { noticedMs: noticed - at, recoveredMs: next.atMs - at };
+  const endedMs = worker.endedAtMs - at;
+  return { noticedMs: noticed - at, endedMs, recoveredMs: next.atMs - at };
 }
 
 function worst(losses: readonly Loss[], stepMs: number): Figure[] {
@@ -31,6 +34,7 @@ function worst(losses: readonly Loss[], stepMs: number): Figure[] {
   return [
     note('kills', losses.length),
     note('median step ms', stepMs),
+    note('SIGKILL to the end of the process ms', most('endedMs')),
     time('SIGKILL noticed ms', most('noticedMs'), NOTICED_MS),
     // A step was under way in any case: its own time is not recovery.
     time('work running elsewhere ms', most('recoveredMs') - stepMs, RUNNING_ELSEWHERE_MS),

@@ -15,6 +15,8 @@ export class WorkerProcess {
   readonly home: string;
   private readonly child: ChildProcess;
   private lastWords = '';
+  /** When its end was seen here, ms; NaN while it runs. */
+  endedAtMs = NaN;
   private duty: NodeJS.Timeout | null = null;
   private readonly slowed = { runMs: 0, totalMs: 0 };
 
@@ -39,6 +41,9 @@ export class WorkerProcess {
     const note = (text: Buffer): void => {
       this.lastWords = (this.lastWords + text.toString()).slice(-2_000);
     };
+    this.child.once('exit', () => {
+      this.endedAtMs = nowMs();
+    });
     this.child.stdout?.on('data', note);
     this.child.stderr?.on('data', note);
   }

@@ -101,6 +101,32 @@ describe('same bits, any crowd', () => {
     expect(back.localPids).not.toContain(localPids[0]);
   });
 
+  test('a paused worker gets nothing until it is resumed, a banned one is sent away, and the bits stay', async () => {
+    const engine = await start(3);
+    await waitForWorkers(engine, 3);
+    const training = new Training(engine);
+    await training.prepare();
+    await training.run(3);
+    const unitsOf = async (id: string) =>
+      (await engine.status()).panel.contributors.find((each) => each.workerId === id);
+    const [paused, banned] = (await engine.status()).panel.contributors.map(
+      (each) => each.workerId,
+    );
+    await engine.command('pause', { workerId: paused });
+    const before = await unitsOf(paused ?? '');
+    expect(before?.state).toBe('paused');
+    await training.run(5);
+    expect((await unitsOf(paused ?? ''))?.unitsDone).toBe(before?.unitsDone);
+    await engine.command('resume', { workerId: paused });
+    await engine.command('ban', { workerId: banned });
+    expect((await unitsOf(banned ?? ''))?.state).toBe('gone');
+    await training.run(STEPS - 8);
+    const expected = await reference();
+    expect(training.losses).toEqual(expected.losses);
+    expect((await training.weights()).equals(expected.weights)).toBe(true);
+    expect((await engine.status()).panel.job?.promise).toBe('same-bits');
+  });
+
   test('a worker that joins by invite appears and gets work', async () => {
     const engine = await start(1);
     await waitForWorkers(engine, 1);

@@ -15,6 +15,8 @@ export class EventHeap {
   private readonly heap: Entry[] = [];
   private seq = 0;
   nowMs = 0;
+  /** Callbacks run. */
+  ran = 0;
 
   at(atMs: number, run: () => void): void {
     const { heap } = this;
@@ -42,6 +44,7 @@ export class EventHeap {
     if (first === undefined || last === undefined) return false;
     if (heap.length > 0) this.siftDown(last);
     this.nowMs = first.atMs;
+    this.ran++;
     first.run();
     return true;
   }

@@ -16,12 +16,16 @@ export interface LinkEnds {
 
 export type Direction = 'up' | 'down';
 
+const BEATS: ReadonlySet<string> = new Set(['ping', 'pong', 'credit']);
+const BEATS_ENCODED = 4;
+
 export class Link {
   isOpen = true;
   /** Half-open: messages of this direction vanish and nobody is told. */
   readonly isDeaf = { up: false, down: false };
   /** Connection that what is still in flight comes out of, should this one break: a relay that holds messages. */
   heir: Link | null = null;
+  private beats = 0;
   private readonly freeAtMs = { up: 0, down: 0 };
   private readonly context: SimContext;
   private readonly ends: LinkEnds;
@@ -33,7 +37,7 @@ export class Link {
 
   sendUp(message: ToEngine): void {
     if (!this.isOpen || this.isDeaf.up) return;
-    const sent = this.context.plan.isEncoded ? encodeToEngine(message) : message;
+    const sent = this.passesCodec(message.kind) ? encodeToEngine(message) : message;
     this.context.heap.at(this.arrival('up', sizeOfToEngine(sent)), () => {
       if (this.isOpen && !this.isDeaf.up) this.ends.toEngine(this, sent, false);
       else if (this.heir?.isOpen === true) this.ends.toEngine(this.heir, sent, true);
@@ -42,7 +46,7 @@ export class Link {
 
   sendDown(message: ToWorker): void {
     if (!this.isOpen || this.isDeaf.down) return;
-    const sent = this.context.plan.isEncoded ? encodeToWorker(message) : message;
+    const sent = this.passesCodec(message.kind) ? encodeToWorker(message) : message;
     this.context.heap.at(this.arrival('down', sizeOfToWorker(sent)), () => {
       if (this.isOpen && !this.isDeaf.down) this.ends.toWorker(this, sent);
     });
@@ -52,6 +56,12 @@ export class Link {
   clog(direction: Direction, durationMs: number): void {
     const untilMs = this.context.heap.nowMs + durationMs;
     this.freeAtMs[direction] = Math.max(this.freeAtMs[direction], untilMs);
+  }
+
+  /** In some schedules everything does, but of the beats, which are all alike, only some. */
+  private passesCodec(kind: ToWorker['kind'] | ToEngine['kind']): boolean {
+    if (!this.context.plan.isEncoded) return false;
+    return !BEATS.has(kind) || this.beats++ % BEATS_ENCODED === 0;
   }
 
   /** In order: a message never overtakes the one before it. */

@@ -94,18 +94,21 @@ export function drawPlan(seed: number): SimPlan {
   }
   // Some crowds are on a network that loses them again and again.
   if (random.chance(60)) rates['disconnect'] = random.between(100, 400);
-  const isLarge = random.chance(30);
+  const isLarge = random.chance(20);
+  const isEncoded = random.chance(125);
   return {
     seed,
     workers: random.between(1, 6),
     bitClasses: random.chance(250) ? 2 : 1,
-    steps: random.between(1, isLarge ? 10 : 3),
+    steps: random.between(1, isLarge ? 8 : 3),
     shards: random.between(1, isLarge ? 64 : 10),
     isMergeable: random.chance(500),
     isSyncMode: random.chance(200),
-    isEncoded: random.chance(125),
+    isEncoded,
     rates: rates as Record<Fault, number>,
-    healAtMs: isLarge ? random.between(10_000, 60_000) : random.between(1_000, 8_000),
+    healAtMs: isLarge
+      ? random.between(10_000, 40_000)
+      : random.between(500, isEncoded ? 3_000 : 8_000),
     latencyMs: random.between(0, 40),
     jitterMs: random.between(0, 30),
     bytesPerMs: random.pick([10, 100, 10_000, 1_000_000]),

@@ -26,7 +26,10 @@ export interface SimReport {
   readonly plan: SimPlan;
   /** What broke; null when every promise held. */
   readonly violation: string | null;
+  /** Fed to the scheduler and the journal. */
   readonly events: number;
+  /** Of the event heap. */
+  readonly callbacks: number;
   readonly virtualMs: number;
   readonly leasesLost: number;
   readonly struck: ReadonlyMap<Fault, number>;
@@ -56,6 +59,7 @@ export function simulatePlan(plan: SimPlan, options: SimOptions = {}): SimReport
     plan,
     violation,
     events: trace.events,
+    callbacks: context.heap.ran,
     virtualMs: context.heap.nowMs,
     leasesLost: host.leasesLost + (host.engine?.state.counters.leasesLost ?? 0),
     struck: context.struck,

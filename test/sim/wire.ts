@@ -95,7 +95,8 @@ function provided(resources: readonly SimResource[]): EngineToWorker[] {
   const chunks: BlobChunk[] = [];
   for (const { id, sizeBytes, value } of resources) {
     const name = nameOf(id);
-    const bytes = tensor(value, sizeBytes);
+    // The first piece of the tensor says how large all of it is; the rest would be zeros.
+    const bytes = tensor(value, ELEMENT_BYTES);
     const piece = { offsetBytes: 0, totalBytes: sizeBytes, bytes };
     if (name.kind === 'program') messages.push({ kind: 'program', index: 0, hash: HASH, bytes });
     else if (name.kind === 'block') chunks.push({ ...piece, ...name });

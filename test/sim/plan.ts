@@ -57,6 +57,8 @@ export interface SimPlan {
   readonly jitterMs: number;
   readonly bytesPerMs: number;
   readonly unitMs: number;
+  /** Pause of the user's loop between two requests. */
+  readonly thinkMs: number;
 }
 
 /** Virtual time from the heal to the end at most: a hang, the stalls that follow, twice all work on one worker. */
@@ -76,7 +78,7 @@ const FACTORS: Readonly<Partial<Record<Fault, number>>> = {
   lateJoin: 10,
   engineCrash: 0.3,
   kernelCrash: 0.3,
-  powerCut: 0.2,
+  powerCut: 0.4,
   diskFull: 0.4,
   drain: 0.4,
   userPause: 0.4,
@@ -113,5 +115,6 @@ export function drawPlan(seed: number): SimPlan {
     jitterMs: random.between(0, 30),
     bytesPerMs: random.pick([10, 100, 10_000, 1_000_000]),
     unitMs: random.pick([1, 20, 100, 400, 1_500]),
+    thinkMs: random.pick([0, 0, 0, 400]),
   };
 }

@@ -27,6 +27,7 @@ export function planArbitrary(rateMax = PER_MILLE): fc.Arbitrary<SimPlan> {
     jitterMs: upTo(0, 30),
     bytesPerMs: upTo(10, 1_000_000),
     unitMs: upTo(1, 1_500),
+    thinkMs: upTo(0, 400),
   });
 }
 

@@ -3,6 +3,7 @@
  * true story of the training, which nobody in the simulation can read, and compares what happens with it.
  */
 import type { LeaseId, WorkerId } from '@ravenlab/protocol';
+import { ENGINE_LIMITS } from '@ravenlab/protocol';
 import type { RequestPoint } from '../../kernel/src/core/journal/paidBook.js';
 import type { Canary } from './canaries.js';
 import type { SimContext } from './context.js';
@@ -380,6 +381,17 @@ export class SimHost implements Host, KernelWorld {
     }
     this.compareAcks();
     this.comparePay();
+    this.compareStandings();
+  }
+
+  /** Nobody is shut out for longer than the longest back-off. */
+  private compareStandings(): void {
+    const latestMs = this.context.heap.nowMs + ENGINE_LIMITS.quarantineMaxMs;
+    for (const { worker, status, untilMs } of this.engine?.state.standings.values() ?? []) {
+      if (status === 'quarantined' && untilMs > latestMs) {
+        throw new SimViolation(`${worker} is in quarantine until ${String(untilMs)} ms`);
+      }
+    }
   }
 
   /** Every micro-shard of every step that counts is paid, once; the ledger and the journal agree. */

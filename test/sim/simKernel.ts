@@ -192,7 +192,8 @@ export class SimKernel implements KernelEnd {
     else if (reply.isOk) this.takeAnswer(asked.request, asked.data, reply);
     else this.takeRefusal(reply.id);
     this.acknowledge();
-    this.world.context.heap.after(reply.isOk ? 0 : RETRY_MS, () => {
+    const { heap, plan } = this.world.context;
+    heap.after(reply.isOk ? plan.thinkMs : RETRY_MS, () => {
       this.pump();
     });
   }

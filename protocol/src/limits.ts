@@ -270,6 +270,8 @@ export const ENGINE_LIMITS = {
   engineRestartMaxMs: 3_000,
   /** An engine whose kernel vanished waits for another one this long; ms. */
   lingerMs: 60_000,
+  /** Images and data that an engine left for a kernel that did not come are removed after this long; ms. */
+  keepSavedMs: 7 * 86_400_000,
   /** Panel pushes to the kernel; per second. */
   panelHz: 4,
   /** Gone contributors that the panel still lists. */

@@ -1,7 +1,7 @@
 /** @file The engine: all its parts put together. The process around it is main.ts. */
 import { createHash, randomBytes } from 'node:crypto';
 import { rmSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import type {
   EngineId,
   EngineReply,
@@ -26,7 +26,7 @@ import { Commands } from './commands.js';
 import { DataStore } from './dataStore.js';
 import { Durability } from './durability.js';
 import { engineFolder, socketFolder } from './engineId.js';
-import { publishAddress, withdrawAddress } from './engineRegistry.js';
+import { publishAddress, sweepSaved, withdrawAddress } from './engineRegistry.js';
 import { SharedHeap } from './heap.js';
 import { KernelPort } from './kernelPort.js';
 import type { ToEngine } from './kernelWire.js';
@@ -142,6 +142,7 @@ export class Engine {
     const { log, engineId } = this.options;
     const restored = await this.durability.open();
     withdrawAddress(this.folder);
+    sweepSaved(dirname(this.folder), Date.now());
     this.cluster = createCluster(1, restored.boot * LEASES_PER_BOOT);
     for (const { worker, posted, units } of restored.accounts) {
       this.cluster.ledger.restore(worker as WorkerId, BigInt(posted), units);

@@ -3,11 +3,21 @@
  * the names that a restarted kernel of the same notebook has too.
  */
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import type { EngineId } from '@ravenlab/protocol';
+import { ENGINE_LIMITS } from '@ravenlab/protocol';
 import { SOCKET_FOLDER, dataHome, engineFolder } from './engineId.js';
-import { JOURNAL_FILE } from './journalDatabase.js';
+import { JOURNAL_FILE } from './journalMessages.js';
 
 type Env = Readonly<Record<string, string | undefined>>;
 
@@ -67,6 +77,27 @@ export function findEngines(env: Env, keys: readonly string[]): EngineId[] {
     if (existsSync(join(engineFolder(engineId, env), JOURNAL_FILE))) found.add(engineId);
   }
   return [...found];
+}
+
+/**
+ * Removes what engines saved for kernels that did not come back in ENGINE_LIMITS.keepSavedMs; their ledgers stay.
+ * @param root folder of all engines
+ */
+export function sweepSaved(root: string, nowMs: number): void {
+  for (const name of readdirSync(root)) {
+    const folder = join(root, name);
+    const journal = statSync(join(folder, JOURNAL_FILE), { throwIfNoEntry: false });
+    const isOld = journal !== undefined && nowMs - journal.mtimeMs > ENGINE_LIMITS.keepSavedMs;
+    if (!isOld || readAddress(folder) !== null) continue;
+    removeSaved(folder);
+  }
+}
+
+/** Images and data of an engine; what is in its database stays. */
+export function removeSaved(folder: string): void {
+  for (const file of readdirSync(folder)) {
+    if (/^(image|data)-[\d-]+\.bin$/.test(file)) rmSync(join(folder, file), { force: true });
+  }
 }
 
 function readKey(env: Env, key: string): EngineId | null {

@@ -6,6 +6,7 @@
 import { join } from 'node:path';
 import Database from 'libsql';
 import type { RequestPoint } from '../core/journal/paidBook.js';
+import { JOURNAL_FILE } from './journalMessages.js';
 import type {
   AccountRow,
   JournalBlob,
@@ -46,7 +47,6 @@ const LAST_SYNCED = 'lastSynced';
 const BOOT = 'boot';
 const REMOTE = 'remote';
 
-export const JOURNAL_FILE = 'journal.sqlite';
 const LOCK_FILE = 'lock.sqlite';
 const START: RequestPoint = { session: 0, request: 0 };
 

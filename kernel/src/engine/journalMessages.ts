@@ -3,6 +3,9 @@ import type { ImageRef } from '../core/journal/journal.js';
 import type { PaidKey } from '../core/journal/paidBook.js';
 import type { SharedMemory } from './wasm/memory.js';
 
+/** The database, in the engine's folder. */
+export const JOURNAL_FILE = 'journal.sqlite';
+
 /** A committed unit as the ledger keeps it. */
 export interface LedgerRow extends PaidKey {
   readonly worker: string;

@@ -2,9 +2,8 @@
  * @file Entry of the journal thread: images and the database, off the I/O loop. It sees the engine's shared memory and reads
  * only blocks that it was given.
  */
-import { readdirSync, rmSync } from 'node:fs';
-import { join } from 'node:path';
 import { parentPort, workerData } from 'node:worker_threads';
+import { removeSaved } from './engineRegistry.js';
 import { ImageRing } from './imageRing.js';
 import { JournalDatabase } from './journalDatabase.js';
 import type {
@@ -76,9 +75,7 @@ const ANSWERS: Answers = {
   forget: () => {
     opened().forget();
     ring.close();
-    for (const file of readdirSync(folder)) {
-      if (/^(image|data)-[\d-]+\.bin$/.test(file)) rmSync(join(folder, file), { force: true });
-    }
+    removeSaved(folder);
     return { kind: 'forgotten' };
   },
   close: () => {

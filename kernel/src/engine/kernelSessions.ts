@@ -2,6 +2,7 @@
  * @file Which kernel this engine works for: one at a time, each with a number. A kernel that comes back after a crash of the
  * engine is the same one and is told what it need not ask again; one that vanished is waited for.
  */
+import { ENGINE_LIMITS } from '@ravenlab/protocol';
 import type { RequestPoint } from '../core/journal/paidBook.js';
 import type { ToKernel } from './kernelWire.js';
 
@@ -92,9 +93,9 @@ export class KernelSessions {
     this.wait(this.options.lingerMs, this.options.lingerMs);
   }
 
-  /** Counts from now until a first kernel comes. */
+  /** Counts from now until a first kernel comes: whoever started this process is about to. */
   expect(): void {
-    this.wait(this.options.lingerMs, 0);
+    this.wait(Math.max(this.options.lingerMs, ENGINE_LIMITS.engineStartMs), 0);
   }
 
   close(): void {

@@ -1,0 +1,91 @@
+/** @file The journal's database on a real file system: one transaction, rows that count once, one owner. */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { FolderLockedError, JournalDatabase } from '../../../kernel/src/engine/journalDatabase.js';
+import type { JournalRecord, LedgerRow } from '../../../kernel/src/engine/journalMessages.js';
+
+let folder = '';
+const opened: JournalDatabase[] = [];
+function open(bootId = 'this start'): JournalDatabase {
+  const database = new JournalDatabase(folder, bootId);
+  opened.push(database);
+  return database;
+}
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'ravenlab-journal-'));
+});
+afterEach(() => {
+  for (const database of opened.splice(0)) database.close();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+const row = (request: number, shard: number, worker = 'w'): LedgerRow => ({
+  ...{ session: 1, request, shard, worker, flops: 100, amount: '12345678901234567890', atMs: 1 },
+});
+const record = (request: number, isSynced: boolean, bootId = 'this start'): JournalRecord => ({
+  image: { slot: 0, point: { session: 1, request }, isSynced },
+  client: 'kernel',
+  bootId,
+  nonce: String(request),
+  snapshot: '{}',
+});
+
+test('rows that are written twice count once, and their money is exact', () => {
+  const database = open();
+  expect(database.open()).toMatchObject({ boot: 1, current: null, accounts: [] });
+  database.write([row(1, 0), row(1, 1)], [], null, false);
+  database.write([row(1, 1), row(1, 2, 'v')], [], record(1, true), true);
+  database.close();
+  opened.length = 0;
+  const restored = open().open();
+  expect(restored.boot).toBe(2);
+  expect(restored.accounts).toEqual([
+    { worker: 'v', posted: '12345678901234567890', units: 1 },
+    { worker: 'w', posted: '24691357802469135780', units: 2 },
+  ]);
+});
+
+test('paid shards are told of requests above the image only', () => {
+  const database = open();
+  database.open();
+  database.write([row(1, 0), row(2, 0), row(2, 3)], [], record(1, false), false);
+  expect(database.open()).toMatchObject({
+    current: { nonce: '1' },
+    paid: [
+      { session: 1, request: 2, shard: 0 },
+      { session: 1, request: 2, shard: 3 },
+    ],
+    lastSession: 1,
+  });
+});
+
+test('after a start of the machine only an image that was forced to the disk is trusted', () => {
+  const database = open();
+  database.open();
+  database.write([], [{ key: 'p', bytes: Uint8Array.of(1, 2) }], record(1, true), true);
+  database.write([row(2, 0)], [], record(2, false), false);
+  expect(database.open().current?.nonce).toBe('2');
+  database.close();
+  opened.length = 0;
+  const restored = open('the next start').open();
+  expect(restored.current?.nonce).toBe('1');
+  expect(restored.paid).toEqual([{ session: 1, request: 2, shard: 0 }]);
+  expect(restored.blobs).toEqual([{ key: 'p', bytes: Uint8Array.of(1, 2) }]);
+});
+
+test('a second owner of the folder is refused', () => {
+  open();
+  expect(() => open()).toThrow(FolderLockedError);
+});
+
+test('what is forgotten is gone, but for the ledger and the count of starts', () => {
+  const database = open();
+  database.open();
+  database.write([row(1, 0)], [], record(1, true), true);
+  database.writeRemote('keys');
+  database.forget();
+  const restored = database.open();
+  expect(restored).toMatchObject({ boot: 2, current: null, lastSynced: null, remote: null });
+  expect(restored.accounts).toHaveLength(1);
+});

@@ -15,7 +15,7 @@ import { simulate, simulatePlan } from './simulate.js';
 /** Schedules within which every canary must be found. */
 const CANARY_SEEDS = 5_000;
 /** Below this many schedules, coverage is not judged: rare pairs need luck. */
-export const COVERAGE_SCHEDULES = 10_000;
+const COVERAGE_SCHEDULES = 10_000;
 const REPLAYED = 50;
 const FINDINGS_MAX = 10;
 

@@ -9,7 +9,7 @@ export interface Cost {
 }
 
 /** Null where the system does not count: only Linux has /proc. */
-export function costOf(pid: number): Cost | null {
+function costOf(pid: number): Cost | null {
   const threads = `/proc/${String(pid)}/task`;
   if (!existsSync(threads)) return null;
   let cpuNs = 0;

@@ -17,7 +17,7 @@ import { summarise } from './lib/stats.js';
 
 const COUNTS = [10, 50, 200] as const;
 const UNITS = 1_024;
-const IN_FLIGHT = 4;
+const IN_FLIGHT = 2;
 const WARM_UP_UNITS = 8 * UNITS;
 const MEASURED_UNITS = 48 * UNITS;
 const PEERS = fileURLToPath(new URL('./lib/peers.ts', import.meta.url));

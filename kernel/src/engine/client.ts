@@ -458,7 +458,9 @@ export class EngineClient implements PanelSource {
 
   /** Says which answers have been read, soon: an image counts only then. */
   private acknowledge(): void {
-    if (this.ackTimer !== null || this.log.acked <= this.ackedTold) return;
+    // Without an effect above the watermark no image waits for it.
+    const isAwaited = this.log.size > 0 && this.log.acked > this.ackedTold;
+    if (this.ackTimer !== null || !isAwaited) return;
     this.ackTimer = setTimeout(() => {
       this.ackTimer = null;
       const { acked } = this.log;

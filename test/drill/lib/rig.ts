@@ -160,7 +160,7 @@ export class Rig {
         }
         const { departures } = await this.status();
         // The engine's own note of the time, where it has one: asking takes longer than noticing.
-        return departures.find((each) => each.workerId === workerId)?.atMs ?? nowMs();
+        return departures.filter((each) => each.workerId === workerId).at(-1)?.atMs ?? nowMs();
       },
       { timeoutMs, everyMs: PROBE_MS },
     );

@@ -40,6 +40,10 @@ describe('a figure', () => {
     expect(isHeld(time('reattached ms', Infinity, 2_000), 20)).toBe(false);
   });
 
+  it('that is a time before its cause is a mistake, not a record', () => {
+    expect(isHeld(time('noticed ms', -600, 5_000), 20)).toBe(false);
+  });
+
   it('without a bar is a note', () => {
     expect(isHeld(note('weights', 'ab12'), 1)).toBe(true);
   });

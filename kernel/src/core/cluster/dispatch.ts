@@ -5,7 +5,7 @@
  */
 import type { LeaseId, WorkerId } from '@ravenlab/protocol';
 import { ENGINE_LIMITS } from '@ravenlab/protocol';
-import { admits } from './classes.js';
+import { classOf } from './classes.js';
 import type { EffectBody, GrantedLease } from './events.js';
 import { moveLease } from './leaseTable.js';
 import { memberWorks } from './memberTable.js';
@@ -44,30 +44,38 @@ interface Batch {
 export interface Pass {
   readonly now: number;
   readonly effects: EffectBody[];
-  readonly batches: Map<string, Batch>;
+  /** In the order of their first grants. */
+  readonly batches: Batch[];
+  /** The last batch of each worker. */
+  readonly lastOf: Map<WorkerId, Batch>;
 }
 
 export function newPass(now: number): Pass {
-  return { now, effects: [], batches: new Map() };
+  return { now, effects: [], batches: [], lastOf: new Map() };
 }
 
 /** Grants all that can be granted now. */
 export function dispatch(state: ClusterState, now: number): EffectBody[] {
   if (state.queuedUnits === 0) return [];
-  const working = [...state.members.values()].filter(({ status }) => memberWorks(status));
+  const working: Member[] = [];
+  for (const member of state.members.values()) if (memberWorks(member.status)) working.push(member);
   if (working.length === 0) return [];
   const pass = newPass(now);
+  let unseen = state.queuedUnits;
   for (const execution of state.executions.values()) {
-    if (execution.status !== 'running' || execution.queue.length === 0) continue;
-    const members = working.filter((member) => admits(state, execution, member));
+    const waiting = execution.queue.length;
+    if (execution.status !== 'running' || waiting === 0) continue;
+    const members = admitted(state, execution, working);
     if (members.length > 0) grantUnits(state, execution, members, pass);
+    unseen -= waiting;
+    if (unseen <= 0) break;
   }
   return endPass(state, pass);
 }
 
 /** The effects of a pass: what was granted to one worker of one program goes in one RUN. */
 export function endPass(state: ClusterState, pass: Pass): EffectBody[] {
-  for (const { worker, execution, program, groups } of pass.batches.values()) {
+  for (const { worker, execution, program, groups } of pass.batches) {
     const member = state.members.get(worker);
     if (member === undefined) continue;
     const leaseMs = patienceMs(member);
@@ -76,26 +84,50 @@ export function endPass(state: ClusterState, pass: Pass): EffectBody[] {
   return pass.effects;
 }
 
+/** Those of the class that the execution takes; the same array when that is all of them. */
+function admitted(
+  state: ClusterState,
+  execution: Execution,
+  working: readonly Member[],
+): readonly Member[] {
+  const bitClass = classOf(state, execution);
+  if (bitClass === null || working.every((member) => member.bitClass === bitClass)) return working;
+  return working.filter((member) => member.bitClass === bitClass);
+}
+
+/** Who may take units of an execution, in one pass: nobody joins or is proven meanwhile. */
+interface Candidates {
+  readonly members: readonly Member[];
+  readonly proven: readonly Member[];
+  /** On probation; one that is tried in this pass stays in it. */
+  readonly newcomers: readonly Member[];
+}
+
 function grantUnits(
   state: ClusterState,
   execution: Execution,
   members: readonly Member[],
   pass: Pass,
 ): void {
+  const candidates: Candidates = {
+    members,
+    proven: members.filter(({ status }) => status === 'active'),
+    newcomers: members.filter(({ status, isTried }) => status === 'probation' && !isTried),
+  };
   let largest = groupSize(execution, members);
   while (execution.queue.length > 0) {
     let units = nextGroup(execution, largest);
-    let choice = choose(execution, units, members, pass.now);
+    let choice = choose(execution, units, candidates, pass.now);
     if (choice === 'try') {
       units = nextGroup(execution, 1);
-      choice = chooseNewcomer(execution, units, members, pass.now);
+      choice = chooseNewcomer(execution, units, candidates, pass.now);
     }
     if (choice === 'smaller' && units.length > 1) {
       largest = units.length / 2;
       continue;
     }
     if (typeof choice === 'string') return;
-    execution.queue.splice(execution.queue.length - units.length);
+    execution.queue.length -= units.length;
     state.queuedUnits -= units.length;
     grantTo(state, execution, units, choice, pass);
   }
@@ -120,10 +152,18 @@ export function grantTo(
     pass.effects.push({ kind: 'provide', worker: member.id, resources });
   }
   const program = units[0]?.spec.program ?? 0;
-  const key = `${member.id}/${String(execution.id)}/${String(program)}`;
-  const batch = pass.batches.get(key);
-  if (batch !== undefined) batch.groups.push(group);
-  else pass.batches.set(key, { worker: member.id, execution, program, groups: [group] });
+  let batch = pass.lastOf.get(member.id);
+  if (batch?.execution !== execution || batch.program !== program) {
+    const isSame = (other: Batch) =>
+      other.worker === member.id && other.execution === execution && other.program === program;
+    batch = batch === undefined ? undefined : pass.batches.find(isSame);
+    if (batch === undefined) {
+      batch = { worker: member.id, execution, program, groups: [] };
+      pass.batches.push(batch);
+    }
+    pass.lastOf.set(member.id, batch);
+  }
+  batch.groups.push(group);
 }
 
 /** Members differ in speed when the slowest takes more than this many halves of the fastest one's time. */
@@ -196,33 +236,38 @@ function leaseRoom(member: Member, unitUs: number): number {
 function choose(
   execution: Execution,
   units: readonly Unit[],
-  members: readonly Member[],
+  candidates: Candidates,
   now: number,
 ): Decision {
-  const able = members.filter((member) => mayHave(member, units, members));
-  const proven = able.filter(({ status }) => status === 'active');
-  const choice = chooseAmong(execution, units, proven, now);
+  const { proven, newcomers } = candidates;
+  const choice = chooseAmong(execution, units, able(proven, units, candidates), now);
+  if (newcomers.length === 0) return choice;
   const isIdle = typeof choice !== 'string' && choice.member.leases.size === 0;
-  const canTry = !isIdle && chooseNewcomer(execution, units.slice(0, 1), members, now) !== 'wait';
+  const canTry =
+    !isIdle && chooseNewcomer(execution, units.slice(0, 1), candidates, now) !== 'wait';
   return canTry ? 'try' : choice;
 }
 
 function chooseNewcomer(
   execution: Execution,
   units: readonly Unit[],
-  members: readonly Member[],
+  candidates: Candidates,
   now: number,
 ): Decision {
-  const newcomers = members.filter(
-    (member) => member.status === 'probation' && !member.isTried && mayHave(member, units, members),
-  );
+  const untried = candidates.newcomers.filter(({ isTried }) => !isTried);
+  const newcomers = able(untried, units, candidates);
   return newcomers.length === 0 ? 'wait' : chooseAmong(execution, units, newcomers, now);
 }
 
 /** A unit that a member has refused goes to another one, as long as there is one. */
-function mayHave({ id }: Member, [unit]: readonly Unit[], members: readonly Member[]): boolean {
+function able(
+  some: readonly Member[],
+  [unit]: readonly Unit[],
+  { members }: Candidates,
+): readonly Member[] {
   const refusedBy = unit?.refusedBy ?? null;
-  return refusedBy?.has(id) !== true || refusedBy.size >= members.length;
+  if (refusedBy === null || refusedBy.size >= members.length) return some;
+  return some.filter(({ id }) => !refusedBy.has(id));
 }
 
 function chooseAmong(
@@ -269,10 +314,11 @@ export function roomFor(
   units: readonly Unit[],
   fetch: Fetch,
   unitUs: number,
-): ResourceId[] | null {
+): readonly ResourceId[] | null {
   const isIdle = member.leases.size === 0;
   if (!isIdle && leaseRoom(member, unitUs) < units.length) return null;
-  const bytes = units.reduce((sum, { spec }) => sum + spec.messageBytes, fetch.missingBytes);
+  let bytes = fetch.missingBytes;
+  for (const { spec } of units) bytes += spec.messageBytes;
   // A lone transfer may exceed the window: otherwise a tensor above it could never be sent.
   const fitsWindow =
     member.inFlightBytes === 0 || member.inFlightBytes + bytes <= member.windowBytes;

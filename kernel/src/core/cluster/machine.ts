@@ -57,7 +57,9 @@ export function step(
     now: number,
   ) => EffectBody[];
   const bodies = handler(state, event, now);
-  bodies.push(...dispatch(state, now), ...backUp(state, now), ...watchStarvation(state, now));
+  for (const follow of [dispatch, backUp, watchStarvation]) {
+    for (const body of follow(state, now)) bodies.push(body);
+  }
   return stamp(bodies, eventId);
 }
 
@@ -111,9 +113,13 @@ const HANDLERS: Handlers = {
   done: (state, event, now) => {
     const member = state.members.get(event.worker);
     if (member !== undefined) hear(state, member, now);
-    return event.results.flatMap((result, index) =>
-      takeResult(state, event.worker, result, index, now),
-    );
+    const effects: EffectBody[] = [];
+    for (const [index, result] of event.results.entries()) {
+      for (const effect of takeResult(state, event.worker, result, index, now)) {
+        effects.push(effect);
+      }
+    }
+    return effects;
   },
 
   credit: (state, event, now) => {

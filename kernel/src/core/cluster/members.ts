@@ -41,6 +41,7 @@ export function join(state: ClusterState, event: Joining, now: number): EffectBo
     latencyUs: 0,
     inFlightBytes: 0,
     held: new Map(),
+    newest: null,
     heldBytes: 0,
     leases: new Map(),
     queuedUs: 0,

@@ -7,10 +7,12 @@ export interface Fetch {
   readonly missingBytes: number;
 }
 
+const NONE: readonly ResourceId[] = [];
 const NOTHING: Fetch = { missing: [], missingBytes: 0 };
 
 /** Resources of these units of one program that `member` does not hold. */
 export function missingFor(member: Member, execution: Execution, units: readonly Unit[]): Fetch {
+  if (holdsAll(member, execution, units)) return NOTHING;
   const missing = new Map<ResourceId, Resource>();
   let missingBytes = 0;
   const see = (resource: Resource) => {
@@ -24,6 +26,16 @@ export function missingFor(member: Member, execution: Execution, units: readonly
   return missing.size === 0 ? NOTHING : { missing: [...missing.values()], missingBytes };
 }
 
+/** As it is for nearly all units of an execution. */
+function holdsAll(member: Member, execution: Execution, units: readonly Unit[]): boolean {
+  if (!member.ready.has(execution.id)) return false;
+  for (const { spec } of units) {
+    if (!member.held.has(programOf(execution, spec).id)) return false;
+    for (const resource of spec.resources) if (!member.held.has(resource.id)) return false;
+  }
+  return true;
+}
+
 export function programOf(execution: Execution, unit: UnitSpec): Resource {
   const program = execution.spec.programs[unit.program];
   if (program === undefined) throw new RangeError(`no program ${String(unit.program)}`);
@@ -32,6 +44,8 @@ export function programOf(execution: Execution, unit: UnitSpec): Resource {
 
 /** Marks as held and as most recently used. */
 export function hold(member: Member, resource: Resource): void {
+  if (member.newest === resource.id) return;
+  member.newest = resource.id;
   if (member.held.delete(resource.id)) member.heldBytes -= resource.sizeBytes;
   member.held.set(resource.id, resource.sizeBytes);
   member.heldBytes += resource.sizeBytes;
@@ -42,6 +56,7 @@ export function release(member: Member, id: ResourceId): boolean {
   const sizeBytes = member.held.get(id);
   if (sizeBytes === undefined) return false;
   member.held.delete(id);
+  if (member.newest === id) member.newest = null;
   member.heldBytes -= sizeBytes;
   return true;
 }
@@ -55,9 +70,9 @@ export function evictionsFor(
   needBytes: number,
   execution: Execution,
   units: readonly Unit[],
-): ResourceId[] | null {
+): readonly ResourceId[] | null {
   let excess = member.heldBytes + needBytes - member.heldLimitBytes;
-  if (excess <= 0) return [];
+  if (excess <= 0) return NONE;
   const pinned = pinnedBy(member);
   for (const { spec } of units) {
     for (const resource of needsOf(execution, spec)) pinned.add(resource.id);

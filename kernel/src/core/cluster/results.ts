@@ -35,7 +35,7 @@ export function takeResult(
   if (result.status !== 'ok') return refuseUnit(state, member, lease, result);
   const { leases } = lease.group;
   // The answer of a group counts as long as all of it is granted, and only with its first lease.
-  const isWhole = leases[0] === lease && leases.every(({ status }) => status === 'granted');
+  const isWhole = leases[0] === lease && isGranted(leases);
   if (!isWhole) return refuseUnit(state, member, lease, { ...result, status: 'cancelled' });
   if (!acceptsFrom(state, lease.execution, member)) {
     return leases.flatMap((each) =>
@@ -43,6 +43,11 @@ export function takeResult(
     );
   }
   return acceptGroup(state, member, leases, { computeUs: result.computeUs, index, now });
+}
+
+function isGranted(leases: readonly Lease[]): boolean {
+  for (const { status } of leases) if (status !== 'granted') return false;
+  return true;
 }
 
 /** Even an answer that nobody waits for shows that its worker works. */
@@ -64,13 +69,19 @@ function acceptGroup(
   const { computeUs, index, now } = answer;
   const count = leases.length;
   commitClass(state, execution, member);
-  const rivals = leases.flatMap((lease) => rivalOf(lease) ?? []);
+  const rivals: Lease[] = [];
+  for (const lease of leases) {
+    const rival = rivalOf(lease);
+    if (rival !== null) rivals.push(rival);
+  }
   if (rivals.length > 0 && unit.backup === first) state.counters.backupsWon += count;
-  const effects: EffectBody[] = leases.flatMap((lease) => acceptUnit(state, member, lease));
+  const effects: EffectBody[] = [];
+  for (const lease of leases) acceptUnit(state, member, lease, effects);
   const program = execution.spec.programs[unit.spec.program];
   if (program !== undefined) learnUnitUs(state, member, program.resource.id, computeUs / count);
   effects.push({ kind: 'accept', execution: execution.id, shard: unit.shard, count, index });
-  effects.push(...outrun(state, rivals, now), ...drainedEffect(member));
+  if (rivals.length > 0) effects.push(...outrun(state, rivals, now));
+  if (member.status === 'draining') effects.push(...drainedEffect(member));
   if (execution.unitsLeft === 0) {
     moveExecution(state.trace, execution, 'allIn');
     relaxEstimates(state, execution);
@@ -120,7 +131,12 @@ function outrun(state: ClusterState, leases: readonly Lease[], now: number): Eff
   return [...revoke, ...drainedEffect(member)];
 }
 
-function acceptUnit(state: ClusterState, member: Member, lease: Lease): EffectBody[] {
+function acceptUnit(
+  state: ClusterState,
+  member: Member,
+  lease: Lease,
+  effects: EffectBody[],
+): void {
   const { execution, unit } = lease;
   moveLease(state.trace, lease, 'settle');
   closeLease(state, lease);
@@ -134,11 +150,11 @@ function acceptUnit(state: ClusterState, member: Member, lease: Lease): EffectBo
   const { shard } = unit;
   if (execution.spec.paidShards?.has(shard) === true) {
     state.ledger.repeat(lease.id);
-    return [];
+    return;
   }
   const flops = execution.spec.programs[unit.spec.program]?.flops ?? 0;
   const entry = state.ledger.post(lease.id, flops);
-  return [{ kind: 'meter', entry, execution: execution.id, shard }];
+  effects.push({ kind: 'meter', entry, execution: execution.id, shard });
 }
 
 /**

@@ -92,15 +92,15 @@ export class ShardTree<T> {
   ): void {
     invariant(
       start >= 0 && start + count <= this.count,
-      `shard ${String(start)} of ${String(this.count)}`,
+      () => `shard ${String(start)} of ${String(this.count)}`,
     );
     const isNode = count === 1 || path.some((node) => node.start === start && node.size === count);
     invariant(
       isNode,
-      `shards ${String(start)} + ${String(count)} of ${String(this.count)} are no node`,
+      () => `shards ${String(start)} + ${String(count)} of ${String(this.count)} are no node`,
     );
     for (let index = start; index < start + count; index++) {
-      invariant(this.seen[index] === 0, `shard ${String(index)} came twice`);
+      invariant(this.seen[index] === 0, () => `shard ${String(index)} came twice`);
       this.seen[index] = 1;
     }
     this.missing -= count;

@@ -95,7 +95,10 @@ export function settle(state: ClusterState, member: Member, now: number): void {
 
 /** A unit came back from a member: it can do what it is here for. */
 export function prove(state: ClusterState, member: Member): void {
-  standingOf(state, member.id).provenIncarnation = member.incarnation;
+  // Asked for every unit: a standing that says so already is not looked up for change.
+  if (state.standings.get(member.id)?.provenIncarnation !== member.incarnation) {
+    standingOf(state, member.id).provenIncarnation = member.incarnation;
+  }
   if (memberTakes(member.status, 'prove')) moveMember(state.trace, member, 'prove');
 }
 

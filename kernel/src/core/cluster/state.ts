@@ -129,6 +129,8 @@ export interface Member {
   inFlightBytes: number;
   /** Least recently used first. */
   readonly held: Map<ResourceId, number>;
+  /** The last of `held`: units of one program in a row need not be moved behind it. */
+  newest: ResourceId | null;
   heldBytes: number;
   /** Oldest first. */
   readonly leases: Map<LeaseId, Lease>;

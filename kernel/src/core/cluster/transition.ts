@@ -19,9 +19,14 @@ export class InvariantError extends Error {
   }
 }
 
-/** Asserts what we believe; always on. @throws InvariantError */
-export function invariant(condition: boolean, message: string): asserts condition {
-  if (!condition) throw new InvariantError(message);
+/**
+ * Asserts what we believe; always on.
+ * @param message a function where it is asserted for every unit: making the words costs more than the check.
+ * @throws InvariantError
+ */
+export function invariant(condition: boolean, message: string | (() => string)): asserts condition {
+  if (condition) return;
+  throw new InvariantError(typeof message === 'string' ? message : message());
 }
 
 /** Sees every cell of a table that is visited: the simulator's proof of coverage. */

@@ -71,7 +71,7 @@ export class Ledger {
 
   /** Reserves the price of a unit for the worker that leases it. */
   reserve(lease: LeaseId, unit: UnitId, worker: WorkerId, amount: bigint): void {
-    invariant(!this.open.has(lease), `lease ${String(lease)} already has a transfer`);
+    invariant(!this.open.has(lease), () => `lease ${String(lease)} already has a transfer`);
     this.open.set(lease, { lease, unit, worker, amount, status: 'pending' });
     this.accountOf(worker).pending += amount;
   }
@@ -79,7 +79,7 @@ export class Ledger {
   /** Pays a unit, once. */
   post(lease: LeaseId, flops: number): LedgerEntry {
     const transfer = this.close(lease, 'post');
-    invariant(!this.paid.has(transfer.unit), `unit ${String(transfer.unit)} is paid already`);
+    invariant(!this.paid.has(transfer.unit), () => `unit ${String(transfer.unit)} is paid already`);
     this.paid.add(transfer.unit);
     const account = this.accountOf(transfer.worker);
     account.posted += transfer.amount;
@@ -91,7 +91,7 @@ export class Ledger {
   /** Settles a unit that was paid in an earlier life of the engine, whose execution is repeated: nobody is paid again. */
   repeat(lease: LeaseId): void {
     const { unit } = this.close(lease, 'void');
-    invariant(!this.paid.has(unit), `unit ${String(unit)} is paid already`);
+    invariant(!this.paid.has(unit), () => `unit ${String(unit)} is paid already`);
     this.paid.add(unit);
   }
 
@@ -125,7 +125,7 @@ export class Ledger {
 
   private close(lease: LeaseId, cause: TransferCause): Transfer {
     const transfer = this.open.get(lease);
-    invariant(transfer !== undefined, `lease ${String(lease)} has no pending transfer`);
+    invariant(transfer !== undefined, () => `lease ${String(lease)} has no pending transfer`);
     const table: Table<TransferStatus, TransferCause> = TRANSFER_TABLE;
     transfer.status = nextStatus(this.trace, 'transfer', table, transfer.status, cause, lease);
     this.open.delete(lease);

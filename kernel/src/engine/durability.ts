@@ -185,7 +185,7 @@ export class Durability implements RunnerJournal {
   }
 
   paid(row: LedgerRow): void {
-    this.journal.feed({ kind: 'paid', rows: [row] });
+    this.journal.paid(row);
   }
 
   paidOf(point: RequestPoint): ReadonlySet<number> {

@@ -24,6 +24,7 @@ import type {
   LedgerRow,
   Restored,
 } from './journalMessages.js';
+import { packRows } from './ledgerBatch.js';
 import type { Capture } from './snapshot.js';
 import type { SharedMemory } from './wasm/memory.js';
 
@@ -80,6 +81,8 @@ export class EngineJournal {
   private making: Making | null = null;
   private copying = false;
   private wasFull = false;
+  /** Paid since the machine was last fed: it takes those of a turn of the loop at once. */
+  private fresh: LedgerRow[] = [];
   private readonly writtenBlobs = new Set<string>();
   private inFlightBlobs: readonly JournalBlob[] = [];
   /** Files of each slot that a record names. */
@@ -151,7 +154,7 @@ export class EngineJournal {
 
   /** So many rows wait for the disk that no work may be started. */
   get isFull(): boolean {
-    return isFull(this.state);
+    return isFull(this.state, this.fresh.length);
   }
 
   /** What waits for the disk, for `status`. */
@@ -159,18 +162,36 @@ export class EngineJournal {
     const { rows, inFlight, imageAtMs, current } = this.state;
     const age = this.options.now() - imageAtMs + ENGINE_LIMITS.imageMs;
     return {
-      rows: rows.length + (inFlight?.rows.length ?? 0),
+      rows: this.fresh.length + rows.length + (inFlight?.rows.length ?? 0),
       imageAgeMs: current === null ? null : Math.max(0, age),
     };
   }
 
+  /** A unit is paid; written with whatever is written next. */
+  paid(row: LedgerRow): void {
+    if (this.fresh.push(row) > 1) return;
+    queueMicrotask(() => {
+      if (this.fresh.length > 0) this.feed({ kind: 'tick' });
+    });
+  }
+
+  /** Rows go first: an image must never count before what was paid on the way to it. */
   feed(event: JournalEvent<LedgerRow>): void {
-    const effects = journalStep(this.state, event, this.options.now());
-    for (const effect of effects) this.perform(effect);
+    if (this.fresh.length > 0) {
+      const rows = this.fresh;
+      this.fresh = [];
+      this.step({ kind: 'paid', rows });
+    }
+    this.step(event);
     this.arm();
     const isNowFull = this.isFull;
     if (this.wasFull && !isNowFull) this.options.onRoom();
     this.wasFull = isNowFull;
+  }
+
+  private step(event: JournalEvent<LedgerRow>): void {
+    const effects = journalStep(this.state, event, this.options.now());
+    for (const effect of effects) this.perform(effect);
   }
 
   /** Writes what is left, then ends. */
@@ -195,7 +216,10 @@ export class EngineJournal {
         const record = image === null ? null : (this.making?.record ?? null);
         const blobs = image === null ? [] : (this.making?.capture.blobs ?? []);
         this.inFlightBlobs = blobs.filter(({ key }) => !this.writtenBlobs.has(key));
-        this.post({ kind: 'write', rows, record, blobs: this.inFlightBlobs, isSynced });
+        const ledger = packRows(rows);
+        this.post({ kind: 'write', ledger, record, blobs: this.inFlightBlobs, isSynced }, [
+          ledger.numbers.buffer,
+        ]);
         return;
       }
       case 'durable':
@@ -335,7 +359,7 @@ export class EngineJournal {
     });
   }
 
-  private post(request: JournalRequest): void {
-    this.thread.postMessage(request);
+  private post(request: JournalRequest, moved: readonly ArrayBuffer[] = []): void {
+    this.thread.postMessage(request, moved);
   }
 }

@@ -15,6 +15,14 @@ export interface LedgerRow extends PaidKey {
   readonly atMs: number;
 }
 
+/** Rows on their way to the thread: an object each would cost the loop more to send than the unit to decide. */
+export interface LedgerBatch {
+  /** Seven for each row: session, request, shard, worker and amount as indices of `texts`, flops, atMs. */
+  readonly numbers: Float64Array<ArrayBuffer>;
+  /** Each once. */
+  readonly texts: readonly string[];
+}
+
 export interface AccountRow {
   readonly worker: string;
   /** Base units, decimal. */
@@ -90,7 +98,7 @@ export type JournalRequest =
     }
   | {
       readonly kind: 'write';
-      readonly rows: readonly LedgerRow[];
+      readonly ledger: LedgerBatch;
       readonly record: JournalRecord | null;
       readonly blobs: readonly JournalBlob[];
       readonly isSynced: boolean;

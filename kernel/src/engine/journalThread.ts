@@ -12,6 +12,7 @@ import type {
   JournalResponse,
   JournalThreadData,
 } from './journalMessages.js';
+import { unpackRows } from './ledgerBatch.js';
 
 const { folder, bootId, memory } = workerData as JournalThreadData;
 const ring = new ImageRing(folder);
@@ -64,8 +65,8 @@ const ANSWERS: Answers = {
     ring.read(slot, nonce, parts, view);
     return { kind: 'loaded' };
   },
-  write: ({ rows, blobs, record, isSynced }) => {
-    opened().write(rows, blobs, record, isSynced);
+  write: ({ ledger, blobs, record, isSynced }) => {
+    opened().write(unpackRows(ledger), blobs, record, isSynced);
     return { kind: 'written' };
   },
   remote: ({ text }) => {

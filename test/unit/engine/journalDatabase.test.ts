@@ -46,6 +46,19 @@ test('rows that are written twice count once, and their money is exact', () => {
   ]);
 });
 
+test('a large batch that meets rows which are there counts the others, and all of them', () => {
+  const shards = Array.from({ length: 100 }, (_, shard) => row(1, shard));
+  const database = open();
+  database.open();
+  database.write([row(1, 40), row(1, 99)], [], null, false);
+  database.write(shards, [], null, false);
+  expect(database.open().accounts).toMatchObject([{ worker: 'w', units: 100 }]);
+  database.write(shards, [], null, false);
+  const { accounts, paid } = database.open();
+  expect(accounts).toEqual([{ worker: 'w', posted: '1234567890123456789000', units: 100 }]);
+  expect(paid.map(({ shard }) => shard)).toEqual(shards.map(({ shard }) => shard));
+});
+
 test('paid shards are told of requests above the image only', () => {
   const database = open();
   database.open();

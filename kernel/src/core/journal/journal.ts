@@ -146,9 +146,12 @@ export function createJournal<Row>(
   };
 }
 
-/** Rows that wait: beyond the bound no work may be started that would make more. */
-export function isFull<Row>(state: JournalState<Row>): boolean {
-  return state.rows.length + (state.inFlight?.rows.length ?? 0) >= state.bounds.rows;
+/**
+ * Rows that wait: beyond the bound no work may be started that would make more.
+ * @param more rows that the machine has not been told of yet.
+ */
+export function isFull<Row>(state: JournalState<Row>, more = 0): boolean {
+  return more + state.rows.length + (state.inFlight?.rows.length ?? 0) >= state.bounds.rows;
 }
 
 /** Latest time to call `journalStep` with 'tick'; null when nothing waits for time. */
@@ -212,7 +215,7 @@ function take<Row>(
       return;
     case 'paid':
       if (state.rows.length === 0) state.rowsAtMs = now;
-      state.rows.push(...event.rows);
+      for (const row of event.rows) state.rows.push(row);
       return;
     case 'imaged':
       if (state.pending !== null) state.pending.tookMs = now - state.pending.startedAtMs;

@@ -258,6 +258,10 @@ export const ENGINE_LIMITS = {
   imageRest: 4,
   /** An image and the ledger are forced to the disk itself this often: what the loss of the machine may cost; ms. */
   syncMs: 5_000,
+  /** Ids of states, data and optimizers of one life of the engine: more than the kernels that attach to it can use. */
+  idsPerBoot: 2 ** 32,
+  /** A new kernel waits so long until what the one before did is journaled; ms. */
+  settleMs: 1_500,
   /** Pause before the journal tries again what its disk has refused; ms. */
   journalRetryMs: 1_000,
   /** Requests with effects that a kernel keeps until the journal has them, and their bytes. */

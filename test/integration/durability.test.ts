@@ -87,6 +87,29 @@ describe('an engine that is killed', () => {
   });
 });
 
+describe('a cell that is stopped', () => {
+  test('while a new engine repeats its steps keeps those that were answered; the next cell goes on', async () => {
+    const engine = await start(2);
+    await waitForWorkers(engine, 2);
+    const training = new Training(engine);
+    await training.prepare();
+    const [cell, next] = [1, 2];
+    const stopped = (async () => {
+      for (;;) await training.step(cell);
+    })();
+    const outcome = stopped.catch((error: unknown) => error);
+    await until('step 20', () => training.version >= 20);
+    await kill(engine);
+    // Its workers take longer to start than it does: nothing is repeated yet.
+    await until('the engine', () => engine.notices.some(({ text }) => text.includes('nothing is')));
+    engine.client.cancelEpoch(cell);
+    expect(await outcome).toMatchObject({ code: 'interrupted' });
+    while (training.version < STEPS) await training.step(next);
+    expect(training.losses).toEqual((await reference()).losses);
+    expect(engine.notices.map(({ level }) => level)).not.toContain('error');
+  });
+});
+
 describe('a machine that joined by invite', () => {
   test('comes back by itself when the engine was killed, and keeps its account', async () => {
     const engine = await start(0);
@@ -170,7 +193,7 @@ describe('a kernel that is killed', () => {
     await until('both ends', () => !isAlive(enginePid));
     const next = await startTestEngine({ workers: 0, home, keys: ['notebook'] });
     engines.push(next);
-    expect(await next.client.request({ kind: 'attach' })).toMatchObject({ session: 2, nextId: 2 });
+    expect(await next.client.request({ kind: 'attach' })).toMatchObject({ session: 2 });
     const values = await next.client.request({
       kind: 'readStates',
       stateIds: [1 as never],

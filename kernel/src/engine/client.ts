@@ -20,6 +20,7 @@ import {
   RavenError,
   fromWireError,
 } from '@ravenlab/protocol';
+import type { ReplayedRequest } from '../core/journal/replayLog.js';
 import { ReplayLog } from '../core/journal/replayLog.js';
 import { cutBlocks } from './dataStore.js';
 import { bytesOfRequest, hasEffect } from './effects.js';
@@ -92,6 +93,8 @@ export class EngineClient implements PanelSource {
   private nextId = 1;
   private ackedTold = 0;
   private ackTimer: NodeJS.Timeout | null = null;
+  /** Request that attached, and the version that it found. */
+  private base: { readonly id: number; readonly version: number } | null = null;
   private isClosed = false;
   /** Starts in a row after which nothing was journaled, and why the last one ended. */
   private deaths = 0;
@@ -186,15 +189,19 @@ export class EngineClient implements PanelSource {
     const id = this.nextId++;
     this.waiting.set(id, { epoch, resolve, reject });
     this.log.sent({ id, epoch, isEffect, sizeBytes, body: request });
-    if (this.ready !== null) this.send(this.ready, id, epoch, request);
+    if (this.ready !== null) this.send(this.ready, { id, epoch, body: request, isAnswered: false });
     else if (this.engine === null) this.start();
     return true;
   }
 
-  private send(engine: EngineProcess, id: number, epoch: number, request: KernelRequest): void {
+  private send(
+    engine: EngineProcess,
+    sent: Pick<ReplayedRequest<KernelRequest>, 'id' | 'epoch' | 'body' | 'isAnswered'>,
+  ): void {
+    const { id, epoch, body: request, isAnswered: isRepeat } = sent;
     const { acked } = this.log;
     this.ackedTold = acked;
-    engine.send({ kind: 'request', id, epoch, acked, request });
+    engine.send({ kind: 'request', id, epoch, acked, isRepeat, request });
   }
 
   private hold(held: Held): void {
@@ -329,7 +336,7 @@ export class EngineClient implements PanelSource {
       this.lose(this.lostError(`${this.lastWords}; what it had saved cannot be read`));
       return;
     }
-    for (const { id, epoch, body } of replay) this.send(engine, id, epoch, body);
+    for (const request of replay) this.send(engine, request);
     if (!isJournaled) this.log.settle(Number.MAX_SAFE_INTEGER);
     if (this.deaths > 0) {
       const text = `The engine's process ended (${firstLine(this.lastWords)}) and was started again; nothing is lost.`;
@@ -415,6 +422,7 @@ export class EngineClient implements PanelSource {
     this.log = newLog();
     this.nextId = 1;
     this.ackedTold = 0;
+    this.base = null;
   }
 
   private rejectAll(error: RavenError): void {
@@ -428,6 +436,10 @@ export class EngineClient implements PanelSource {
     switch (message.kind) {
       case 'reply':
         this.log.answered(message.id, true);
+        if (!this.isSameBase(message)) {
+          this.diverged('what the kernel before this one did had not been saved yet');
+          return;
+        }
         this.settle(message.id)?.resolve(message.reply);
         this.acknowledge();
         return;
@@ -478,6 +490,13 @@ export class EngineClient implements PanelSource {
     this.engine = null;
     void ready?.close();
     this.lose(this.lostError(`${this.lastWords}; repeating what it had not saved failed: ${why}`));
+  }
+
+  /** Everything that this kernel did rests on the version that it attached to. */
+  private isSameBase({ id, reply }: Extract<ToKernel, { kind: 'reply' }>): boolean {
+    if (reply.kind !== 'attached') return true;
+    if (id !== this.base?.id) this.base = { id, version: reply.version };
+    return reply.version === this.base.version;
   }
 
   private lossFor(epoch: number): ClusterError | null {

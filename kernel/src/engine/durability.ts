@@ -2,6 +2,7 @@
  * @file What lets the engine be killed: journal, images, the kernels that replay onto it, and what was paid before. The engine
  * tells it what happens; it tells the engine when to go on and when to end.
  */
+import { ENGINE_LIMITS } from '@ravenlab/protocol';
 import type { ClusterState } from '../core/cluster/state.js';
 import type { JournalMode } from '../core/journal/journal.js';
 import { PaidBook } from '../core/journal/paidBook.js';
@@ -49,6 +50,11 @@ export class Durability implements RunnerJournal {
   private book = new PaidBook();
   private boot = 0;
   private releaseSlots: (() => void) | null = null;
+  /** Why the disk refuses what it should hold; null when it does not. */
+  private trouble: string | null = null;
+  /** Runs while a new kernel waits for the journal. */
+  private settling: NodeJS.Timeout | null = null;
+  private isOverdue = false;
 
   constructor(options: DurabilityOptions) {
     this.options = options;
@@ -68,6 +74,7 @@ export class Durability implements RunnerJournal {
         this.sessions.settle(point);
         this.book.settle(point);
         options.onDurable(this.sessions.watermark);
+        this.settledOrNot();
       },
       onFiles: (kept) => {
         this.persistence.sweep(kept).catch((error: unknown) => {
@@ -78,12 +85,15 @@ export class Durability implements RunnerJournal {
         options.runner().resume();
       },
       onTrouble: (message) => {
+        this.trouble = message;
         options.tell(
           'error',
           `The journal could not be written (${message}). Training goes on as long as what is not journaled fits into memory, then it waits. Free space for ${options.folder}.`,
         );
+        this.settledOrNot();
       },
       onRecovered: () => {
+        this.trouble = null;
         options.tell('info', 'The journal is written again; nothing is lost.');
       },
       onFatal: options.onFatal,
@@ -140,6 +150,7 @@ export class Durability implements RunnerJournal {
   /** Writes what is left. @param isForgetting the notebook is over: only the ledger stays. */
   async close(isForgetting: boolean): Promise<void> {
     this.sessions.close();
+    this.stopSettling();
     if (isForgetting) await this.journal.forget();
     await this.journal.close();
   }
@@ -194,6 +205,38 @@ export class Durability implements RunnerJournal {
 
   get isFull(): boolean {
     return this.journal.isFull;
+  }
+
+  settle(): boolean {
+    const { trouble, isOverdue } = this;
+    if (!this.journal.isSettled && trouble === null && !isOverdue) {
+      this.settling ??= setTimeout(() => {
+        this.isOverdue = true;
+        this.settledOrNot();
+      }, ENGINE_LIMITS.settleMs);
+      this.journal.feed({ kind: 'settle' });
+      return false;
+    }
+    if (!this.journal.isSettled) {
+      const why = trouble ?? `it takes longer than ${String(ENGINE_LIMITS.settleMs)} ms`;
+      this.options.tell(
+        'warning',
+        `What the kernel before did is not in the journal yet (${why}): it is here, but would be lost with the engine's process.`,
+      );
+    }
+    this.stopSettling();
+    return true;
+  }
+
+  /** Who waits for the journal looks again. */
+  private settledOrNot(): void {
+    if (this.settling !== null) this.options.runner().resume();
+  }
+
+  private stopSettling(): void {
+    if (this.settling !== null) clearTimeout(this.settling);
+    this.settling = null;
+    this.isOverdue = false;
   }
 
   get isCopying(): boolean {

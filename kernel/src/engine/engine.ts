@@ -242,6 +242,16 @@ export class Engine {
       onFailed: (plan, error) => {
         this.onFailed(plan, error);
       },
+      onRefused: (message) => {
+        const text = `Workers refuse a step that they did before the engine was started again (${message}). It is tried again until one takes it.`;
+        this.alert('warning', text);
+        this.kernel.notice({ level: 'warning', text });
+      },
+      after: (delayMs, act) => {
+        setTimeout(() => {
+          if (!this.closing) act();
+        }, delayMs);
+      },
     });
     this.hub = new WorkerHub({
       ...{ engineId, resources, cluster, log, onFatal: this.options.onFatal },
@@ -294,7 +304,7 @@ export class Engine {
         runner.accept(effect, done);
       },
       meter: ({ entry, execution, shard }) => {
-        const point = runner.pointOf(execution);
+        const point = runner.paid(execution, shard);
         if (point === null) return;
         const { session, request } = point;
         const { worker, flops, amount } = entry;
@@ -401,13 +411,16 @@ export class Engine {
         this.options.onEnd({ isForgetting: true });
         return;
       case 'request': {
-        const { id, epoch, acked, request } = message;
+        const { id, epoch, acked, isRepeat, request } = message;
         this.durability.acked(acked);
+        const { session } = this.durability;
+        // Numbers are each kernel's own: what one asked and did not live to hear is no answer to the next.
+        const isHeard = () => session === this.durability.session;
         const resolve = (reply: EngineReply) => {
-          this.kernel.reply(id, reply);
+          if (isHeard()) this.kernel.reply(id, reply);
         };
         const reject = (error: unknown) => {
-          this.kernel.fail(id, error);
+          if (isHeard()) this.kernel.fail(id, error);
         };
         if (request.kind === 'command') {
           const done = this.commands.run(request.op, request.args);
@@ -415,8 +428,8 @@ export class Engine {
             resolve({ kind: 'result', value });
           }, reject);
         } else {
-          const point = { session: this.durability.session, request: id };
-          this.runner.submit({ point, epoch, request, resolve, reject });
+          const point = { session, request: id };
+          this.runner.submit({ point, epoch, isRepeat, request, resolve, reject });
         }
       }
     }
@@ -439,8 +452,7 @@ export class Engine {
     const { bitClass, isExact } = promiseOf(this.cluster, runId);
     const pin = `${runId} ${String(bitClass)} ${String(isExact)}`;
     if (pin === this.keptPin) return;
-    this.keptPin = pin;
-    this.rules.save(rulesOf(this.cluster));
+    if (this.rules.save(rulesOf(this.cluster))) this.keptPin = pin;
   }
 
   private onFailed(plan: ExecutionPlan, error: RavenError): void {

@@ -12,7 +12,13 @@ import type {
   JournalMode,
   JournalState,
 } from '../core/journal/journal.js';
-import { createJournal, isFull, journalDeadline, journalStep } from '../core/journal/journal.js';
+import {
+  createJournal,
+  isFull,
+  isSettled,
+  journalDeadline,
+  journalStep,
+} from '../core/journal/journal.js';
 import type { RequestPoint } from '../core/journal/paidBook.js';
 import type {
   ImagePart,
@@ -155,6 +161,11 @@ export class EngineJournal {
   /** So many rows wait for the disk that no work may be started. */
   get isFull(): boolean {
     return isFull(this.state, this.fresh.length);
+  }
+
+  /** A restart would find everything that was done so far. */
+  get isSettled(): boolean {
+    return isSettled(this.state);
   }
 
   /** What waits for the disk, for `status`. */

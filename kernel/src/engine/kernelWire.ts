@@ -29,6 +29,8 @@ export type ToEngine =
       readonly epoch: number;
       /** The answers to all requests up to this one have been read. */
       readonly acked: number;
+      /** An earlier life of the engine answered it: it succeeded, and has to again. */
+      readonly isRepeat: boolean;
       readonly request: KernelRequest;
     }
   | { readonly kind: 'ack'; readonly acked: number }

@@ -2,7 +2,10 @@
 import { createHash } from 'node:crypto';
 import type { ProgramHash, StateVersion } from '@ravenlab/protocol';
 import { ENGINE_LIMITS, byteSizeOf } from '@ravenlab/protocol';
+import { setPin } from '../core/cluster/classes.js';
+import { rulesOf } from '../core/cluster/rules.js';
 import type { ClusterState } from '../core/cluster/state.js';
+import { settledCounters } from '../core/cluster/state.js';
 import { DataFiles } from './dataFiles.js';
 import type { DataFile } from './dataFiles.js';
 import type { DataStore, DataTensor } from './dataStore.js';
@@ -48,6 +51,7 @@ export class Persistence {
     this.files = new DataFiles(parts.folder, boot * 2 ** 32);
     this.nextWireAtLeast = boot * WIRE_GAP;
     parts.states.goOnAt(parts.states.version, 0, this.nextWireAtLeast);
+    parts.runs.beginLife(boot);
   }
 
   capture(): Capture {
@@ -70,7 +74,8 @@ export class Persistence {
       })),
       runs: this.withoutManifests(runs.image(), blobs),
       panel: panel.memory(),
-      counters: { ...cluster.counters },
+      counters: settledCounters(cluster),
+      pins: rulesOf(cluster).pins,
     });
     this.addPrograms(blobs);
     return {
@@ -130,7 +135,10 @@ export class Persistence {
     await this.restoreData(snapshot);
     this.parts.runs.restore(withManifests(snapshot.runs, blobs));
     this.parts.panel.recall(snapshot.panel);
-    Object.assign(this.parts.cluster.counters, snapshot.counters);
+    const { cluster } = this.parts;
+    Object.assign(cluster.counters, snapshot.counters);
+    // The file of the rules is written before an answer is sent, so it is newer, but forced to the disk by nobody.
+    for (const [run, pin] of snapshot.pins) if (!cluster.pins.has(run)) setPin(cluster, run, pin);
     await this.sweepAfter(journal, restored);
   }
 

@@ -13,6 +13,7 @@ export class RulesStore {
   private readonly file: string;
   private readonly onTrouble: (message: string) => void;
   private text = '';
+  private isTroubled = false;
 
   /** @param onTrouble the file could not be written; the rules hold until this process ends. */
   constructor(folder: string, onTrouble: (message: string) => void) {
@@ -36,17 +37,24 @@ export class RulesStore {
     }
   }
 
-  /** Writes the rules if they changed. */
-  save(rules: Rules): void {
+  /** Writes the rules if they changed. @returns whether they are kept. */
+  save(rules: Rules): boolean {
     const text = JSON.stringify(rules);
-    if (text === this.text) return;
+    if (text === this.text) return true;
     try {
       const draft = `${this.file}.draft`;
       writeFileSync(draft, text, { mode: 0o600 });
       renameSync(draft, this.file);
       this.text = text;
+      this.isTroubled = false;
+      return true;
     } catch (error) {
-      this.onTrouble(`the rules of the cluster could not be kept: ${String(error)}`);
+      // Told once: it may be tried with every step.
+      if (!this.isTroubled) {
+        this.onTrouble(`the rules of the cluster could not be kept: ${String(error)}`);
+      }
+      this.isTroubled = true;
+      return false;
     }
   }
 }

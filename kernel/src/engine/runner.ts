@@ -12,14 +12,7 @@ import type {
   StateUpdate,
   StateVersion,
 } from '@ravenlab/protocol';
-import {
-  ClusterError,
-  ENGINE_LIMITS,
-  NumericError,
-  RavenError,
-  byteSizeOf,
-  sizeOf,
-} from '@ravenlab/protocol';
+import { ClusterError, ENGINE_LIMITS, RavenError, byteSizeOf, sizeOf } from '@ravenlab/protocol';
 import type { ClusterEvent } from '../core/cluster/events.js';
 import type { ClusterState, Failure } from '../core/cluster/state.js';
 import type { RequestPoint } from '../core/journal/paidBook.js';
@@ -28,7 +21,6 @@ import type { Reducers } from './collector.js';
 import type { DataStore } from './dataStore.js';
 import { hasEffect } from './effects.js';
 import type { Block, SharedHeap } from './heap.js';
-import type { KernelRequest } from './kernelWire.js';
 import type { BoundPlan } from './planView.js';
 import { bindPlan } from './planView.js';
 import type { ProgramTable } from './programTable.js';
@@ -36,19 +28,9 @@ import type { RunnerJournal } from './runnerJournal.js';
 import type { RunTable } from './runs.js';
 import type { Draft, StateStore } from './states.js';
 import { bytesOf, tensorFrom } from './tensorBytes.js';
+import type { QueuedRequest, RunOfCell, Ticket } from './ticket.js';
+import { errorOf, namedVersion, runOfCell, stopError } from './ticket.js';
 import type { ClipJob, UpdateJob } from './updates.js';
-
-/** Commands never wait in this queue. */
-export type QueuedRequest = Exclude<KernelRequest, { kind: 'command' }>;
-
-export interface Ticket {
-  /** Its place in the order of all requests. */
-  readonly point: RequestPoint;
-  readonly epoch: number;
-  readonly request: QueuedRequest;
-  readonly resolve: (reply: EngineReply) => void;
-  readonly reject: (error: unknown) => void;
-}
 
 interface ActiveExecution {
   readonly id: ExecutionId;
@@ -56,6 +38,10 @@ interface ActiveExecution {
   readonly bound: BoundPlan;
   readonly collector: Collector;
   readonly releases: readonly (() => void)[];
+  /** Shards of a repeated one that need not be paid, in this life and those before. */
+  readonly paid: Set<number>;
+  /** Times that workers made a repeated one fail. */
+  readonly refusals: number;
   workers: number;
   /** Version that its commit made; null for an evaluation. */
   version: StateVersion | null;
@@ -73,6 +59,10 @@ export interface RunnerOptions {
   readonly beforeSubmit: () => void;
   readonly onCommitted: (plan: ExecutionPlan, collector: Collector) => void;
   readonly onFailed: (plan: ExecutionPlan, error: RavenError) => void;
+  /** Workers refuse what they did before; it is tried again until one takes it. */
+  readonly onRefused: (message: string) => void;
+  /** Calls back after some ms, unless the engine has ended. */
+  readonly after: (delayMs: number, act: () => void) => void;
   readonly journal: RunnerJournal;
 }
 
@@ -83,22 +73,9 @@ type Handlers = {
   ) => EngineReply | null;
 };
 
-/** A run as one cell trains it. */
-interface RunOfCell {
-  readonly runId: string;
-  readonly epoch: number;
-}
-
 const STOPPED_IN_PANEL = 'stopped from the panel';
-
-function runOfCell({ epoch, request }: Ticket): RunOfCell | null {
-  if (request.kind !== 'execute' || request.plan.step === null) return null;
-  return { runId: request.plan.step.runId, epoch };
-}
-
-function stopError(why: string): RavenError {
-  return new RavenError('interrupted', `${why}; weights are those of the last whole step`);
-}
+/** The user is told of a repeated execution that was refused so often. */
+const REFUSALS_TOLD = 3;
 
 export class Runner {
   private readonly options: RunnerOptions;
@@ -129,8 +106,12 @@ export class Runner {
     return this.lag;
   }
 
-  pointOf(execution: number): RequestPoint | null {
-    return this.active.get(execution)?.ticket.point ?? null;
+  /** A shard is paid. @returns the request that it is part of. */
+  paid(execution: number, shard: number): RequestPoint | null {
+    const run = this.active.get(execution);
+    if (run === undefined) return null;
+    if (run.ticket.isRepeat) run.paid.add(shard);
+    return run.ticket.point;
   }
 
   /** The journal has made its copy, or room. */
@@ -150,7 +131,7 @@ export class Runner {
   }
 
   submit(ticket: Ticket): void {
-    if (this.queue.length >= ENGINE_LIMITS.queuedRequests) {
+    if (this.queue.length >= ENGINE_LIMITS.queuedRequests && !ticket.isRepeat) {
       ticket.reject(
         new RavenError(
           'limit',
@@ -162,7 +143,9 @@ export class Runner {
     const training = runOfCell(ticket);
     if (training !== null) {
       this.training = training;
-      if (training.runId === this.stopped?.runId && training.epoch === this.stopped.epoch) {
+      const { stopped } = this;
+      const isStopped = training.runId === stopped?.runId && training.epoch === stopped.epoch;
+      if (isStopped && !ticket.isRepeat) {
         ticket.reject(stopError(STOPPED_IN_PANEL));
         return;
       }
@@ -239,6 +222,11 @@ export class Runner {
   failed(execution: number, failure: Failure): void {
     const run = this.active.get(execution);
     if (run === undefined) return;
+    // Numbers depend on no worker: what was finite and is not now is another run.
+    if (run.ticket.isRepeat && failure.code !== 'numeric') {
+      this.tryAgain(run, failure);
+      return;
+    }
     this.end(run);
     const error = errorOf(failure, run.bound.plan);
     this.options.onFailed(run.bound.plan, error);
@@ -246,7 +234,9 @@ export class Runner {
     this.settled();
   }
 
-  private cancelWhere(matches: (ticket: Ticket) => boolean, why: string): number {
+  /** What was answered before has happened, and can only be done again. */
+  private cancelWhere(isOf: (ticket: Ticket) => boolean, why: string): number {
+    const matches = (ticket: Ticket): boolean => !ticket.isRepeat && isOf(ticket);
     const error = stopError(why);
     let count = 0;
     for (let i = this.queue.length - 1; i >= 0; i--) {
@@ -316,7 +306,8 @@ export class Runner {
       case 'dropData':
         return !this.usesData(request);
       case 'attach':
-        return this.active.size === 0;
+        // A new kernel replays onto what the ones before did: that must be safe first.
+        return this.active.size === 0 && this.options.journal.settle();
       case 'mark':
         return !isUpdating;
       case 'defineProgram':
@@ -403,7 +394,7 @@ export class Runner {
   };
 
   private start(plan: ExecutionPlan, ticket: Ticket): void {
-    const { states, data, heap, reducers, runs } = this.options;
+    const { states, data, runs } = this.options;
     this.checkVersion(namedVersion(plan));
     runs.started(plan);
     for (const input of plan.inputs) if (input.kind === 'state') this.reachBack(input.version);
@@ -416,15 +407,41 @@ export class Runner {
     });
     this.options.programs.use(bound.programs, (hash) => this.isActive(hash));
     const releases = bound.revisions.map((revision) => states.pin(revision));
+    const paid = new Set(this.options.journal.paidOf(ticket.point));
+    this.launch({ id, ticket, bound, releases, paid, refusals: 0 });
+  }
+
+  /** Hands it to the scheduler. */
+  private launch(begun: Omit<ActiveExecution, 'collector' | 'workers' | 'version'>): void {
+    const { id, bound, paid } = begun;
+    const { heap, reducers, beforeSubmit, feed } = this.options;
     const collector = new Collector(bound, heap, reducers);
-    this.active.set(id, { id, ticket, bound, collector, releases, workers: 0, version: null });
-    if (plan.updates.length > 0) this.updating = id;
-    this.options.beforeSubmit();
-    const paidShards = this.options.journal.paidOf(ticket.point);
+    this.active.set(id, { ...begun, collector, workers: 0, version: null });
+    if (bound.plan.updates.length > 0) this.updating = id;
+    beforeSubmit();
     const { spec } = bound;
-    this.options.feed({
+    feed({
       kind: 'submitted',
-      spec: paidShards.size === 0 ? spec : { ...spec, paidShards },
+      spec: paid.size === 0 ? spec : { ...spec, paidShards: new Set(paid) },
+    });
+  }
+
+  /**
+   * Repeats what workers refuse now and did before, at the same place: it stays active, so nothing overtakes it, and keeps
+   * what it reads and what of it is paid.
+   */
+  private tryAgain(run: ActiveExecution, failure: Failure): void {
+    const { engineRestartMinMs, engineRestartMaxMs } = ENGINE_LIMITS;
+    const { ticket, bound, releases, paid } = run;
+    run.collector.close();
+    const refusals = run.refusals + 1;
+    if (refusals === REFUSALS_TOLD) this.options.onRefused(failure.message);
+    const pauseMs = Math.min(engineRestartMaxMs, engineRestartMinMs * 2 ** run.refusals);
+    this.options.after(pauseMs, () => {
+      this.active.delete(run.id);
+      const id = this.nextExecution++ as ExecutionId;
+      const again = { ...bound, spec: { ...bound.spec, id } };
+      this.launch({ id, ticket, bound: again, releases, paid, refusals });
     });
   }
 
@@ -547,25 +564,4 @@ export class Runner {
     run.collector.close();
     for (const release of run.releases) release();
   }
-}
-
-/** Newest version that a plan reads. */
-function namedVersion(plan: ExecutionPlan): number {
-  let version = 0;
-  for (const input of plan.inputs) {
-    if (input.kind === 'state') version = Math.max(version, input.version);
-  }
-  return version;
-}
-
-function errorOf(failure: Failure, plan: ExecutionPlan): RavenError {
-  const { code, message, shard, output } = failure;
-  const where = plan.step === null ? '' : `step ${String(plan.step.step)}: `;
-  if (code === 'numeric') {
-    const meta = { shard, output, step: plan.step?.step ?? null };
-    const advice =
-      'weights are unchanged; lower the learning rate, clip gradients, or look for log(0) and x/0';
-    return new NumericError(`${where}${message}; ${advice}`, meta);
-  }
-  return new RavenError(code, `${where}${message}`, { fault: 'remote', meta: { shard } });
 }

@@ -10,6 +10,11 @@ export interface RunnerJournal {
   paidOf(point: RequestPoint): ReadonlySet<number>;
   /** So much waits for the disk that no work may be started. */
   readonly isFull: boolean;
+  /**
+   * Whether all that was done so far outlives this process, or cannot for now and the user is told. If not, the journal makes
+   * haste, and `resume` is called.
+   */
+  settle(): boolean;
   /** What updates change in place is being copied; `resume` is called when it is done. */
   readonly isCopying: boolean;
 }

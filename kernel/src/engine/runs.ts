@@ -56,6 +56,7 @@ export class RunTable {
   /** Ids below were made by earlier sessions. */
   private firstOwnId = 1;
   private isInherited = false;
+  private firstIdOfLife = 1;
 
   get session(): number {
     return this.sessionCount;
@@ -78,6 +79,14 @@ export class RunTable {
     this.isInherited = image.isInherited;
   }
 
+  /**
+   * Workers that outlive the engine and its kernel may hold what neither knows of any more, so an id that was given out comes
+   * back in no later life. @param boot counts the starts of the engine, from 1.
+   */
+  beginLife(boot: number): void {
+    this.firstIdOfLife = (boot - 1) * ENGINE_LIMITS.idsPerBoot + 1;
+  }
+
   /** Every id that a request names is taken, also in later sessions. */
   sawId(id: number): void {
     this.highestId = Math.max(this.highestId, id);
@@ -96,7 +105,7 @@ export class RunTable {
       kind: 'attached',
       session: this.sessionCount,
       version,
-      nextId: this.firstOwnId,
+      nextId: Math.max(this.firstOwnId, this.firstIdOfLife),
       run: last?.stateIds.every(holds) === true ? attachedRun(last) : null,
     };
   }

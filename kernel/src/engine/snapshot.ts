@@ -4,6 +4,7 @@
  */
 import type { DataId, StateId, StateVersion, TensorType } from '@ravenlab/protocol';
 import { ClusterError, LIMITS, byteSizeOf } from '@ravenlab/protocol';
+import type { Rules } from '../core/cluster/rules.js';
 import type { ClusterCounters } from '../core/cluster/state.js';
 import { IMAGE_HEAD_BYTES } from './imageRing.js';
 import type { ImagePart, JournalBlob, NamedPart } from './journalMessages.js';
@@ -12,7 +13,7 @@ import type { RunTableImage } from './runs.js';
 import type { CapturedState, RestoredState, StateStore } from './states.js';
 
 /** Raised when its shape changes: an image of another release is not restored. */
-const SNAPSHOT_VERSION = 1;
+const SNAPSHOT_VERSION = 2;
 /** Parts begin at multiples of this: a cache line, so that two never share one. */
 const PART_ALIGN = 64;
 
@@ -55,6 +56,8 @@ export interface EngineSnapshot {
   readonly runs: RunTableImage;
   readonly panel: PanelMemory;
   readonly counters: ClusterCounters;
+  /** Bit classes of runs: what is repeated must take the bits that it took before. */
+  readonly pins: Rules['pins'];
 }
 
 /** An image that is about to be written. */

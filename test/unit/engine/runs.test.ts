@@ -32,6 +32,23 @@ describe('what a session finds', () => {
     });
   });
 
+  test('has no id that an earlier life of the engine may have given out, and keeps its own when it is asked again', () => {
+    const runs = new RunTable();
+    runs.beginLife(3);
+    const saved = runs.image();
+    const { nextId } = attach(runs);
+    expect(nextId).toBe(2 * ENGINE_LIMITS.idsPerBoot + 1);
+    // The engine dies, and its kernel attaches again, with states of its own.
+    const later = new RunTable();
+    later.beginLife(4);
+    later.restore(saved);
+    attach(later);
+    later.sawId(nextId);
+    const inheritance = later.takeInheritance();
+    expect(inheritance?.firstOwnId).toBeLessThanOrEqual(nextId);
+    expect(attach(later).nextId).toBeGreaterThan(3 * ENGINE_LIMITS.idsPerBoot);
+  });
+
   test('is the last run as of its last commit, and ids above all that were seen', () => {
     const runs = new RunTable();
     attach(runs);

@@ -195,6 +195,14 @@ export interface ClusterState {
   readonly trace: Trace;
 }
 
+/** Counters without the leases that are out: what an image of this moment knows nothing of is granted again after it. */
+export function settledCounters({ counters, leases }: ClusterState): ClusterCounters {
+  let backups = 0;
+  for (const lease of leases.values()) if (lease.unit.backup === lease) backups++;
+  const leasesGranted = counters.leasesGranted - leases.size;
+  return { ...counters, leasesGranted, backupsGranted: counters.backupsGranted - backups };
+}
+
 /** Plain failure of an execution; the shell makes a RavenError of it. */
 export interface Failure {
   readonly code: ErrorCode;

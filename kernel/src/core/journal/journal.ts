@@ -44,6 +44,8 @@ export type JournalEvent<Row> =
   /** The write that was asked for is done, all of it. */
   | { readonly kind: 'written' }
   | { readonly kind: 'writeRefused'; readonly message: string }
+  /** Somebody waits until all is journaled: the next images are taken as soon as they can be. */
+  | { readonly kind: 'settle' }
   /** Write what there is, once; `closed` follows. */
   | { readonly kind: 'close' }
   | { readonly kind: 'tick' };
@@ -108,6 +110,8 @@ export interface JournalState<Row> {
   /** No write before this: the disk has refused one. */
   retryAtMs: number;
   isTroubled: boolean;
+  /** Until all is journaled, or the disk refuses it, images wait for no pause. */
+  isHasty: boolean;
   isClosing: boolean;
   isClosed: boolean;
 }
@@ -141,6 +145,7 @@ export function createJournal<Row>(
     inFlight: null,
     retryAtMs: 0,
     isTroubled: false,
+    isHasty: false,
     isClosing: false,
     isClosed: false,
   };
@@ -152,6 +157,11 @@ export function createJournal<Row>(
  */
 export function isFull<Row>(state: JournalState<Row>, more = 0): boolean {
   return more + state.rows.length + (state.inFlight?.rows.length ?? 0) >= state.bounds.rows;
+}
+
+/** Whether a restart finds everything that was done so far. Without images it never does, and nothing is to be waited for. */
+export function isSettled<Row>(state: JournalState<Row>): boolean {
+  return state.mode === 'off' || (!state.isDirty && state.pending === null);
 }
 
 /** Latest time to call `journalStep` with 'tick'; null when nothing waits for time. */
@@ -174,7 +184,7 @@ export function journalStep<Row>(
 ): JournalEffect<Row>[] {
   const effects: JournalEffect<Row>[] = [];
   take(state, event, now, effects);
-  if (wantsImage(state) && state.isQuiet && (now >= state.imageAtMs || state.isClosing)) {
+  if (wantsImage(state) && state.isQuiet && (now >= state.imageAtMs || isPressed(state))) {
     effects.push(startImage(state, now));
   }
   flush(state, now, effects);
@@ -225,6 +235,7 @@ function take<Row>(
       state.pending = null;
       state.isDirty = true;
       state.imageAtMs = now + state.bounds.retryMs;
+      state.isHasty = false;
       effects.push(...trouble(state, event.message));
       return;
     case 'written':
@@ -232,6 +243,9 @@ function take<Row>(
       return;
     case 'writeRefused':
       effects.push(...refused(state, event.message, now));
+      return;
+    case 'settle':
+      state.isHasty = !isSettled(state) && !state.isTroubled;
       return;
     case 'close':
       state.isClosing = true;
@@ -253,6 +267,10 @@ function isReady<Row>(state: JournalState<Row>): boolean {
   if (typeof pending?.tookMs !== 'number') return false;
   const { session, request } = pending.point;
   return session !== state.session || request <= state.acked;
+}
+
+function isPressed<Row>({ isHasty, isClosing }: JournalState<Row>): boolean {
+  return isHasty || isClosing;
 }
 
 function startImage<Row>(state: JournalState<Row>, now: number): JournalEffect<Row> {
@@ -297,6 +315,7 @@ function written<Row>(state: JournalState<Row>, now: number): JournalEffect<Row>
   const { imageMs, imageRest } = state.bounds;
   state.imageAtMs = pending.startedAtMs + Math.max(imageMs, (pending.tookMs ?? 0) * imageRest);
   state.pending = null;
+  state.isHasty &&= state.isDirty;
   state.current = image;
   if (image.isSynced) {
     state.lastSynced = image;

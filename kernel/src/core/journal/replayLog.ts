@@ -29,6 +29,12 @@ interface Entry<Body> extends LoggedRequest<Body> {
   isAnswered: boolean;
 }
 
+/** A request that a new life of the engine is sent. */
+export interface ReplayedRequest<Body> extends LoggedRequest<Body> {
+  /** Its answer has been seen: it must succeed again, whatever happens to its cell. */
+  readonly isAnswered: boolean;
+}
+
 /** What became of an answer. */
 export type AnswerVerdict =
   /** The caller waits for it. */
@@ -118,7 +124,7 @@ export class ReplayLog<Body> {
   replay(
     watermark: number,
     isStopped: (epoch: number) => boolean,
-  ): readonly LoggedRequest<Body>[] | null {
+  ): readonly ReplayedRequest<Body>[] | null {
     if (watermark < this.settled) return null;
     this.settle(watermark);
     this.open.clear();

@@ -1,6 +1,7 @@
 /** @file Backup leases: what a slow or silent worker costs a step, and what a backup may never do. */
 import type { ExecutionId } from '@ravenlab/protocol';
 import { ENGINE_LIMITS } from '@ravenlab/protocol';
+import { settledCounters } from '../../../../kernel/src/core/cluster/state.js';
 import { Crowd } from './crowd.js';
 import { Scheduler, effectsOf, resource, worker } from './lib.js';
 
@@ -91,6 +92,23 @@ describe('backups', () => {
     s.done('a', s.leasesOf('a'));
     expect(s.state.ledger.totalPosted - paidBefore).toBe(20n);
     expect(s.state.executions.get(2 as ExecutionId)?.status).toBe('reducing');
+  });
+
+  test('and leases that are out are not counted in an image: they are granted again after it', () => {
+    const s = trained(40);
+    const before = settledCounters(s.state);
+    expect(before).toEqual(s.state.counters);
+    s.submit({ id: 2, units: 2 });
+    s.done('b', s.leasesOf('b'));
+    s.passAlive(100);
+    expect(s.state.counters.backupsGranted).toBe(before.backupsGranted + 1);
+    const after = settledCounters(s.state);
+    expect(after).toEqual({
+      ...s.state.counters,
+      leasesGranted: before.leasesGranted + 1,
+      backupsGranted: before.backupsGranted,
+    });
+    expect(after.leasesGranted - after.backupsGranted).toBe(after.unitsDone);
   });
 
   test('end with their execution', () => {

@@ -3,6 +3,7 @@ import type { JournalEffect, JournalEvent } from '../../../../kernel/src/core/jo
 import {
   createJournal,
   isFull,
+  isSettled,
   journalDeadline,
   journalStep,
 } from '../../../../kernel/src/core/journal/journal.js';
@@ -154,6 +155,43 @@ describe('rows', () => {
     expect(isFull(state)).toBe(true);
     feed({ kind: 'written' }, 101);
     expect(isFull(state)).toBe(false);
+  });
+});
+
+describe('haste', () => {
+  test('a kernel that comes waits for images, not for the pause between them', () => {
+    const { state, feed, point, effect } = start();
+    effect(1, 0);
+    feed({ kind: 'imaged' }, 40);
+    feed({ kind: 'acked', point: point(1) }, 40);
+    feed({ kind: 'written' }, 40);
+    expect(isSettled(state)).toBe(true);
+    // Four times what the last one took: the pause lasts until 160.
+    expect(effect(2, 50)).toEqual([]);
+    expect(isSettled(state)).toBe(false);
+    feed({ kind: 'attached', session: 2 }, 60);
+    expect(kinds(feed({ kind: 'settle' }, 60))).toEqual(['image']);
+    // What it did not see the answer of comes after the image, which is made all the same.
+    expect(effect(3, 65)).toEqual([]);
+    expect(kinds(feed({ kind: 'imaged' }, 70))).toEqual(['write']);
+    expect(kinds(feed({ kind: 'written' }, 75))).toEqual(['durable', 'image']);
+    expect(kinds(feed({ kind: 'imaged' }, 80))).toEqual(['write']);
+    feed({ kind: 'written' }, 85);
+    expect(isSettled(state)).toBe(true);
+    // Nobody waits any more.
+    expect(effect(4, 86)).toEqual([]);
+  });
+
+  test('a disk that refuses is not hurried, and without images nobody waits', () => {
+    const { state, feed, effect } = start();
+    effect(1, 0);
+    feed({ kind: 'settle' }, 1);
+    expect(kinds(feed({ kind: 'imageRefused', message: 'full' }, 2))).toEqual(['trouble']);
+    expect(feed({ kind: 'settle' }, 3)).toEqual([]);
+    expect(journalDeadline(state)).toBe(502);
+    const off = start('off');
+    off.effect(1, 0);
+    expect(isSettled(off.state)).toBe(true);
   });
 });
 

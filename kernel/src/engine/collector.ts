@@ -9,6 +9,7 @@ import {
   RemoteProtocolError,
   byteSizeOf,
   copyChunks,
+  joinChunks,
   sizeOf,
   totalBytes,
 } from '@ravenlab/protocol';
@@ -116,6 +117,10 @@ export class Collector {
 
   /** Takes the result of `count` shards from `shard` on for good; sizes have been checked. */
   accept(shard: number, count: number, lease: LeaseId, outputs: readonly Chunks[] | null): void {
+    if (outputs !== null && this.layout.sizeBytes === 0 && !this.stages.has(lease)) {
+      this.placeAtOnce(shard, outputs);
+      return;
+    }
     const stage = this.stageOf(lease, shard);
     this.stages.delete(lease);
     outputs?.forEach((chunks, output) => {
@@ -133,6 +138,18 @@ export class Collector {
       this.mergesLeft--;
       this.settle();
     });
+  }
+
+  /** Nothing is summed and nothing came ahead: what is concatenated is copied once, to where it belongs. */
+  private placeAtOnce(shard: number, outputs: readonly Chunks[]): void {
+    for (const [output, chunks] of outputs.entries()) {
+      const combine = this.bound.plan.outputs[output]?.combine;
+      if (combine === 'concat') this.place(shard, output, joinChunks(chunks));
+      // A message's memory is used again.
+      else if (combine === 'first' && shard === 0) {
+        this.place(shard, output, new Uint8Array(joinChunks(chunks)));
+      }
+    }
   }
 
   /** Calls back when every sum is made; all units must be in. */

@@ -8,6 +8,7 @@ import type {
   DoneUnit,
   EngineId,
   HelloMessage,
+  LeaseId,
   ResultMessage,
   WorkerId,
   WorkerToEngine,
@@ -172,10 +173,13 @@ export class WorkerHub implements PortHandlers {
     },
     done: (session, message) => {
       const { worker } = session;
-      const results = message.units.map((unit, index) => {
-        this.checkResult(session, message, unit, index);
-        return resultOf(unit);
-      });
+      const results: UnitResult[] = [];
+      const answered = new Set<LeaseId>();
+      for (const unit of message.units) {
+        this.checkResult(session, unit, answered);
+        answered.add(unit.lease);
+        results.push(resultOf(unit));
+      }
       this.options.feed({ kind: 'done', worker, results }, message);
     },
     credit: (session, message) => {
@@ -287,12 +291,14 @@ export class WorkerHub implements PortHandlers {
     this.options.feed({ kind: 'heard', worker: session.worker, latencyUs: null });
   }
 
-  /** A result that will count must be of the size that its program makes. */
+  /**
+   * A result that will count must be of the size that its program makes.
+   * @param answered leases that the same message has answered already.
+   */
   private checkResult(
     session: WorkerSession,
-    message: DoneMessage,
     unit: DoneUnit,
-    index: number,
+    answered: ReadonlySet<LeaseId>,
   ): void {
     const lease = this.options.cluster.leases.get(unit.lease);
     if (unit.status !== 'ok' || lease?.worker !== session.worker) return;
@@ -301,8 +307,8 @@ export class WorkerHub implements PortHandlers {
         `lease ${String(unit.lease)} is part of a group and answers alone`,
       );
     }
-    const repeats = message.units.slice(0, index).some((other) => other.lease === unit.lease);
-    if (repeats) throw new RemoteProtocolError(`lease ${String(unit.lease)} is answered twice`);
+    if (answered.has(unit.lease))
+      throw new RemoteProtocolError(`lease ${String(unit.lease)} is answered twice`);
     const collector = this.options.collectorOf(lease.execution.id);
     if (collector === null) return;
     const { shard } = lease.unit;

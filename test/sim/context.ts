@@ -6,6 +6,12 @@ import { Prng } from './prng.js';
 /** Violation of what the system promises; its message is the finding. */
 export class SimViolation extends Error {}
 
+/** A fault that a schedule has, and how often. */
+export interface Hazard<F extends Fault> {
+  readonly fault: F;
+  readonly perMille: number;
+}
+
 export class SimContext {
   readonly heap = new EventHeap();
   readonly network: Prng;
@@ -22,15 +28,24 @@ export class SimContext {
     this.work = new Prng(plan.seed, 4);
   }
 
-  /** Those of `faults` that this schedule has at all. */
-  enabled<F extends Fault>(faults: readonly F[]): F[] {
-    return faults.filter((fault) => this.plan.rates[fault] > 0);
+  /** Those of `faults` that this schedule has at all, with their rates. */
+  enabled<F extends Fault>(faults: readonly F[]): Hazard<F>[] {
+    const hazards: Hazard<F>[] = [];
+    for (const fault of faults) {
+      const perMille = this.plan.rates[fault];
+      if (perMille > 0) hazards.push({ fault, perMille });
+    }
+    return hazards;
   }
 
   /** Whether a fault happens now; counted for coverage. */
   strikes(fault: Fault): boolean {
-    const rate = this.plan.rates[fault];
-    if (rate === 0 || this.isHealed || !this.faults.chance(rate)) return false;
+    return !this.isHealed && this.befalls(fault, this.plan.rates[fault]);
+  }
+
+  /** The same with a rate that is known already: what is drawn with every beat and every effect. */
+  befalls(fault: Fault, perMille: number): boolean {
+    if (perMille === 0 || this.isHealed || !this.faults.chance(perMille)) return false;
     this.struck.set(fault, (this.struck.get(fault) ?? 0) + 1);
     return true;
   }

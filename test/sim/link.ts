@@ -26,7 +26,7 @@ export class Link {
   /** Connection that what is still in flight comes out of, should this one break: a relay that holds messages. */
   heir: Link | null = null;
   private beats = 0;
-  private readonly freeAtMs = { up: 0, down: 0 };
+  private readonly lanes = { up: { freeAtMs: 0 }, down: { freeAtMs: 0 } };
   private readonly context: SimContext;
   private readonly ends: LinkEnds;
 
@@ -38,7 +38,7 @@ export class Link {
   sendUp(message: ToEngine): void {
     if (!this.isOpen || this.isDeaf.up) return;
     const sent = this.passesCodec(message.kind) ? encodeToEngine(message) : message;
-    this.context.heap.at(this.arrival('up', sizeOfToEngine(sent)), () => {
+    this.context.heap.at(this.arrival(this.lanes.up, sizeOfToEngine(sent)), () => {
       if (this.isOpen && !this.isDeaf.up) this.ends.toEngine(this, sent, false);
       else if (this.heir?.isOpen === true) this.ends.toEngine(this.heir, sent, true);
     });
@@ -47,7 +47,7 @@ export class Link {
   sendDown(message: ToWorker): void {
     if (!this.isOpen || this.isDeaf.down) return;
     const sent = this.passesCodec(message.kind) ? encodeToWorker(message) : message;
-    this.context.heap.at(this.arrival('down', sizeOfToWorker(sent)), () => {
+    this.context.heap.at(this.arrival(this.lanes.down, sizeOfToWorker(sent)), () => {
       if (this.isOpen && !this.isDeaf.down) this.ends.toWorker(this, sent);
     });
   }
@@ -55,7 +55,8 @@ export class Link {
   /** Nothing of this direction gets through for a while; then all of it does, in order, as TCP repeats it. */
   clog(direction: Direction, durationMs: number): void {
     const untilMs = this.context.heap.nowMs + durationMs;
-    this.freeAtMs[direction] = Math.max(this.freeAtMs[direction], untilMs);
+    const lane = this.lanes[direction];
+    lane.freeAtMs = Math.max(lane.freeAtMs, untilMs);
   }
 
   /** In some schedules everything does, but of the beats, which are all alike, only some. */
@@ -65,13 +66,13 @@ export class Link {
   }
 
   /** In order: a message never overtakes the one before it. */
-  private arrival(direction: Direction, sizeBytes: number): number {
+  private arrival(lane: { freeAtMs: number }, sizeBytes: number): number {
     const { heap, network, plan } = this.context;
     const sendMs = Math.trunc(sizeBytes / plan.bytesPerMs);
     const jitterMs = plan.jitterMs === 0 ? 0 : network.between(0, plan.jitterMs);
-    const freeMs = this.freeAtMs[direction] + sendMs;
+    const freeMs = lane.freeAtMs + sendMs;
     const atMs = Math.max(freeMs, heap.nowMs + plan.latencyMs + jitterMs + sendMs);
-    this.freeAtMs[direction] = atMs;
+    lane.freeAtMs = atMs;
     return atMs;
   }
 }

@@ -58,6 +58,7 @@ interface Queued {
   readonly request: SimRequest;
 }
 
+const NO_RESULTS: readonly SimResult[] = [];
 const NOTHING_PAID: ReadonlySet<number> = new Set();
 
 /** Thrown where the process is killed. */
@@ -102,6 +103,7 @@ export class SimEngine implements JournalOwner {
   /** Of the version before; for a planted bug. */
   private lastBookmark = 0;
   private readonly flaw: Flaw | null;
+  private readonly crashPerMille: number;
   private whenSettled: (() => void) | null = null;
 
   constructor(options: EngineOptions) {
@@ -109,6 +111,7 @@ export class SimEngine implements JournalOwner {
     this.options = options;
     this.context = context;
     this.flaw = canary?.flaw ?? null;
+    this.crashPerMille = context.plan.rates.engineCrash;
     const restored = disk.restore();
     if (restored.current !== null && restored.image === null) {
       throw new SimViolation(`the image in slot ${String(restored.current.slot)} is torn`);
@@ -189,7 +192,7 @@ export class SimEngine implements JournalOwner {
 
   // -------------------------------------------------------------- driving the machine
 
-  private apply(event: ClusterEvent, results: readonly SimResult[] = []): void {
+  private apply(event: ClusterEvent, results: readonly SimResult[] = NO_RESULTS): void {
     const { canary, trace, context } = this.options;
     const seen = canary?.event === undefined ? event : canary.event(event);
     trace.events++;
@@ -201,7 +204,7 @@ export class SimEngine implements JournalOwner {
     this.results = results;
     try {
       for (const effect of effects) {
-        if (context.strikes('engineCrash')) throw new Killed();
+        if (context.befalls('engineCrash', this.crashPerMille)) throw new Killed();
         this.carryOut(effect);
       }
       this.journalPay();

@@ -6,7 +6,7 @@ import type { LeaseId, WorkerId } from '@ravenlab/protocol';
 import { ENGINE_LIMITS } from '@ravenlab/protocol';
 import type { RequestPoint } from '../../kernel/src/core/journal/paidBook.js';
 import type { Canary } from './canaries.js';
-import type { SimContext } from './context.js';
+import type { Hazard, SimContext } from './context.js';
 import { SimViolation } from './context.js';
 import type { Link } from './link.js';
 import type { ToEngine, ToWorker } from './messages.js';
@@ -81,7 +81,7 @@ export class SimHost implements Host, KernelWorld {
   leasesLost = 0;
   private readonly canary: Canary | null;
   private readonly trace: SimTrace;
-  private readonly faults: readonly OwnFault[];
+  private readonly hazards: readonly Hazard<OwnFault>[];
   private readonly linkOf = new Map<Link, SimWorker>();
   private life = 0;
   /** Steps that made the versions, version 1 first. */
@@ -101,7 +101,7 @@ export class SimHost implements Host, KernelWorld {
     this.context = context;
     this.canary = canary;
     this.trace = trace;
-    this.faults = context.enabled(OWN_FAULTS);
+    this.hazards = context.enabled(OWN_FAULTS);
     this.disk = new SimDisk(canary?.flaw === 'anyBoot');
   }
 
@@ -113,7 +113,9 @@ export class SimHost implements Host, KernelWorld {
   private beat(): void {
     this.context.heap.after(BEAT_MS, () => {
       if (this.context.isHealed) return;
-      for (const fault of this.faults) if (this.context.strikes(fault)) STRIKES[fault](this);
+      for (const { fault, perMille } of this.hazards) {
+        if (this.context.befalls(fault, perMille)) STRIKES[fault](this);
+      }
       this.beat();
     });
   }

@@ -103,11 +103,7 @@ export class SimHub {
 
   /** A result that will count must be of the size that its program makes. */
   private done(worker: SimWorker, results: readonly SimResult[]): void {
-    const isLie = results.some(
-      ({ lease, status, sizeBytes }) =>
-        status === 'ok' && sizeBytes !== OUTPUT_BYTES && this.isLeasedTo(worker.id, lease),
-    );
-    if (isLie && this.options.flaw !== 'gullible') {
+    if (this.isLie(worker.id, results) && this.options.flaw !== 'gullible') {
       const link = this.links.get(worker.id)?.link;
       if (link !== undefined) this.close(link);
       this.links.delete(worker.id);
@@ -121,6 +117,14 @@ export class SimHub {
     }
     const { id } = worker;
     this.options.apply({ kind: 'done', worker: id, results: results.map(toUnitResult) }, results);
+  }
+
+  private isLie(worker: WorkerId, results: readonly SimResult[]): boolean {
+    for (const { lease, status, sizeBytes } of results) {
+      if (status === 'ok' && sizeBytes !== OUTPUT_BYTES && this.isLeasedTo(worker, lease))
+        return true;
+    }
+    return false;
   }
 
   /** The connection is gone. */

@@ -2,7 +2,7 @@
 import type { LeaseId, WorkerId } from '@ravenlab/protocol';
 import { LIMITS } from '@ravenlab/protocol';
 import type { ResourceId } from '../../kernel/src/core/cluster/state.js';
-import type { SimContext } from './context.js';
+import type { Hazard, SimContext } from './context.js';
 import type { Link, LinkEnds } from './link.js';
 import { Link as Connection } from './link.js';
 import type { SimResource, SimResult, SimRun, ToEngine, ToWorker } from './messages.js';
@@ -103,7 +103,7 @@ export class SimWorker {
   private lastDone: ToEngine | null = null;
   private readonly context: SimContext;
   private readonly host: Host;
-  private readonly faults: readonly OwnFault[];
+  private readonly hazards: readonly Hazard<OwnFault>[];
   /** Its clock: per mille of true time. */
   private readonly clock: number;
 
@@ -112,7 +112,7 @@ export class SimWorker {
     this.bits = bits;
     this.context = context;
     this.host = host;
-    this.faults = context.enabled(OWN_FAULTS);
+    this.hazards = context.enabled(OWN_FAULTS);
     this.clock = context.strikes('skew') ? context.faults.between(900, 1_100) : 1_000;
   }
 
@@ -188,9 +188,7 @@ export class SimWorker {
     });
     const { heap } = this.context;
     if (heap.nowMs < this.frozenUntilMs) return;
-    for (const fault of this.faults) {
-      if (this.context.strikes(fault)) STRIKES[fault](this);
-    }
+    if (!this.context.isHealed) this.suffer();
     if (!this.isAlive) return;
     const silenceMs = heap.nowMs - this.lastHeardMs;
     if (this.link !== null && silenceMs > (LIMITS.heartbeatTimeoutMs * this.clock) / 1000) {
@@ -206,6 +204,12 @@ export class SimWorker {
   }
 
   // -------------------------------------------------------------- what strikes it
+
+  private suffer(): void {
+    for (const { fault, perMille } of this.hazards) {
+      if (this.context.befalls(fault, perMille)) STRIKES[fault](this);
+    }
+  }
 
   crash(): void {
     const { heap, faults } = this.context;

@@ -275,16 +275,18 @@ function isPressed<Row>({ isHasty, isClosing }: JournalState<Row>): boolean {
 
 function startImage<Row>(state: JournalState<Row>, now: number): JournalEffect<Row> {
   const isSynced = state.mode === 'sync' || now >= state.syncAtMs || state.isClosing;
-  const image: ImageRef = { slot: freeSlot(state), point: state.lastStarted, isSynced };
-  state.pending = { ...image, startedAtMs: now, tookMs: null };
+  const slot = freeSlot(state);
+  const point = state.lastStarted;
+  state.pending = { slot, point, isSynced, startedAtMs: now, tookMs: null };
   state.isDirty = false;
-  return { kind: 'image', ...image };
+  return { kind: 'image', slot, point, isSynced };
 }
 
 /** A slot that no restore would read. */
 function freeSlot<Row>(state: JournalState<Row>): number {
-  const used = [state.current?.slot, state.lastSynced?.slot];
-  for (let slot = 0; slot < IMAGE_SLOTS; slot++) if (!used.includes(slot)) return slot;
+  for (let slot = 0; slot < IMAGE_SLOTS; slot++) {
+    if (slot !== state.current?.slot && slot !== state.lastSynced?.slot) return slot;
+  }
   throw new RangeError('every image slot is in use');
 }
 

@@ -86,12 +86,13 @@ export class ReplayLog<Body> {
   }
 
   sent(request: LoggedRequest<Body>): void {
-    this.entries.set(request.id, { ...request, isAnswered: false });
-    this.open.add(request.id);
-    this.lastId = request.id;
-    if (!request.isEffect) return;
+    const { id, epoch, isEffect, sizeBytes, body } = request;
+    this.entries.set(id, { id, epoch, isEffect, sizeBytes, body, isAnswered: false });
+    this.open.add(id);
+    this.lastId = id;
+    if (!isEffect) return;
     this.effects++;
-    this.effectBytes += request.sizeBytes;
+    this.effectBytes += sizeBytes;
   }
 
   /** The engine has answered. A refused request had no effect and is not sent again. */

@@ -57,10 +57,14 @@ export function step(
     now: number,
   ) => EffectBody[];
   const bodies = handler(state, event, now);
-  for (const follow of [dispatch, backUp, watchStarvation]) {
-    for (const body of follow(state, now)) bodies.push(body);
-  }
+  append(bodies, dispatch(state, now));
+  append(bodies, backUp(state, now));
+  append(bodies, watchStarvation(state, now));
   return stamp(bodies, eventId);
+}
+
+function append(bodies: EffectBody[], more: readonly EffectBody[]): void {
+  for (const body of more) bodies.push(body);
 }
 
 /** Every effect was made for this event alone, so it is completed in place. */
@@ -216,8 +220,9 @@ const HANDLERS: Handlers = {
 
   tick: (state, _event, now) => {
     const effects: EffectBody[] = [];
-    for (const member of [...state.members.values()])
-      effects.push(...watchMember(state, member, now));
+    for (const member of [...state.members.values()]) {
+      append(effects, watchMember(state, member, now));
+    }
     return effects;
   },
 };

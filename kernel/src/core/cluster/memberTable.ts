@@ -85,6 +85,11 @@ export function memberTakes(status: MemberStatus, cause: MemberCause): boolean {
   return table[status][cause] !== undefined;
 }
 
+/** Statuses that a cause means anything to: for what is asked of every member with every event. */
+export function takersOf(cause: MemberCause): ReadonlySet<MemberStatus> {
+  return new Set(MEMBER_STATUSES.filter((status) => memberTakes(status, cause)));
+}
+
 /** Whether a member in this status may get units at all. */
 export function memberWorks(status: MemberStatus): boolean {
   return status === 'active' || status === 'probation';

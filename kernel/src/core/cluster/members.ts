@@ -3,7 +3,7 @@ import type { WorkerId } from '@ravenlab/protocol';
 import { ENGINE_LIMITS, LIMITS } from '@ravenlab/protocol';
 import { loseLease } from './dispatch.js';
 import type { EffectBody, Joining } from './events.js';
-import { memberTakes, moveMember } from './memberTable.js';
+import { memberTakes, moveMember, takersOf } from './memberTable.js';
 import { hold } from './residency.js';
 import {
   backOffMs,
@@ -62,10 +62,12 @@ export function join(state: ClusterState, event: Joining, now: number): EffectBo
 
 export const BANNED = 'this worker is banned from the cluster; ask its owner to lift the ban';
 
+const HEARING = takersOf('heard');
+
 /** Any sign of life. */
 export function hear(state: ClusterState, member: Member, now: number): void {
   member.lastHeardMs = now;
-  if (memberTakes(member.status, 'heard')) moveMember(state.trace, member, 'heard');
+  if (HEARING.has(member.status)) moveMember(state.trace, member, 'heard');
 }
 
 /** Beats, silence, stalls and back-offs of one member. */

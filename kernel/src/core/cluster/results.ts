@@ -6,13 +6,15 @@ import { closeLease, leaveUnit } from './dispatch.js';
 import type { EffectBody, UnitResult } from './events.js';
 import { moveExecution } from './executionTable.js';
 import { moveLease } from './leaseTable.js';
-import { memberTakes, moveMember } from './memberTable.js';
+import { memberTakes, moveMember, takersOf } from './memberTable.js';
 import { drainedEffect, stallMember } from './members.js';
 import { prove } from './standing.js';
 import type { ClusterState, Execution, Failure, Lease, Member, ResourceId, Unit } from './state.js';
 import { elapsedUs } from './state.js';
 import { UnitTimes } from './unitTimes.js';
 import { moveUnit } from './unitTable.js';
+
+const PROGRESSING = takersOf('progress');
 
 /** Takes one answer of a worker; it counts by its lease alone. */
 export function takeResult(
@@ -53,7 +55,7 @@ function isGranted(leases: readonly Lease[]): boolean {
 /** Even an answer that nobody waits for shows that its worker works. */
 function showProgress(state: ClusterState, member: Member, result: UnitResult): void {
   member.isTried = false;
-  if (memberTakes(member.status, 'progress')) moveMember(state.trace, member, 'progress');
+  if (PROGRESSING.has(member.status)) moveMember(state.trace, member, 'progress');
   if (result.status === 'ok') prove(state, member);
 }
 

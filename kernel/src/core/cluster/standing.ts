@@ -6,9 +6,12 @@
 import type { WorkerId } from '@ravenlab/protocol';
 import { ENGINE_LIMITS } from '@ravenlab/protocol';
 import type { ClusterState, Member } from './state.js';
-import { memberTakes, moveMember } from './memberTable.js';
+import { moveMember, takersOf } from './memberTable.js';
 import type { StandingStatus } from './standingTable.js';
 import { moveStanding } from './standingTable.js';
+
+const PROVABLE = takersOf('prove');
+const RELEASABLE = takersOf('release');
 
 export interface Standing {
   readonly worker: WorkerId;
@@ -99,14 +102,12 @@ export function prove(state: ClusterState, member: Member): void {
   if (state.standings.get(member.id)?.provenIncarnation !== member.incarnation) {
     standingOf(state, member.id).provenIncarnation = member.incarnation;
   }
-  if (memberTakes(member.status, 'prove')) moveMember(state.trace, member, 'prove');
+  if (PROVABLE.has(member.status)) moveMember(state.trace, member, 'prove');
 }
 
 /** When a member that waits out a stall or a quarantine may try again; null when it waits for nothing. */
 export function releaseAtMs(state: ClusterState, member: Member): number | null {
-  return memberTakes(member.status, 'release')
-    ? (state.standings.get(member.id)?.untilMs ?? 0)
-    : null;
+  return RELEASABLE.has(member.status) ? (state.standings.get(member.id)?.untilMs ?? 0) : null;
 }
 
 /** Lets a member try again, on probation. */

@@ -12,6 +12,7 @@ import type {
   ClusterState,
   ExecutionSpec,
   ResourceId,
+  UnitSpec,
 } from '../../kernel/src/core/cluster/state.js';
 import { createCluster } from '../../kernel/src/core/cluster/state.js';
 import type { RequestPoint } from '../../kernel/src/core/journal/paidBook.js';
@@ -19,7 +20,7 @@ import { PaidBook } from '../../kernel/src/core/journal/paidBook.js';
 import type { Canary, Flaw } from './canaries.js';
 import { SimViolation } from './context.js';
 import type { SimContext } from './context.js';
-import type { SimResult } from './messages.js';
+import type { SimResource, SimResult } from './messages.js';
 import { BLOCKS, blocksOf } from './messages.js';
 import type { SimDisk, SimImage, SimRow } from './simDisk.js';
 import type { KernelEnd, SimRequest } from './requests.js';
@@ -37,6 +38,7 @@ const RUN = 'run';
 const RETRY_MS = 10;
 const UNIT_AMOUNT = 7n;
 const IDLE_CHECK = 8;
+const isPing = ({ kind }: ClusterEffect): boolean => kind === 'ping';
 /** Ids that one life of an engine gives out: the next life begins above them. */
 export const IDS_PER_LIFE = 1_000_000;
 
@@ -63,6 +65,8 @@ const NOTHING_PAID: ReadonlySet<number> = new Set();
 
 /** Thrown where the process is killed. */
 class Killed extends Error {}
+/** One for all: the story of a stack costs more than the rest of a kill. */
+const KILLED = new Killed();
 
 export interface EngineOptions {
   readonly context: SimContext;
@@ -200,11 +204,11 @@ export class SimEngine implements JournalOwner {
     const made = step(this.state, seen, trace.events, context.heap.nowMs);
     const effects = canary?.effects === undefined ? made : canary.effects(made, seen, this.state);
     if (trace.isOn) trace.note(context.heap.nowMs, seen, effects);
-    this.checkState(seen, effects.length);
+    this.checkState(seen, effects);
     this.results = results;
     try {
       for (const effect of effects) {
-        if (context.befalls('engineCrash', this.crashPerMille)) throw new Killed();
+        if (context.befalls('engineCrash', this.crashPerMille)) throw KILLED;
         this.carryOut(effect);
       }
       this.journalPay();
@@ -216,10 +220,10 @@ export class SimEngine implements JournalOwner {
     this.arm();
   }
 
-  /** Signs of life that had no effect change no set; they are checked now and then, everything else each time. */
-  private checkState({ kind }: ClusterEvent, effects: number): void {
-    const isIdle = effects === 0 && (kind === 'heard' || kind === 'credit');
-    if (isIdle && this.options.trace.events % IDLE_CHECK !== 0) return;
+  /** Beats and signs of life that led to nothing change no set; they are checked now and then, everything else each time. */
+  private checkState({ kind }: ClusterEvent, effects: readonly ClusterEffect[]): void {
+    const isBeat = kind === 'heard' || kind === 'credit' || kind === 'tick';
+    if (isBeat && this.options.trace.events % IDLE_CHECK !== 0 && effects.every(isPing)) return;
     checkInvariants(this.state);
   }
 
@@ -245,7 +249,11 @@ export class SimEngine implements JournalOwner {
   private carryOut(effect: ClusterEffect): void {
     switch (effect.kind) {
       case 'provide': {
-        const resources = effect.resources.flatMap((id) => this.store.resources.get(id) ?? []);
+        const resources: SimResource[] = [];
+        for (const id of effect.resources) {
+          const resource = this.store.resources.get(id);
+          if (resource !== undefined) resources.push(resource);
+        }
         this.hub.send(effect.worker, { kind: 'provide', resources });
         break;
       }
@@ -418,8 +426,9 @@ export class SimEngine implements JournalOwner {
 
   private takeData(request: Extract<SimRequest, { kind: 'define' }>): void {
     const { dataId, data } = request;
-    const old = this.states.dataId;
-    this.states = { ...this.states, dataId, data };
+    const { dataId: old } = this.states;
+    const { version, weight, wire, pin, bookmark } = this.states;
+    this.states = { version, weight, wire, dataId, data, pin, bookmark };
     this.store.defineData(dataId, data);
     if (old > 0) this.retire(blocksOf(old));
     if (this.isKilled) return;
@@ -443,17 +452,17 @@ export class SimEngine implements JournalOwner {
       throw new SimViolation(`request ${String(request.id)} finds no data or no states`);
     }
     const { program, state, blocks } = needed;
+    const units: UnitSpec[] = [];
+    for (let shard = 0; shard < plan.shards; shard++) {
+      const resources = [blocks[shard % BLOCKS] ?? state];
+      units.push({ program: 0, resources, messageBytes: 20, samples: 1 });
+    }
     const spec: ExecutionSpec = {
       id,
       run: request.kind === 'step' ? RUN : null,
       programs: [{ resource: program, flops: 1_000_000, amount: UNIT_AMOUNT }],
       common: [state],
-      units: Array.from({ length: plan.shards }, (_, shard) => ({
-        program: 0,
-        resources: [blocks[shard % BLOCKS] ?? state],
-        messageBytes: 20,
-        samples: 1,
-      })),
+      units,
       isMergeable: plan.isMergeable,
       paidShards: paid.size === 0 ? NOTHING_PAID : new Set(paid),
     };

@@ -30,6 +30,12 @@ export interface Host extends LinkEnds {
 
 const BEAT_MS = 250;
 const RECONNECT_MS = 100;
+const OUT_OF_MEMORY = {
+  code: 'cluster',
+  message: 'out of memory',
+  fault: 'remote',
+  retryable: true,
+} as const;
 const DIRECTIONS = ['up', 'down'] as const;
 
 const OWN_FAULTS = [
@@ -405,10 +411,10 @@ export class SimWorker {
   private refusals(task: Task): SimResult[] {
     const failing = this.context.faults.between(0, task.leases.length - 1);
     return task.leases.map((lease, index) => {
-      const own = { lease, computeUs: 1, value: Number.NaN, sizeBytes: 0 };
-      if (index !== failing) return { ...own, status: 'cancelled', error: null };
-      const error = { code: 'cluster', message: 'out of memory', fault: 'remote' } as const;
-      return { ...own, status: 'failed', error: { ...error, retryable: true } };
+      const isFailing = index === failing;
+      const status = isFailing ? 'failed' : 'cancelled';
+      const error = isFailing ? OUT_OF_MEMORY : null;
+      return { lease, status, computeUs: 1, error, value: Number.NaN, sizeBytes: 0 };
     });
   }
 }

@@ -12,7 +12,6 @@ import type {
   ClusterState,
   ExecutionSpec,
   ResourceId,
-  UnitSpec,
 } from '../../kernel/src/core/cluster/state.js';
 import { createCluster } from '../../kernel/src/core/cluster/state.js';
 import type { RequestPoint } from '../../kernel/src/core/journal/paidBook.js';
@@ -20,14 +19,14 @@ import { PaidBook } from '../../kernel/src/core/journal/paidBook.js';
 import type { Canary, Flaw } from './canaries.js';
 import { SimViolation } from './context.js';
 import type { SimContext } from './context.js';
-import type { SimResource, SimResult } from './messages.js';
-import { BLOCKS, blocksOf } from './messages.js';
+import type { SimResult } from './messages.js';
+import { blocksOf } from './messages.js';
 import type { SimDisk, SimImage, SimRow } from './simDisk.js';
 import type { KernelEnd, SimRequest } from './requests.js';
 import { SimHub } from './simHub.js';
 import type { JournalOwner } from './simJournal.js';
 import { SimJournal } from './simJournal.js';
-import { SimStore } from './simStore.js';
+import { SimStore, unitsOf } from './simStore.js';
 import { SimUser } from './simUser.js';
 import type { SimTrace } from './trace.js';
 import { FIRST_WEIGHT, add, nextWeight } from './values.js';
@@ -249,11 +248,7 @@ export class SimEngine implements JournalOwner {
   private carryOut(effect: ClusterEffect): void {
     switch (effect.kind) {
       case 'provide': {
-        const resources: SimResource[] = [];
-        for (const id of effect.resources) {
-          const resource = this.store.resources.get(id);
-          if (resource !== undefined) resources.push(resource);
-        }
+        const resources = this.store.found(effect.resources);
         this.hub.send(effect.worker, { kind: 'provide', resources });
         break;
       }
@@ -426,8 +421,7 @@ export class SimEngine implements JournalOwner {
 
   private takeData(request: Extract<SimRequest, { kind: 'define' }>): void {
     const { dataId, data } = request;
-    const { dataId: old } = this.states;
-    const { version, weight, wire, pin, bookmark } = this.states;
+    const { dataId: old, version, weight, wire, pin, bookmark } = this.states;
     this.states = { version, weight, wire, dataId, data, pin, bookmark };
     this.store.defineData(dataId, data);
     if (old > 0) this.retire(blocksOf(old));
@@ -451,18 +445,13 @@ export class SimEngine implements JournalOwner {
     if (needed === null) {
       throw new SimViolation(`request ${String(request.id)} finds no data or no states`);
     }
-    const { program, state, blocks } = needed;
-    const units: UnitSpec[] = [];
-    for (let shard = 0; shard < plan.shards; shard++) {
-      const resources = [blocks[shard % BLOCKS] ?? state];
-      units.push({ program: 0, resources, messageBytes: 20, samples: 1 });
-    }
+    const { program, state } = needed;
     const spec: ExecutionSpec = {
       id,
       run: request.kind === 'step' ? RUN : null,
       programs: [{ resource: program, flops: 1_000_000, amount: UNIT_AMOUNT }],
       common: [state],
-      units,
+      units: unitsOf(needed, plan.shards),
       isMergeable: plan.isMergeable,
       paidShards: paid.size === 0 ? NOTHING_PAID : new Set(paid),
     };

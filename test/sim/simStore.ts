@@ -1,5 +1,5 @@
 /** @file What one life of the engine has to send: a program, versions of the weights, blocks of data. */
-import type { ResourceId } from '../../kernel/src/core/cluster/state.js';
+import type { ResourceId, UnitSpec } from '../../kernel/src/core/cluster/state.js';
 import type { SimResource } from './messages.js';
 import {
   BLOCKS,
@@ -17,6 +17,16 @@ interface Needed {
   readonly program: SimResource;
   readonly state: SimResource;
   readonly blocks: readonly SimResource[];
+}
+
+/** The units of an execution, one a shard. */
+export function unitsOf({ blocks, state }: Needed, shards: number): UnitSpec[] {
+  const units: UnitSpec[] = [];
+  for (let shard = 0; shard < shards; shard++) {
+    const resources = [blocks[shard % BLOCKS] ?? state];
+    units.push({ program: 0, resources, messageBytes: 20, samples: 1 });
+  }
+  return units;
 }
 
 export class SimStore {
@@ -41,6 +51,16 @@ export class SimStore {
     for (const id of ids) this.resources.delete(id);
   }
 
+  /** Those of them that are still there. */
+  found(ids: readonly ResourceId[]): SimResource[] {
+    const found: SimResource[] = [];
+    for (const id of ids) {
+      const resource = this.resources.get(id);
+      if (resource !== undefined) found.push(resource);
+    }
+    return found;
+  }
+
   /** Versions but the one in use. */
   oldStates(wire: number): ResourceId[] {
     const current = stateResource(wire);
@@ -51,7 +71,7 @@ export class SimStore {
   needed(wire: number, dataId: number): Needed | null {
     const program = this.resources.get(PROGRAM);
     const state = this.resources.get(stateResource(wire));
-    const blocks = blocksOf(dataId).flatMap((block) => this.resources.get(block) ?? []);
+    const blocks = this.found(blocksOf(dataId));
     if (program === undefined || state === undefined || blocks.length < BLOCKS) return null;
     return { program, state, blocks };
   }

@@ -230,14 +230,16 @@ export class SimEngine implements JournalOwner {
     const at = deadline(this.state);
     if (at === null || at >= this.timerAtMs) return;
     this.timerAtMs = at;
-    this.context.heap.at(at, () => {
-      if (this.timerAtMs !== at || this.isKilled) return; // an earlier deadline came up since
-      this.timerAtMs = Infinity;
-      const due = deadline(this.state);
-      if (due !== null && due <= at) this.apply({ kind: 'tick' });
-      this.arm();
-    });
+    this.context.heap.at(at, this.onTimer);
   }
+
+  private readonly onTimer = (): void => {
+    if (this.timerAtMs > this.context.heap.nowMs || this.isKilled) return; // it was for a deadline that moved
+    this.timerAtMs = Infinity;
+    const due = deadline(this.state);
+    if (due !== null && due <= this.context.heap.nowMs) this.apply({ kind: 'tick' });
+    this.arm();
+  };
 
   private after(delayMs: number, act: () => void): void {
     this.context.heap.after(delayMs, () => {
@@ -415,8 +417,7 @@ export class SimEngine implements JournalOwner {
   }
 
   private canStart(request: SimRequest): boolean {
-    if (request.kind === 'define') return this.active.size === 0;
-    return !this.isUpdating;
+    return request.kind === 'define' ? this.active.size === 0 : !this.isUpdating;
   }
 
   private takeData(request: Extract<SimRequest, { kind: 'define' }>): void {

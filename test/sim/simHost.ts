@@ -107,17 +107,19 @@ export class SimHost implements Host, KernelWorld {
 
   start(): void {
     this.startKernel();
-    this.beat();
+    this.startBeats();
   }
 
-  private beat(): void {
-    this.context.heap.after(BEAT_MS, () => {
-      if (this.context.isHealed) return;
+  private startBeats(): void {
+    const { context } = this;
+    const beat = (): void => {
+      if (context.isHealed) return;
       for (const { fault, perMille } of this.hazards) {
-        if (this.context.befalls(fault, perMille)) STRIKES[fault](this);
+        if (context.befalls(fault, perMille)) STRIKES[fault](this);
       }
-      this.beat();
-    });
+      context.heap.after(BEAT_MS, beat);
+    };
+    context.heap.after(BEAT_MS, beat);
   }
 
   heal(): void {

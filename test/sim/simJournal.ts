@@ -78,12 +78,14 @@ export class SimJournal {
     const at = journalDeadline(this.state);
     if (at === null || at >= this.timerAtMs) return;
     this.timerAtMs = at;
-    this.context.heap.at(at, () => {
-      if (this.timerAtMs !== at || this.owner.isDead()) return;
-      this.timerAtMs = Infinity;
-      this.feed({ kind: 'tick' });
-    });
+    this.context.heap.at(at, this.onTimer);
   }
+
+  private readonly onTimer = (): void => {
+    if (this.timerAtMs > this.context.heap.nowMs || this.owner.isDead()) return;
+    this.timerAtMs = Infinity;
+    this.feed({ kind: 'tick' });
+  };
 
   private perform(effect: JournalEffect<SimRow>): void {
     switch (effect.kind) {

@@ -133,7 +133,7 @@ export class SimWorker {
     this.isConnecting = false;
     this.lastDone = null;
     this.connect();
-    this.beat();
+    this.startBeats();
   }
 
   heal(): void {
@@ -188,10 +188,20 @@ export class SimWorker {
     if (this.link === link) this.link = null;
   }
 
-  private beat(): void {
-    this.after(BEAT_MS, () => {
+  /** Beats for as long as this life lasts, with one function for all of them. */
+  private startBeats(): void {
+    const { life } = this;
+    const { heap } = this.context;
+    const everyMs = Math.trunc((BEAT_MS * this.clock) / 1000);
+    const beat = (): void => {
+      if (!this.isAlive || life !== this.life) return;
+      heap.after(everyMs, beat);
       this.beat();
-    });
+    };
+    beat();
+  }
+
+  private beat(): void {
     const { heap } = this.context;
     if (heap.nowMs < this.frozenUntilMs) return;
     if (!this.context.isHealed) this.suffer();

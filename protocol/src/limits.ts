@@ -258,8 +258,11 @@ export const ENGINE_LIMITS = {
   imageRest: 4,
   /** An image and the ledger are forced to the disk itself this often: what the loss of the machine may cost; ms. */
   syncMs: 5_000,
-  /** Ids of states, data and optimizers of one life of the engine: more than the kernels that attach to it can use. */
-  idsPerBoot: 2 ** 32,
+  /**
+   * Ids of states, data and optimizers that a kernel can use before an image knows of them: many more than `replayRequests`.
+   * Each start of an engine skips so many; on the wire there are 2^31.
+   */
+  idsPerImage: 65_536,
   /** A new kernel waits so long until what the one before did is journaled; ms. */
   settleMs: 1_500,
   /** Pause before the journal tries again what its disk has refused; ms. */

@@ -369,6 +369,8 @@ describe('the ledger', () => {
     await new Promise((wake) => setTimeout(wake, 500));
     process.kill(before.enginePid, 'SIGKILL');
     await until('its end', () => !isAlive(before.enginePid));
+    // Its client has noticed, and started another one, before that is ended in good order: only the ledger is left.
+    await until('another one', async () => (await first.status()).enginePid !== before.enginePid);
     await first.stop({ keepHome: true });
     const second = await startTestEngine({ workers: 1, home, engineId });
     engines.push(second);

@@ -358,11 +358,13 @@ export class SimEngine implements JournalOwner {
       this.journal.feed({ kind: 'attached', session: this.session });
       answer();
     };
-    if (!isNew || this.flaw === 'hastyAttach') ready();
-    else {
-      this.whenSettled = ready;
-      this.checkSettled();
+    if (!isNew || this.flaw === 'hastyAttach') {
+      ready();
+      return;
     }
+    this.whenSettled = ready;
+    this.journal.feed({ kind: 'settle' });
+    this.checkSettled();
   }
 
   /** The kernel is gone for good; what is in flight is finished. */
@@ -521,10 +523,7 @@ export class SimEngine implements JournalOwner {
 
   private ended(): void {
     if (!this.isUpdating) this.journal.feed({ kind: 'quiet' });
-    this.after(0, () => {
-      this.pump();
-      this.checkSettled();
-    });
+    this.drained();
   }
 
   private reply(

@@ -7,6 +7,7 @@ import type {
 import {
   createJournal,
   isFull,
+  isSettled,
   journalDeadline,
   journalStep,
 } from '../../kernel/src/core/journal/journal.js';
@@ -61,8 +62,7 @@ export class SimJournal {
 
   /** Everything that was started is on the disk. */
   get isSettled(): boolean {
-    const { isDirty, isQuiet, pending, rows, inFlight } = this.state;
-    return !isDirty && isQuiet && pending === null && rows.length === 0 && inFlight === null;
+    return isSettled(this.state);
   }
 
   feed(event: JournalEvent<SimRow>): void {

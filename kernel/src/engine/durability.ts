@@ -74,6 +74,8 @@ export class Durability implements RunnerJournal {
         this.sessions.settle(point);
         this.book.settle(point);
         options.onDurable(this.sessions.watermark);
+      },
+      onWritten: () => {
         this.settledOrNot();
       },
       onFiles: (kept) => {

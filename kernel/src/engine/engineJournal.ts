@@ -46,6 +46,8 @@ export interface EngineJournalOptions {
   /** Slots and what else changes in place may change again. */
   readonly onCopied: () => void;
   readonly onDurable: (point: RequestPoint) => void;
+  /** A transaction is done. */
+  readonly onWritten: () => void;
   /** Files that images which can still be restored from need. */
   readonly onFiles: (kept: ReadonlySet<string>) => void;
   /** Work that waited for room may go on. */
@@ -283,6 +285,7 @@ export class EngineJournal {
       case 'written':
         for (const { key } of this.inFlightBlobs) this.writtenBlobs.add(key);
         this.feed({ kind: 'written' });
+        this.options.onWritten();
         return;
       case 'refused':
         this.refused(response.request, response.message);

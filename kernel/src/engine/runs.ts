@@ -75,6 +75,8 @@ export class RunTable {
     for (const record of image.records) this.records.set(record.runId, record);
     this.sessionCount = image.sessionCount;
     this.highestId = image.highestId;
+    const first = image.highestId + ENGINE_LIMITS.idsPerImage + 1;
+    this.firstIdOfLife = Math.max(this.firstIdOfLife, first);
     this.firstOwnId = image.firstOwnId;
     this.isInherited = image.isInherited;
   }
@@ -84,7 +86,7 @@ export class RunTable {
    * back in no later life. @param boot counts the starts of the engine, from 1.
    */
   beginLife(boot: number): void {
-    this.firstIdOfLife = (boot - 1) * ENGINE_LIMITS.idsPerBoot + 1;
+    this.firstIdOfLife = (boot - 1) * ENGINE_LIMITS.idsPerImage + 1;
   }
 
   /** Every id that a request names is taken, also in later sessions. */

@@ -37,7 +37,7 @@ describe('what a session finds', () => {
     runs.beginLife(3);
     const saved = runs.image();
     const { nextId } = attach(runs);
-    expect(nextId).toBe(2 * ENGINE_LIMITS.idsPerBoot + 1);
+    expect(nextId).toBe(2 * ENGINE_LIMITS.idsPerImage + 1);
     // The engine dies, and its kernel attaches again, with states of its own.
     const later = new RunTable();
     later.beginLife(4);
@@ -46,7 +46,12 @@ describe('what a session finds', () => {
     later.sawId(nextId);
     const inheritance = later.takeInheritance();
     expect(inheritance?.firstOwnId).toBeLessThanOrEqual(nextId);
-    expect(attach(later).nextId).toBeGreaterThan(3 * ENGINE_LIMITS.idsPerBoot);
+    expect(attach(later).nextId).toBeGreaterThan(3 * ENGINE_LIMITS.idsPerImage);
+    // What was made after the image was taken is in none.
+    const last = new RunTable();
+    last.beginLife(5);
+    last.restore({ ...saved, highestId: 10 * ENGINE_LIMITS.idsPerImage });
+    expect(attach(last).nextId).toBe(11 * ENGINE_LIMITS.idsPerImage + 1);
   });
 
   test('is the last run as of its last commit, and ids above all that were seen', () => {

@@ -161,7 +161,8 @@ export function isFull<Row>(state: JournalState<Row>, more = 0): boolean {
 
 /** Whether a restart finds everything that was done so far. Without images it never does, and nothing is to be waited for. */
 export function isSettled<Row>(state: JournalState<Row>): boolean {
-  return state.mode === 'off' || (!state.isDirty && state.pending === null);
+  const { mode, isDirty, pending, rows, inFlight } = state;
+  return mode === 'off' || (!isDirty && pending === null && rows.length === 0 && inFlight === null);
 }
 
 /** Latest time to call `journalStep` with 'tick'; null when nothing waits for time. */
@@ -188,6 +189,7 @@ export function journalStep<Row>(
     effects.push(startImage(state, now));
   }
   flush(state, now, effects);
+  state.isHasty &&= !isSettled(state);
   if (state.isClosing && !state.isClosed && isIdle(state)) {
     state.isClosed = true;
     effects.push({ kind: 'closed' });
@@ -293,7 +295,7 @@ function freeSlot<Row>(state: JournalState<Row>): number {
 function flush<Row>(state: JournalState<Row>, now: number, effects: JournalEffect<Row>[]): void {
   if (state.inFlight !== null || now < state.retryAtMs || state.isClosed) return;
   const ready = isReady(state) ? state.pending : null;
-  const isDue = state.isClosing || now >= state.rowsAtMs + state.bounds.flushMs;
+  const isDue = isPressed(state) || now >= state.rowsAtMs + state.bounds.flushMs;
   if (ready === null && (state.rows.length === 0 || !isDue)) return;
   const image: ImageRef | null =
     ready === null ? null : { slot: ready.slot, point: ready.point, isSynced: ready.isSynced };
@@ -317,7 +319,6 @@ function written<Row>(state: JournalState<Row>, now: number): JournalEffect<Row>
   const { imageMs, imageRest } = state.bounds;
   state.imageAtMs = pending.startedAtMs + Math.max(imageMs, (pending.tookMs ?? 0) * imageRest);
   state.pending = null;
-  state.isHasty &&= state.isDirty;
   state.current = image;
   if (image.isSynced) {
     state.lastSynced = image;
@@ -336,6 +337,7 @@ function refused<Row>(
   state.rows = [...(state.inFlight?.rows ?? []), ...state.rows];
   state.inFlight = null;
   state.retryAtMs = now + state.bounds.retryMs;
+  state.isHasty = false;
   const effects = trouble(state, message);
   // Who closes cannot wait for space; the kernel and the last image that was written have the rest.
   if (state.isClosing) {

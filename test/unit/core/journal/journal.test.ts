@@ -176,7 +176,10 @@ describe('haste', () => {
     expect(kinds(feed({ kind: 'imaged' }, 70))).toEqual(['write']);
     expect(kinds(feed({ kind: 'written' }, 75))).toEqual(['durable', 'image']);
     expect(kinds(feed({ kind: 'imaged' }, 80))).toEqual(['write']);
-    feed({ kind: 'written' }, 85);
+    feed({ kind: 'paid', rows: ['a'] }, 82);
+    expect(kinds(feed({ kind: 'written' }, 85))).toEqual(['durable', 'write']);
+    expect(isSettled(state)).toBe(false);
+    feed({ kind: 'written' }, 87);
     expect(isSettled(state)).toBe(true);
     // Nobody waits any more.
     expect(effect(4, 86)).toEqual([]);

@@ -25,7 +25,9 @@ export function backUp(state: ClusterState, now: number): EffectBody[] {
     if (lateAtMs === null) continue;
     if (lateAtMs > now) state.lateAtMs = Math.min(state.lateAtMs ?? lateAtMs, lateAtMs);
     // A member whose oldest group is late will be late with all that waits behind it.
-    else for (const group of groupsOf(holder)) doubleGroup(state, holder, group, pass);
+    else if (costOf(holder, 1) <= state.backupCredit) {
+      for (const group of groupsOf(holder)) doubleGroup(state, holder, group, pass);
+    }
   }
   return endPass(state, pass);
 }
@@ -62,13 +64,17 @@ function lateAt(state: ClusterState, holder: Member): number | null {
   return holder.progressAtMs + Math.max(ENGINE_LIMITS.lateMinMs, Math.ceil(lateUs / 1000));
 }
 
+/** Credits for doubling units of a member: what a newcomer is tried with costs none. */
+function costOf({ status }: Member, units: number): number {
+  return status === 'probation' ? 0 : units * ENGINE_LIMITS.backupShare;
+}
+
 function doubleGroup(state: ClusterState, holder: Member, group: LeaseGroup, pass: Pass): void {
   const [first] = group.leases;
   if (first === undefined) return;
   const { execution } = first;
   const units = group.leases.map(({ unit }) => unit);
-  const isTrial = holder.status === 'probation';
-  const cost = isTrial ? 0 : units.length * ENGINE_LIMITS.backupShare;
+  const cost = costOf(holder, units.length);
   if (state.backupCredit < cost) return;
   const leftUs = timeLeftUs(holder, group, pass.now);
   const choice = fastestIdle(state, execution, units, leftUs);

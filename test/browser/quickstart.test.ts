@@ -83,7 +83,7 @@ test('the loss curve falls while epochs and steps count up', async () => {
 
 test('Stop ends the training cell within a second, and its variables are still there', async () => {
   await page.waitForKernel('busy', 1_000);
-  const stop = page.panel.getByRole('button', { name: 'Stop' });
+  const stop = page.panel.getByRole('button', { name: 'Stop', exact: true });
   await stop.click();
   const clickedMs = performance.now();
   await page.waitForKernel('idle', 5_000);

@@ -39,19 +39,19 @@ const ROW_ACTIONS: readonly RowAction[] = [
     command: CommandIds.resume,
     icon: runIcon,
     isFor: canResume,
-    title: (trans, name) => trans.__('Give %1 work again', name),
+    title: (trans, name) => trans.__('Resume %1: it gets work again', name),
   },
   {
     command: CommandIds.drain,
     icon: drainIcon,
     isFor: canDrain,
-    title: (trans, name) => trans.__('Give %1 no more work; it ends what it has', name),
+    title: (trans, name) => trans.__('Drain %1: it ends what it has, and gets no more', name),
   },
   {
     command: CommandIds.pause,
     icon: pauseIcon,
     isFor: canPause,
-    title: (trans, name) => trans.__('Stop %1 at once; others take over', name),
+    title: (trans, name) => trans.__('Pause %1: others take over at once', name),
   },
   {
     command: CommandIds.ban,

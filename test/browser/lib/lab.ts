@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { cp, mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -18,6 +18,8 @@ export interface Lab {
   readonly url: string;
   /** The folder that the server shows. */
   readonly folder: string;
+  /** Where its kernels' engines keep what they keep. */
+  readonly ravenHome: string;
   /** What the server wrote so far; for messages of failed tests. */
   log(): string;
   stop(): Promise<void>;
@@ -75,10 +77,31 @@ async function stopGroup(child: ChildProcess): Promise<void> {
   killGroup();
 }
 
+/** This checkout's kernel and extension, found before those that the virtual environment was last set up with. */
+async function shareOwn(share: string): Promise<void> {
+  const template = join(ROOT, 'kernel', 'kernelspec');
+  const kernel = join(share, 'kernels', 'ravenlab');
+  await cp(template, kernel, { recursive: true });
+  const spec = JSON.parse(await readFile(join(template, 'kernel.json'), 'utf8')) as {
+    readonly argv: readonly string[];
+  };
+  const paths: Readonly<Record<string, string>> = {
+    node: process.execPath,
+    '{{KERNEL_MAIN}}': join(ROOT, 'kernel', 'dist', 'main.js'),
+  };
+  const argv = spec.argv.map((part) => paths[part] ?? part);
+  await writeFile(join(kernel, 'kernel.json'), JSON.stringify({ ...spec, argv }));
+  const extensions = join(share, 'labextensions', '@ravenlab');
+  await mkdir(extensions, { recursive: true });
+  await symlink(join(ROOT, 'extension', 'labextension'), join(extensions, 'extension'), 'junction');
+}
+
 function serverEnv(home: string, token: string): NodeJS.ProcessEnv {
   return {
     ...process.env,
     PATH: [join(ROOT, '.venv', 'bin'), process.env['PATH'] ?? ''].join(delimiter),
+    RAVENLAB_HOME: join(home, 'ravenlab'),
+    JUPYTER_PATH: join(home, 'share'),
     JUPYTER_TOKEN: token,
     JUPYTER_CONFIG_DIR: join(home, 'config'),
     JUPYTER_DATA_DIR: join(home, 'data'),
@@ -96,6 +119,7 @@ export async function startLab(
   const home = await mkdtemp(join(tmpdir(), 'ravenlab-browser-'));
   const folder = join(home, 'notebooks');
   await mkdir(folder);
+  await shareOwn(join(home, 'share'));
   const data = join(ROOT, 'notebooks', 'data');
   if (existsSync(data)) await cp(data, join(folder, 'data'), { recursive: true });
   for (const name of options.notebooks ?? []) {
@@ -140,5 +164,11 @@ export async function startLab(
     await stop();
     throw new Error(`${String(error)}\n${log()}`, { cause: error });
   }
-  return { url: `${address}/lab?token=${token}`, folder, log, stop };
+  return {
+    url: `${address}/lab?token=${token}`,
+    folder,
+    ravenHome: join(home, 'ravenlab'),
+    log,
+    stop,
+  };
 }

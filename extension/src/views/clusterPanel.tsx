@@ -1,5 +1,6 @@
 /** @file The panel: picks what to show for the subject in use. Lays out, computes nothing. */
-import type { PanelState } from '@ravenlab/protocol';
+import { closeIcon } from '@jupyterlab/ui-components';
+import type { Alert, PanelState } from '@ravenlab/protocol';
 import { coinScaleFor, formatAmount, formatCount, formatRate } from '@ravenlab/protocol';
 import { useEffect, useState } from 'react';
 import { inviteIcon, ravenIcon } from '../icons.js';
@@ -12,7 +13,7 @@ import { ContributorsSection } from './contributorsSection.js';
 import { ForeignKernel, NoKernel, NoNotebook, NotLive, StaleBanner } from './emptyStates.js';
 import { InvitationBox } from './invitationBox.js';
 import { JobSection } from './jobSection.js';
-import { Metric, Pill } from './parts.js';
+import { IconButton, Metric, Pill } from './parts.js';
 import { PaymentsSection } from './paymentsSection.js';
 
 /** A screen reader is not a ticker. */
@@ -53,14 +54,24 @@ function Header(props: { readonly state: PanelState; readonly canAct: boolean })
   );
 }
 
+/** Kept by the kernel until newer ones push it out; a reader may have read enough of one earlier. */
 function Alerts(props: { readonly state: PanelState }) {
-  const { alerts } = props.state;
-  if (alerts.length === 0) return null;
+  const { trans } = useServices();
+  const [dismissed, setDismissed] = useState<ReadonlySet<string>>(new Set());
+  const { engineId } = props.state.cluster;
+  // Another engine counts its alerts from the beginning.
+  const keyOf = (alert: Alert) => `${engineId ?? ''} ${alert.alertId}`;
+  const shown = props.state.alerts.filter((alert) => !dismissed.has(keyOf(alert)));
   return (
-    <ul className="rvn-alerts">
-      {alerts.map((alert) => (
-        <li key={alert.alertId} data-tone={alert.level === 'error' ? 'bad' : alert.level}>
-          {alert.text}
+    <ul className="rvn-alerts" aria-label={trans.__('Notices')} aria-live="polite">
+      {shown.map((alert) => (
+        <li key={keyOf(alert)} data-tone={alert.level === 'error' ? 'bad' : alert.level}>
+          <span>{alert.text}</span>
+          <IconButton
+            icon={closeIcon}
+            title={trans.__('Dismiss this notice')}
+            onClick={() => setDismissed(new Set([...dismissed, keyOf(alert)]))}
+          />
         </li>
       ))}
     </ul>

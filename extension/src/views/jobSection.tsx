@@ -93,8 +93,9 @@ function JobBody(props: { readonly job: JobSummary }) {
         <output data-rvn="loss">{formatLoss(job.loss)}</output>
       </div>
       <LossCurve series={job.lossSeries} />
-      <p className="rvn-promise" data-rvn="promise" title={job.bitClass ?? ''}>
+      <p className="rvn-promise" data-rvn="promise">
         {PROMISE_TEXTS[job.promise](trans)}
+        {job.bitClass === null ? null : ` · ${job.bitClass}`}
       </p>
       <dl className="rvn-metrics">
         <Metric label={trans.__('Samples/s')} value={formatRate(job.samplesPerSecond)} />

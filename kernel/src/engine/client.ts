@@ -37,6 +37,7 @@ import {
   withdrawAddress,
 } from './engineRegistry.js';
 import type { KernelRequest, Notice, ToKernel } from './kernelWire.js';
+import { withoutEngine } from './panelAway.js';
 import { bytesOf } from './tensorBytes.js';
 
 export interface EngineClientOptions {
@@ -231,11 +232,7 @@ export class EngineClient implements PanelSource {
       this.lose(new ClusterError('the engine has been closed'));
       return;
     }
-    const { panelState } = this;
-    this.showPanel({
-      ...panelState,
-      cluster: { ...panelState.cluster, state: 'starting', workerCount: 0, inFlightUnits: 0 },
-    });
+    this.showPanel(withoutEngine(this.panelState, 'starting'));
     const starting = this.launch();
     this.engine = starting;
     starting.then(
@@ -407,10 +404,7 @@ export class EngineClient implements PanelSource {
     this.rejectAll(error);
     this.beginAnew();
     if (this.isClosed) return;
-    this.showPanel({
-      ...this.panelState,
-      cluster: { ...this.panelState.cluster, state: 'failed', workerCount: 0, inFlightUnits: 0 },
-    });
+    this.showPanel(withoutEngine(this.panelState, 'failed'));
     this.options.onNotice?.({ level: 'error', text: error.message });
   }
 

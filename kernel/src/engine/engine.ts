@@ -124,7 +124,7 @@ export class Engine {
     this.programs = this.makePrograms();
     this.durability = this.makeDurability();
     this.kernel = new KernelPort({
-      onHello: ({ client, session }) => this.durability.hello(client, session),
+      onHello: (message) => this.greet(message),
       onGone: () => {
         this.durability.kernelGone();
       },
@@ -405,6 +405,19 @@ export class Engine {
   /** The socket folder's rights admit local workers; a token that they show must be theirs. */
   private admits(hello: HelloMessage, peer: Peer): boolean {
     return peer.origin === 'local' || this.remote.admits(hello.token);
+  }
+
+  /** A kernel that worked with an earlier life of this engine sees in the panel that there was one. */
+  private greet({
+    client,
+    session,
+  }: Extract<ToEngine, { kind: 'hello' }>): ReturnType<Durability['hello']> {
+    const isFirst = this.durability.session === 0;
+    const answer = this.durability.hello(client, session);
+    if (isFirst && session > 0 && answer.kind === 'welcome') {
+      this.alert('info', 'The engine was started again; the run goes on where it was.');
+    }
+    return answer;
   }
 
   private fromKernel(message: Exclude<ToEngine, { kind: 'hello' }>): void {

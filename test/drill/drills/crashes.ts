@@ -36,8 +36,12 @@ function worst(losses: readonly Loss[], stepMs: number): Figure[] {
     note('median step ms', stepMs),
     note('SIGKILL to the end of the process ms', most('endedMs')),
     time('SIGKILL noticed ms', most('noticedMs'), NOTICED_MS),
-    // A step was under way in any case: its own time is not recovery.
-    time('work running elsewhere ms', most('recoveredMs') - stepMs, RUNNING_ELSEWHERE_MS),
+    // A step was under way in any case: its own time is not recovery. One that was nearly done ends sooner than the median.
+    time(
+      'work running elsewhere ms',
+      Math.max(0, most('recoveredMs') - stepMs),
+      RUNNING_ELSEWHERE_MS,
+    ),
   ];
 }
 

@@ -4,51 +4,26 @@
  */
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
-import { createHash } from 'node:crypto';
 import { mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TestEngine } from './lib/engineUnderTest.js';
+import { startEngine, stopEngines, undisturbedRun } from './lib/engineSuite.js';
 import {
   CLIENT_MODULE,
   ENGINE_ENTRY,
   Training,
   isAlive,
   joinByInvite,
-  startTestEngine,
   until,
   waitForWorkers,
 } from './lib/engineUnderTest.js';
 
 const STEPS = 60;
 const UNITS_PER_STEP = 7;
-const engines: TestEngine[] = [];
+const reference = undisturbedRun(STEPS);
 
-async function start(workers: number, env: Record<string, string> = {}): Promise<TestEngine> {
-  const engine = await startTestEngine({ workers, env });
-  engines.push(engine);
-  return engine;
-}
-
-afterEach(async () => {
-  for (const engine of engines.splice(0)) await engine.stop();
-});
-
-const sha256 = (bytes: Buffer): string => createHash('sha256').update(bytes).digest('hex');
-
-let undisturbed: Promise<{ losses: readonly number[]; weights: string }> | null = null;
-function reference(): Promise<{ losses: readonly number[]; weights: string }> {
-  undisturbed ??= (async () => {
-    const engine = await startTestEngine({ workers: 1 });
-    const training = new Training(engine);
-    await training.prepare();
-    const losses = [...(await training.run(STEPS))];
-    const weights = sha256(await training.weights());
-    await engine.stop();
-    return { losses, weights };
-  })();
-  return undisturbed;
-}
+afterEach(stopEngines);
 
 async function kill(engine: TestEngine): Promise<number> {
   const { enginePid } = await engine.status();
@@ -66,7 +41,7 @@ function logOf(engine: TestEngine): string {
 
 describe('an engine that is killed', () => {
   test('several times in an epoch: same losses, same weights, every unit paid once', async () => {
-    const engine = await start(2);
+    const engine = await startEngine(2);
     await waitForWorkers(engine, 2);
     const training = new Training(engine);
     await training.prepare();
@@ -78,7 +53,7 @@ describe('an engine that is killed', () => {
     const losses = await running;
     const expected = await reference();
     expect(losses).toEqual(expected.losses);
-    expect(sha256(await training.weights())).toBe(expected.weights);
+    expect((await training.weights()).equals(expected.weights)).toBe(true);
     const { panel } = await engine.status();
     const units = panel.payments.payees.reduce((sum, payee) => sum + payee.units, 0);
     expect({ units, log: logOf(engine) }).toMatchObject({ units: STEPS * UNITS_PER_STEP });
@@ -89,7 +64,7 @@ describe('an engine that is killed', () => {
 
 describe('a cell that is stopped', () => {
   test('while a new engine repeats its steps keeps those that were answered; the next cell goes on', async () => {
-    const engine = await start(2);
+    const engine = await startEngine(2);
     await waitForWorkers(engine, 2);
     const training = new Training(engine);
     await training.prepare();
@@ -112,7 +87,7 @@ describe('a cell that is stopped', () => {
 
 describe('a machine that joined by invite', () => {
   test('comes back by itself when the engine was killed, and keeps its account', async () => {
-    const engine = await start(0);
+    const engine = await startEngine(0);
     const { command } = (await engine.command('invite')) as { command: string };
     const home = mkdtempSync(join(tmpdir(), 'ravenlab-joiner-'));
     const joiner = joinByInvite(command, home);
@@ -165,8 +140,7 @@ describe('a kernel that is killed', () => {
     await until('the kernel at work', () => enginePid > 0);
     kernel.kill('SIGKILL');
     const started = performance.now();
-    const next = await startTestEngine({ workers: 0, home, keys: ['another', 'notebook'] });
-    engines.push(next);
+    const next = await startEngine(0, { home, keys: ['another', 'notebook'] });
     const attached = await next.client.request({ kind: 'attach' });
     expect(performance.now() - started).toBeLessThan(2_000);
     expect(attached).toMatchObject({ kind: 'attached', session: 2, nextId: 2 });
@@ -191,8 +165,7 @@ describe('a kernel that is killed', () => {
     kernel.kill('SIGKILL');
     process.kill(enginePid, 'SIGKILL');
     await until('both ends', () => !isAlive(enginePid));
-    const next = await startTestEngine({ workers: 0, home, keys: ['notebook'] });
-    engines.push(next);
+    const next = await startEngine(0, { home, keys: ['notebook'] });
     expect(await next.client.request({ kind: 'attach' })).toMatchObject({ session: 2 });
     const values = await next.client.request({
       kind: 'readStates',
@@ -204,15 +177,11 @@ describe('a kernel that is killed', () => {
 
   test('does not lose its engine to another kernel while it is alive', async () => {
     const home = mkdtempSync(join(tmpdir(), 'ravenlab-kernel-'));
-    const first = await startTestEngine({ workers: 0, home, keys: ['notebook'] });
-    engines.push(first);
-    const second = await startTestEngine({ workers: 0, home, keys: ['notebook'] });
-    engines.push(second);
+    const first = await startEngine(0, { home, keys: ['notebook'] });
+    const second = await startEngine(0, { home, keys: ['notebook'] });
     const [a, b] = [await first.status(), await second.status()];
     expect(a.enginePid).not.toBe(b.enginePid);
     const engineId = a.panel.cluster.engineId ?? '';
-    await expect(startTestEngine({ workers: 0, home, engineId })).rejects.toThrow(
-      'works for another kernel',
-    );
+    await expect(startEngine(0, { home, engineId })).rejects.toThrow('works for another kernel');
   });
 });

@@ -11,46 +11,22 @@ import { join } from 'node:path';
 import type { StateVersion } from '@ravenlab/protocol';
 import { RavenError } from '@ravenlab/protocol';
 import { WORKER_BOUNDS, encodeFrames } from '../../protocol/src/frameStream.js';
-import type { TestEngine } from './lib/engineUnderTest.js';
+import { startEngine, stopEngines, undisturbedRun } from './lib/engineSuite.js';
 import {
   CLIENT_MODULE,
   ENGINE_ENTRY,
   Training,
   isAlive,
   joinByInvite,
-  startTestEngine,
   until,
   waitForWorkers,
 } from './lib/engineUnderTest.js';
 import { noise } from './lib/mlpPlan.js';
 
 const STEPS = 30;
-const engines: TestEngine[] = [];
+const reference = undisturbedRun(STEPS);
 
-async function start(workers: number): Promise<TestEngine> {
-  const engine = await startTestEngine({ workers });
-  engines.push(engine);
-  return engine;
-}
-
-afterEach(async () => {
-  for (const engine of engines.splice(0)) await engine.stop();
-});
-
-/** Losses and weights of a run that nothing disturbs, with one worker. */
-let undisturbed: Promise<{ losses: readonly number[]; weights: Buffer }> | null = null;
-function reference(): Promise<{ losses: readonly number[]; weights: Buffer }> {
-  undisturbed ??= (async () => {
-    const engine = await startTestEngine({ workers: 1 });
-    const training = new Training(engine);
-    await training.prepare();
-    const losses = [...(await training.run(STEPS))];
-    const weights = await training.weights();
-    await engine.stop();
-    return { losses, weights };
-  })();
-  return undisturbed;
-}
+afterEach(stopEngines);
 
 async function failureOf(promise: Promise<unknown>): Promise<RavenError> {
   try {
@@ -64,7 +40,7 @@ async function failureOf(promise: Promise<unknown>): Promise<RavenError> {
 
 describe('same bits, any crowd', () => {
   test('three workers share the work and make the bits that one makes', async () => {
-    const engine = await start(3);
+    const engine = await startEngine(3);
     await waitForWorkers(engine, 3);
     const training = new Training(engine);
     await training.prepare();
@@ -83,7 +59,7 @@ describe('same bits, any crowd', () => {
   });
 
   test('kill -9 of one of three workers in mid-epoch changes no loss and no weight', async () => {
-    const engine = await start(3);
+    const engine = await startEngine(3);
     const { localPids } = await waitForWorkers(engine, 3);
     const training = new Training(engine);
     await training.prepare();
@@ -102,7 +78,7 @@ describe('same bits, any crowd', () => {
   });
 
   test('a paused worker gets nothing until it is resumed, a banned one is sent away, and the bits stay', async () => {
-    const engine = await start(3);
+    const engine = await startEngine(3);
     await waitForWorkers(engine, 3);
     const training = new Training(engine);
     await training.prepare();
@@ -128,7 +104,7 @@ describe('same bits, any crowd', () => {
   });
 
   test('a worker that joins by invite appears and gets work', async () => {
-    const engine = await start(1);
+    const engine = await startEngine(1);
     await waitForWorkers(engine, 1);
     const training = new Training(engine);
     await training.prepare();
@@ -164,7 +140,7 @@ describe('same bits, any crowd', () => {
 
 describe('failures that a user sees', () => {
   test('a step with NaN is refused before it changes a weight, and the next one works', async () => {
-    const engine = await start(1);
+    const engine = await startEngine(1);
     const training = new Training(engine);
     await training.prepare(noise(80_000, 3).fill(NaN, 200 * 40, 201 * 40));
     await training.step();
@@ -179,7 +155,7 @@ describe('failures that a user sees', () => {
   });
 
   test('Stop ends the executions of its cell at once and leaves whole steps behind', async () => {
-    const engine = await start(2);
+    const engine = await startEngine(2);
     const training = new Training(engine);
     await training.prepare();
     await training.run(2);
@@ -206,7 +182,7 @@ describe('failures that a user sees', () => {
   });
 
   test('Stop in the panel also holds when it falls between two steps; a later cell goes on', async () => {
-    const engine = await start(1);
+    const engine = await startEngine(1);
     const training = new Training(engine);
     await training.prepare();
     await training.step(7);
@@ -218,7 +194,7 @@ describe('failures that a user sees', () => {
   });
 
   test('without workers the cell waits, the user is told, and scale makes it run', async () => {
-    const engine = await start(0);
+    const engine = await startEngine(0);
     const training = new Training(engine);
     await training.prepare();
     const step = training.step();
@@ -234,8 +210,7 @@ describe('failures that a user sees', () => {
   });
 
   test('without a journal an engine that dies fails what waits, with words, and the next request starts another', async () => {
-    const engine = await startTestEngine({ workers: 0, env: { RAVENLAB_JOURNAL: 'off' } });
-    engines.push(engine);
+    const engine = await startEngine(0, { env: { RAVENLAB_JOURNAL: 'off' } });
     const training = new Training(engine);
     await training.prepare();
     const { enginePid } = await engine.status();
@@ -247,7 +222,7 @@ describe('failures that a user sees', () => {
   });
 
   test('unknown programs, states and versions are refused by name', async () => {
-    const engine = await start(0);
+    const engine = await startEngine(0);
     const training = new Training(engine);
     const message = async () => (await failureOf(training.step())).message;
     expect(await message()).toContain('is unknown to the engine; define it first');
@@ -264,7 +239,7 @@ describe('failures that a user sees', () => {
 
 describe('hostile and unlucky surroundings', () => {
   test('garbage from a peer costs that peer its place and nobody else anything', async () => {
-    const engine = await start(1);
+    const engine = await startEngine(1);
     const { endpoint } = await waitForWorkers(engine, 1);
     const training = new Training(engine);
     await training.prepare();
@@ -292,8 +267,8 @@ describe('hostile and unlucky surroundings', () => {
   });
 
   test('an invite with another token is turned away', async () => {
-    const engine = await start(0);
-    const other = await start(0);
+    const engine = await startEngine(0);
+    const other = await startEngine(0);
     const { command } = (await engine.command('invite')) as { command: string };
     const { command: foreign } = (await other.command('invite')) as { command: string };
     expect(foreign).not.toBe(command);
@@ -313,7 +288,7 @@ describe('hostile and unlucky surroundings', () => {
   });
 
   test('two engines work side by side', async () => {
-    const [a, b] = [await start(1), await start(1)];
+    const [a, b] = [await startEngine(1), await startEngine(1)];
     const trainings = [new Training(a), new Training(b)];
     await Promise.all(trainings.map((training) => training.prepare()));
     const [first, second] = await Promise.all(trainings.map((training) => training.run(10)));
@@ -360,7 +335,7 @@ describe('the ledger', () => {
   test('what was earned is still owed after the engine was killed, and no unit counts twice', async () => {
     const engineId = randomBytes(8).toString('hex');
     const home = mkdtempSync(join(tmpdir(), 'ravenlab-ledger-'));
-    const first = await startTestEngine({ workers: 1, home, engineId });
+    const first = await startEngine(1, { home, engineId });
     const training = new Training(first);
     await training.prepare();
     await training.run(10);
@@ -372,8 +347,7 @@ describe('the ledger', () => {
     // Its client has noticed, and started another one, before that is ended in good order: only the ledger is left.
     await until('another one', async () => (await first.status()).enginePid !== before.enginePid);
     await first.stop({ keepHome: true });
-    const second = await startTestEngine({ workers: 1, home, engineId });
-    engines.push(second);
+    const second = await startEngine(1, { home, engineId });
     const restored = (await second.status()).panel.payments;
     expect(restored.totalMetered).toBe(before.panel.payments.totalMetered);
     expect(restored.payees.reduce((sum, payee) => sum + payee.units, 0)).toBe(10 * 7);

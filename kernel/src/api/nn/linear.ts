@@ -129,18 +129,15 @@ export class Embedding extends Module {
   }
 }
 
-export class MaxPool2d extends Module {
-  private readonly kernelSize: Pair;
-  private readonly options: PoolOptions;
+/** A window slid over the last two axes of `[B, C, H, W]`; what becomes of a window is the subclass's. */
+abstract class Pool2d extends Module {
+  protected readonly kernelSize: Pair;
+  protected readonly options: PoolOptions;
 
   constructor(kernelSize: Pair, options: PoolOptions = {}) {
     super();
     this.kernelSize = kernelSize;
     this.options = options;
-  }
-
-  forward(x: Tensor): Tensor {
-    return x.maxPool2d(this.kernelSize, this.options);
   }
 
   protected override describe(): string {
@@ -148,21 +145,14 @@ export class MaxPool2d extends Module {
   }
 }
 
-export class AvgPool2d extends Module {
-  private readonly kernelSize: Pair;
-  private readonly options: PoolOptions;
-
-  constructor(kernelSize: Pair, options: PoolOptions = {}) {
-    super();
-    this.kernelSize = kernelSize;
-    this.options = options;
+export class MaxPool2d extends Pool2d {
+  forward(x: Tensor): Tensor {
+    return x.maxPool2d(this.kernelSize, this.options);
   }
+}
 
+export class AvgPool2d extends Pool2d {
   forward(x: Tensor): Tensor {
     return x.avgPool2d(this.kernelSize, this.options);
-  }
-
-  protected override describe(): string {
-    return String(this.kernelSize);
   }
 }

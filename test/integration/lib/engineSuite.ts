@@ -1,0 +1,40 @@
+/** @file What the suites that train on a real engine share: engines that end with their test, and the run that nothing disturbs. */
+import type { TestEngine, TestEngineOptions } from './engineUnderTest.js';
+import { Training, startTestEngine } from './engineUnderTest.js';
+
+const engines: TestEngine[] = [];
+
+/** An engine that `stopEngines` ends. */
+export async function startEngine(
+  workers: number,
+  options: Omit<TestEngineOptions, 'workers'> = {},
+): Promise<TestEngine> {
+  const engine = await startTestEngine({ ...options, workers });
+  engines.push(engine);
+  return engine;
+}
+
+/** Belongs in `afterEach`. */
+export async function stopEngines(): Promise<void> {
+  for (const engine of engines.splice(0)) await engine.stop();
+}
+
+export interface UndisturbedRun {
+  readonly losses: readonly number[];
+  readonly weights: Buffer;
+}
+
+/** Losses and weights of `steps` steps with one worker that nothing disturbs; made once, when first asked for. */
+export function undisturbedRun(steps: number): () => Promise<UndisturbedRun> {
+  let run: Promise<UndisturbedRun> | null = null;
+  const train = async (): Promise<UndisturbedRun> => {
+    const engine = await startTestEngine({ workers: 1 });
+    const training = new Training(engine);
+    await training.prepare();
+    const losses = [...(await training.run(steps))];
+    const weights = await training.weights();
+    await engine.stop();
+    return { losses, weights };
+  };
+  return () => (run ??= train());
+}

@@ -29,5 +29,7 @@ export type { Invite } from './invite.js';
 export { decodeInvite, encodeInvite, inviteEndpoint } from './invite.js';
 export * from './panel.js';
 export * as read from './read.js';
+export * from './price.js';
 export * from './receipt.js';
+export * from './receiptChain.js';
 export * from './voucher.js';

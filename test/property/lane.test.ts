@@ -6,6 +6,7 @@ import { createHash } from 'node:crypto';
 import fc from 'fast-check';
 import type {
   Address,
+  ChainHead,
   Hash32,
   JobId,
   ProgramHash,
@@ -13,11 +14,9 @@ import type {
   SignedVoucher,
   UnitId,
 } from '@ravenlab/protocol';
-import { VOUCHER_LIMITS } from '@ravenlab/protocol';
+import { EMPTY_CHAIN, VOUCHER_LIMITS, appendReceipt, checkLog } from '@ravenlab/protocol';
 import { Trace } from '../../kernel/src/core/cluster/transition.js';
 import { Lane, VOUCHER_TABLE } from '../../kernel/src/core/ledger/lane.js';
-import type { ChainHead } from '../../kernel/src/core/ledger/receiptChain.js';
-import { EMPTY_CHAIN, appendReceipt, checkLog } from '../../kernel/src/core/ledger/receiptChain.js';
 
 const sha256 = (bytes: Uint8Array): Uint8Array => createHash('sha256').update(bytes).digest();
 const digits = (digit: string, count: number): string => `0x${digit.repeat(count)}`;

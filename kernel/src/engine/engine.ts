@@ -7,18 +7,17 @@ import type {
   EngineReply,
   ExecutionPlan,
   HelloMessage,
+  Price,
   RavenError,
   WorkerId,
 } from '@ravenlab/protocol';
-import { ENGINE_LIMITS } from '@ravenlab/protocol';
+import { ENGINE_LIMITS, amountOfWork, priceText } from '@ravenlab/protocol';
 import { promiseOf } from '../core/cluster/classes.js';
 import { restoreRules, rulesOf } from '../core/cluster/rules.js';
 import type { ResourceId } from '../core/cluster/state.js';
 import { createCluster } from '../core/cluster/state.js';
 import type { ClusterState } from '../core/cluster/state.js';
 import type { JournalMode } from '../core/journal/journal.js';
-import type { Price } from '../core/ledger/price.js';
-import { amountOf, priceText } from '../core/ledger/price.js';
 import { ClusterLoop } from './clusterLoop.js';
 import type { Performers } from './clusterLoop.js';
 import type { Collector } from './collector.js';
@@ -50,7 +49,7 @@ import { WorkerHub, shortIdOf } from './workerHub.js';
 const DEFAULT_PRICE: Price = {
   currency: 'RVN',
   decimals: 18,
-  baseUnitsPerGflop: 10n ** 12n,
+  rate: { perGflop: 10n ** 12n, perMib: 0n },
 };
 
 /** Leases of one life of the engine: more than can be granted in it, and no lease comes again in another. */
@@ -383,7 +382,7 @@ export class Engine {
     return new ProgramTable({
       resources: this.resources,
       sha256: (bytes) => createHash('sha256').update(bytes).digest('hex'),
-      amountOf: (flops) => amountOf(DEFAULT_PRICE, flops),
+      amountOf: (work) => amountOfWork(DEFAULT_PRICE.rate, work),
       retire: (ids) => {
         this.retire(ids);
       },

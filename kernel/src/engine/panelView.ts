@@ -9,6 +9,7 @@ import type {
   JobSummary,
   PanelState,
   Payee,
+  Price,
   WorkerId,
 } from '@ravenlab/protocol';
 import {
@@ -17,13 +18,12 @@ import {
   LIMITS,
   PANEL_LIMITS,
   appendLoss,
+  priceText,
 } from '@ravenlab/protocol';
 import type { MemberStatus } from '../core/cluster/memberTable.js';
 import { memberWorks } from '../core/cluster/memberTable.js';
 import { promiseOf } from '../core/cluster/classes.js';
 import type { ClusterState } from '../core/cluster/state.js';
-import type { Price } from '../core/ledger/price.js';
-import { priceText } from '../core/ledger/price.js';
 import type { WorkerSession } from './session.js';
 import { shortIdOf } from './workerHub.js';
 

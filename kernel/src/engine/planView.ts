@@ -29,6 +29,8 @@ export interface KnownProgram {
   readonly program: Program;
   readonly resource: Resource;
   readonly flops: number;
+  /** What its ops read and write, as the op table counts it. */
+  readonly sizeBytes: number;
   readonly amount: bigint;
   readonly outputTypes: readonly TensorType[];
 }

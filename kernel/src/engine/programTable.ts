@@ -1,5 +1,5 @@
 /** @file The programs of one engine: decoded and costed once, remembered for its life, held by workers while they are used. */
-import type { ProgramHash } from '@ravenlab/protocol';
+import type { ProgramHash, Work } from '@ravenlab/protocol';
 import {
   ClusterError,
   ENGINE_LIMITS,
@@ -15,7 +15,7 @@ import type { Resources } from './resources.js';
 export interface ProgramTableOptions {
   readonly resources: Resources;
   readonly sha256: (bytes: Uint8Array) => string;
-  readonly amountOf: (flops: number) => bigint;
+  readonly amountOf: (work: Work) => bigint;
   /** Workers need not hold these any more. */
   readonly retire: (resources: readonly ResourceId[]) => void;
 }
@@ -43,15 +43,16 @@ export class ProgramTable {
     if (!decoded.ok) throw decoded.error;
     this.checkRoom(bytes.byteLength);
     const program = decoded.value;
-    const { flops } = programCost(program);
+    const work = programCost(program);
     const own = Uint8Array.from(bytes);
     this.totalBytes += own.byteLength;
     this.programs.set(hash, {
       hash,
       program,
       resource: resources.add({ kind: 'program', hash, bytes: own }, own.byteLength),
-      flops,
-      amount: amountOf(flops),
+      flops: work.flops,
+      sizeBytes: work.bytes,
+      amount: amountOf(work),
       outputTypes: outputTypesOf(program),
     });
   }

@@ -13,7 +13,7 @@ function makeTable() {
   const table = new ProgramTable({
     resources: new Resources(),
     sha256,
-    amountOf: (flops) => BigInt(flops),
+    amountOf: ({ flops }) => BigInt(flops),
     retire: (ids) => retired.push(...ids),
   });
   return { table, retired };

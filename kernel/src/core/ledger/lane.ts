@@ -2,12 +2,20 @@
  * @file One lane as its payer keeps it: what was earned, what was promised, what the chain has paid, and the voucher that
  * is on its way. RFC 3 §4. Pure: signing, storing and sending are effects, and each is reported back.
  */
-import type { Address, Hash32, JobId, Receipt, SignedVoucher, Voucher } from '@ravenlab/protocol';
-import { VOUCHER_LIMITS } from '@ravenlab/protocol';
+import type {
+  Address,
+  ChainHead,
+  ChainedReceipt,
+  Hash32,
+  JobId,
+  Receipt,
+  Sha256,
+  SignedVoucher,
+  Voucher,
+} from '@ravenlab/protocol';
+import { EMPTY_CHAIN, VOUCHER_LIMITS, appendReceipt } from '@ravenlab/protocol';
 import type { Table, Trace } from '../cluster/transition.js';
 import { invariant, nextStatus } from '../cluster/transition.js';
-import type { ChainHead, ChainedReceipt, Sha256 } from './receiptChain.js';
-import { EMPTY_CHAIN, appendReceipt } from './receiptChain.js';
 
 export type VoucherStatus = 'none' | 'drafted' | 'signed' | 'stored' | 'sent';
 export type VoucherCause = 'draft' | 'sign' | 'store' | 'send' | 'settle' | 'adopt';

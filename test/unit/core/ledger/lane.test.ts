@@ -9,10 +9,9 @@ import type {
   SignedVoucher,
   UnitId,
 } from '@ravenlab/protocol';
-import { NO_RECEIPT, VOUCHER_LIMITS } from '@ravenlab/protocol';
+import { EMPTY_CHAIN, NO_RECEIPT, VOUCHER_LIMITS, checkLog } from '@ravenlab/protocol';
 import { Trace } from '../../../../kernel/src/core/cluster/transition.js';
 import { Lane } from '../../../../kernel/src/core/ledger/lane.js';
-import { EMPTY_CHAIN, checkLog } from '../../../../kernel/src/core/ledger/receiptChain.js';
 
 const sha256 = (bytes: Uint8Array): Uint8Array => createHash('sha256').update(bytes).digest();
 const JOB = `0x${'1'.repeat(64)}` as JobId;

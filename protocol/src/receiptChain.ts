@@ -2,9 +2,11 @@
  * @file The receipts of one lane as a hash chain: hash = H(previous hash, line). What was earned is what the chain says,
  * and a voucher anchors its head. RFC 3 §5. Keeping the lines is the store's business.
  */
-import type { Hash32, Receipt } from '@ravenlab/protocol';
-import { NO_RECEIPT, VOUCHER_LIMITS, parseReceiptLine, receiptLine } from '@ravenlab/protocol';
-import { invariant } from '../cluster/transition.js';
+import { RavenError } from './errors.js';
+import { VOUCHER_LIMITS } from './limits.js';
+import type { Receipt } from './receipt.js';
+import { NO_RECEIPT, parseReceiptLine, receiptLine } from './receipt.js';
+import type { Hash32 } from './voucher.js';
 
 /** SHA-256; 32 bytes for any bytes. */
 export type Sha256 = (bytes: Uint8Array) => Uint8Array;
@@ -26,17 +28,17 @@ export interface ChainedReceipt {
   readonly hash: Hash32;
 }
 
-/** Appends a receipt, which must be the next one of its lane. */
+/** Appends a receipt. @throws RavenError 'ledger' when it is not the next one of its lane, or is paid though refused. */
 export function appendReceipt(
   chain: ChainHead,
   receipt: Receipt,
   sha256: Sha256,
 ): { readonly chain: ChainHead; readonly entry: ChainedReceipt } {
-  invariant(
+  assertLine(
     receipt.n === chain.count + 1,
     `receipt ${String(receipt.n)} after ${String(chain.count)}`,
   );
-  invariant(
+  assertLine(
     receipt.verdict === 'accepted' || receipt.amount === 0n,
     'a refused unit is paid nothing',
   );
@@ -91,4 +93,8 @@ function hashOf(previous: Hash32, line: string, sha256: Sha256): Hash32 {
   let text = '0x';
   for (const byte of sha256(bytes)) text += byte.toString(16).padStart(2, '0');
   return text as Hash32;
+}
+
+function assertLine(condition: boolean, message: string): asserts condition {
+  if (!condition) throw new RavenError('ledger', message, { fault: 'local' });
 }

@@ -3,7 +3,7 @@
  * hashed is the line that is exported, so that a file and a hash program are all an auditor needs.
  */
 import { RemoteProtocolError } from './errors.js';
-import type { ProgramHash, UnitId } from './ids.js';
+import type { LeaseId, ProgramHash } from './ids.js';
 import { VOUCHER_LIMITS } from './limits.js';
 import type { Reader } from './read.js';
 import { count, reject } from './read.js';
@@ -21,7 +21,8 @@ export interface Receipt {
   readonly n: number;
   readonly job: JobId;
   readonly payee: Address;
-  readonly unit: UnitId;
+  /** Under which its worker delivered it: both sides know it, and no life of an engine uses one again. */
+  readonly lease: LeaseId;
   readonly program: ProgramHash;
   /** From the op table, the same on both sides. */
   readonly flops: number;
@@ -41,7 +42,7 @@ export const RECEIPT_COLUMNS = [
   'n',
   'job',
   'payee',
-  'unit',
+  'lease',
   'program',
   'flops',
   'sizeBytes',
@@ -91,7 +92,7 @@ export function parseReceiptLine(line: string): Decoded<Receipt> {
       n: cell('n', digitsReader),
       job: cell('job', jobIdReader),
       payee: cell('payee', addressReader),
-      unit: cell('unit', digitsReader) as UnitId,
+      lease: cell('lease', digitsReader) as LeaseId,
       program: cell('program', programReader),
       flops: cell('flops', digitsReader),
       sizeBytes: cell('sizeBytes', digitsReader),

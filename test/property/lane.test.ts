@@ -9,10 +9,10 @@ import type {
   ChainHead,
   Hash32,
   JobId,
+  LeaseId,
   ProgramHash,
   Receipt,
   SignedVoucher,
-  UnitId,
 } from '@ravenlab/protocol';
 import { EMPTY_CHAIN, VOUCHER_LIMITS, appendReceipt, checkLog } from '@ravenlab/protocol';
 import { Trace } from '../../kernel/src/core/cluster/transition.js';
@@ -28,7 +28,7 @@ const receipt = (n: number, amount: bigint): Receipt => ({
   n,
   job: JOB,
   payee: PAYEE,
-  unit: n as UnitId,
+  lease: n as LeaseId,
   program: 'a'.repeat(64) as ProgramHash,
   flops: 1_000 * n,
   sizeBytes: n,

@@ -25,7 +25,7 @@ const RECEIPT = {
   n: 3,
   job: VOUCHER.job,
   payee: VOUCHER.payee,
-  unit: 99,
+  lease: 99,
   program: 'b'.repeat(64),
   flops: 2 ** 53 - 1,
   sizeBytes: 0,

@@ -4,10 +4,10 @@ import type {
   Address,
   Hash32,
   JobId,
+  LeaseId,
   ProgramHash,
   Receipt,
   SignedVoucher,
-  UnitId,
 } from '@ravenlab/protocol';
 import { EMPTY_CHAIN, NO_RECEIPT, VOUCHER_LIMITS, checkLog } from '@ravenlab/protocol';
 import { Trace } from '../../../../kernel/src/core/cluster/transition.js';
@@ -33,7 +33,7 @@ function work(lane: Lane, amount: bigint, change: Partial<Receipt> = {}): string
     n: lane.head.count + 1,
     job: JOB,
     payee: PAYEE,
-    unit: 1 as UnitId,
+    lease: 1 as LeaseId,
     program: 'a'.repeat(64) as ProgramHash,
     flops: 1,
     sizeBytes: 1,

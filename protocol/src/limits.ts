@@ -363,6 +363,21 @@ export const WORKER_LIMITS = {
   outputSets: 7,
   /** RUN messages held, waiting or queued; further ones are refused unit by unit. */
   batches: 4_096,
+  /**
+   * Work that an engine's own worker does on its network thread, because the way to the compute thread and back would take
+   * longer: floating-point operations and ops of a batch, bytes of a unit's inputs and values.
+   */
+  quickFlops: 1_000_000,
+  quickOps: 32,
+  quickBytes: 64 * KIB,
+  /** Tensors kept there as well as on the compute thread; bytes of one, and of all. */
+  quickTensorBytes: 16 * KIB,
+  quickHeldBytes: 4 * MIB,
+  /** A program is compiled there when it comes for this time. */
+  quickAfterRuns: 3,
+  /** Share of the network thread's time: in each window of the second, at most the first; µs. */
+  quickBusyUs: 5_000,
+  quickWindowUs: 20_000,
   /** Units held, waiting or queued. */
   units: 65_536,
   /** Default memory budget: this share of the machine's memory, percent. */

@@ -12,6 +12,7 @@ import {
   temporaryIdentity,
   workerHome,
 } from './home.js';
+import { quickRunsOf } from './compute/quickRuns.js';
 import { deviceModel, instructionSet } from './machineInfo.js';
 import type { LinkOptions } from './net/engineLink.js';
 import type { RuntimeEvents, RuntimeOptions } from './net/workerRuntime.js';
@@ -82,6 +83,7 @@ function runtimeOptions(command: Working, identity: Identity, speedKey: string):
     },
     introduction: { workerId, token, incarnation, name },
     memoryBytes,
+    quick: isLocal ? quickRunsOf(backend) : null,
   };
 }
 

@@ -145,7 +145,13 @@ export class Executor {
     }
   }
 
-  private prepare(hash: ProgramHash): Prepared {
+  /** Whether a run of the program would begin at once. */
+  isPrepared(hash: ProgramHash): boolean {
+    return this.prepared.has(hash);
+  }
+
+  /** Compiles a program unless it is; the one used least recently may go for it. @throws RavenError when it cannot be. */
+  prepare(hash: ProgramHash): Prepared {
     const known = this.prepared.get(hash);
     if (known !== undefined) {
       this.prepared.delete(hash);

@@ -31,6 +31,8 @@ export interface ProgramInfo {
   readonly outputBytes: readonly number[];
   /** Upper estimate of the memory that one run takes on top of states and data. */
   readonly peakBytes: number;
+  /** Units of it that a batch may run on the network thread; 0: it is no small program. */
+  readonly quickUnits: number;
 }
 
 export type ProgramEntry =
@@ -113,6 +115,22 @@ export function blocksOf(input: {
     for (const row of indices) blocks.add(Math.floor(row / blockRows));
   }
   return [...blocks].map((block) => ({ dataId, block }));
+}
+
+/** Tensors that the units of a RUN read. */
+export function keysOf({ inputs }: RunMessage): BlobKey[] {
+  return inputs.flatMap((input) => {
+    switch (input.kind) {
+      case 'state':
+        return [stateKey(input)];
+      case 'rows':
+      case 'data':
+        return blocksOf(input).map(blockKey);
+      case 'inline':
+      case 'key':
+        return [];
+    }
+  });
 }
 
 /** @throws Error with the first invariant that does not hold. */

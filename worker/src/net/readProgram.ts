@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import type { ProgramHash } from '@ravenlab/protocol';
 import { byteSizeOf, decodeProgram, toWireError, valueType } from '@ravenlab/protocol';
 import { peakBytes } from '../core/peakBytes.js';
+import { quickUnits } from '../core/quickUnits.js';
 import type { ProgramEntry } from '../core/state.js';
 
 /** Never throws on bytes: what is no program is an entry that says so. */
@@ -25,6 +26,7 @@ export function readProgram(hash: ProgramHash, bytes: Uint8Array): ProgramEntry 
       inputs: program.inputs,
       outputBytes: program.outputs.map((id) => byteSizeOf(valueType(program, id))),
       peakBytes: peakBytes(program),
+      quickUnits: quickUnits(program),
     },
   };
 }

@@ -34,10 +34,11 @@ import type {
   ToCompute,
   UnitOutcome,
 } from '../compute/computeMessages.js';
+import type { QuickRuns } from '../compute/quickRuns.js';
 import type { WorkerEffect, WorkerEvent } from '../core/events.js';
 import { step } from '../core/machine.js';
 import type { WorkerState } from '../core/state.js';
-import { initialState, isComplete } from '../core/state.js';
+import { initialState, isComplete, keysOf } from '../core/state.js';
 import { answersOf } from './answers.js';
 import { Assembly } from './assembly.js';
 import { packBatch } from './computeInputs.js';
@@ -54,6 +55,8 @@ export interface RuntimeOptions {
   readonly compute: ComputeOptions;
   readonly introduction: Introduction;
   readonly memoryBytes: number;
+  /** Runs small batches on this thread; null: none. Programs of strangers have no business beside our keys. */
+  readonly quick: QuickRuns | null;
 }
 
 /** What a person may want to know. */
@@ -161,6 +164,7 @@ export class WorkerRuntime {
   async close(): Promise<boolean> {
     clearInterval(this.watchTimer);
     clearTimeout(this.creditTimer);
+    this.options.quick?.close();
     const [, isFree] = await Promise.all([this.link.close(), this.compute.close()]);
     return isFree;
   }
@@ -267,6 +271,7 @@ export class WorkerRuntime {
     if (entry.kind === 'known' && !this.programs.has(message.hash)) {
       this.programs.set(message.hash, bytes);
       this.compute.post({ kind: 'program', hash: message.hash, bytes });
+      this.options.quick?.define(entry.info, bytes);
     }
     this.feed({ kind: 'program', index: message.index, entry });
   }
@@ -298,6 +303,7 @@ export class WorkerRuntime {
 
   private handOver(key: string): void {
     const bytes = this.assembly.take(key);
+    this.options.quick?.put(key, bytes);
     this.compute.post({ kind: 'tensor', key, bytes }, [bytes.buffer as ArrayBuffer]);
   }
 
@@ -334,11 +340,9 @@ export class WorkerRuntime {
       case 'need':
         this.send(effect);
         return;
-      case 'start': {
-        const { message, transfer } = packBatch(effect.batch.id, effect.hash, effect.batch.run);
-        this.compute.post(message, transfer);
+      case 'start':
+        this.startBatch(effect);
         return;
-      }
       case 'fail':
         this.send({
           kind: 'done',
@@ -351,10 +355,12 @@ export class WorkerRuntime {
         return;
       case 'forget':
         this.assembly.forget(effect.keys);
+        this.options.quick?.forget(effect.keys);
         this.post(effect);
         return;
       case 'forgetProgram':
         this.programs.delete(effect.hash);
+        this.options.quick?.forgetProgram(effect.hash);
         this.post(effect);
         return;
       case 'skip':
@@ -364,6 +370,14 @@ export class WorkerRuntime {
       case 'store':
         throw new Error(`${effect.kind} answers an event that has its own path`);
     }
+  }
+
+  private startBatch({ batch, hash }: Extract<WorkerEffect, { kind: 'start' }>): void {
+    const { quick } = this.options;
+    const { message, transfer } = packBatch(batch.id, hash, batch.run);
+    const outcomes = quick?.run(message, () => keysOf(batch.run)) ?? null;
+    if (outcomes === null) this.compute.post(message, transfer);
+    else this.takeResults({ kind: 'results', batch: batch.id, outcomes });
   }
 
   private takeResults({ batch, outcomes }: ComputeResults): void {
@@ -394,6 +408,7 @@ export class WorkerRuntime {
 
   private computeCrashed(error: WireError): void {
     this.events.problem(error);
+    this.options.quick?.forgetAll();
     this.feed({ kind: 'crashed', error });
     for (const [hash, bytes] of this.programs) this.post({ kind: 'program', hash, bytes });
   }

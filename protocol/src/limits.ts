@@ -437,3 +437,20 @@ export const VOUCHER_LIMITS = {
   /** One line of an exported log. */
   receiptLineChars: 512,
 } as const;
+
+/** What a worker risks for an engine, and what it forgives (RFC 3). Nothing here crosses a wire. */
+export const CREDIT_LIMITS = {
+  /** Units that may be delivered and not promised, beyond those held back. */
+  windowUnits: 64,
+  /** ... and what this much of the worker's time is worth: both have to be exceeded; ms. */
+  windowMs: 10_000,
+  /** How long a worker whose credit is used up waits for a voucher before it leaves; ms. */
+  patienceMs: 20_000,
+  /** Answers that no receipt has named yet and that are remembered. */
+  deliveries: 65_536,
+  /** A unit is not paid any more when one delivered so many units later is. */
+  overtakenUnits: 1_024,
+  /** Units that may go unpaid at first, and later one in so many: lost races, and audits that went wrong. */
+  unpaidUnits: 64,
+  unpaidShare: 4,
+} as const;

@@ -23,6 +23,7 @@ const moduleNameMapper = {
   '^@ravenlab/protocol$': '<rootDir>/protocol/src/index.ts',
   '^@ravenlab/contracts$': '<rootDir>/contracts/src/index.ts',
   '^ravenlab$': '<rootDir>/kernel/src/api/index.ts',
+  '^onnxruntime-web/ort-wasm-simd-threaded\\.mjs$': '<rootDir>/test/support/ortWasmModule.ts',
   // Sources import './x.js' as NodeNext demands; the file on disk is './x.ts'.
   '^(\\.{1,2}/.*)\\.js$': '$1',
 };

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { ensureChromium } from './chromium.mjs';
 import { cleanEnv, run } from './exec.mjs';
 import { jupyterEnv } from './jupyter.mjs';
+import { otherNodes } from './nodes.mjs';
 import { CACHE, ROOT, fromRoot, venvProgram } from './paths.mjs';
 import { listFiles } from './stamp.mjs';
 import { typeScriptArgs } from './typescript.mjs';
@@ -212,7 +213,7 @@ const ROWS = [
   ['scenario', 'logic', 5, jestProject()],
   ['sim', 'logic', 5, jestProject()],
   ['simulation', 'logic', 2, simulation],
-  ['conformance', 'processes', 8, jestProject()],
+  ['conformance', 'processes', 8, jestProject({ prepare: otherNodes })],
   ['contracts', 'processes', 6, jestProject({ args: ['--runInBand'] })],
   ['integration', 'processes', 10, jestProject({ prepare: processEnv, args: ['--runInBand'] })],
   [

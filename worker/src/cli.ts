@@ -13,7 +13,7 @@ import {
   workerHome,
 } from './home.js';
 import { quickRunsOf } from './compute/quickRuns.js';
-import { deviceModel, instructionSet } from './machineInfo.js';
+import { bitKind, deviceModel } from './machineInfo.js';
 import type { LinkOptions } from './net/engineLink.js';
 import type { RuntimeEvents, RuntimeOptions } from './net/workerRuntime.js';
 import { WorkerRuntime } from './net/workerRuntime.js';
@@ -79,7 +79,7 @@ function runtimeOptions(command: Working, identity: Identity, speedKey: string):
       backend,
       threads,
       gflops: knownSpeed(workerHome(), speedKey),
-      instructions: instructionSet(),
+      instructions: bitKind(backend),
     },
     introduction: { workerId, token, incarnation, name },
     memoryBytes,

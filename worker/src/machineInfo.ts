@@ -1,6 +1,7 @@
 /** @file What this machine is: cores, memory, instruction set. */
 import { readFileSync } from 'node:fs';
 import { availableParallelism, cpus, totalmem } from 'node:os';
+import type { BackendName } from '@ravenlab/protocol';
 import { WORKER_LIMITS } from '@ravenlab/protocol';
 
 /** Instruction sets that change the order of sums in matrix kernels, widest first. */
@@ -30,11 +31,16 @@ export function deviceModel(): string {
   return cpus()[0]?.model.trim() ?? process.arch;
 }
 
+/** What else the bits of a backend depend on than itself: nothing for the exact tier, which is the same everywhere. */
+export function bitKind(backend: BackendName): string {
+  return backend === 'onnx-wasm' ? 'any machine' : instructionSet();
+}
+
 /**
  * "linux x64 avx2": machines of the same kind round the same way. Where the instructions cannot be read, the processor's
  * name stands for them: two names that would round alike are then two kinds, which is safe.
  */
-export function instructionSet(): string {
+function instructionSet(): string {
   const flags = cpuFlags();
   const widest = flags.size === 0 ? deviceModel() : SIMD_FLAGS.find((flag) => flags.has(flag));
   return [process.platform, process.arch, ...(widest === undefined ? [] : [widest])].join(' ');

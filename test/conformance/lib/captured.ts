@@ -11,6 +11,8 @@ import { arrayOf } from './backends.js';
 export interface Captured {
   readonly program: Program;
   readonly inputs: readonly TensorData[];
+  /** Leaf behind each input. */
+  readonly leaves: readonly GraphNode[];
   /** Output of the program behind each requested node. */
   readonly outputIndex: readonly number[];
 }
@@ -19,18 +21,25 @@ export interface Captured {
 export function capture(outputs: readonly GraphNode[]): Captured {
   const source = trace(outputs);
   const { program, inputs, outputIndex } = programOf(source, []);
-  const data = inputs.map((id) => {
-    const { node } = valueOf(source, id);
+  const leaves = inputs.map((id) => valueOf(source, id).node);
+  const data = leaves.map((node) => {
     if (node.kind !== 'leaf' || node.leaf.kind !== 'inline') throw new Error('a leaf without data');
     return arrayOf(node.type.dtype, node.leaf.data);
   });
-  return { program, inputs: data, outputIndex };
+  return { program, inputs: data, leaves, outputIndex };
 }
 
 export const MODEL_NAMES = Object.keys(MODELS);
 
+export interface CapturedModel extends Captured {
+  /** "loss", then each weight, in the order of `outputIndex`. */
+  readonly names: readonly string[];
+  /** Program input of each weight. */
+  readonly weightInputs: readonly number[];
+}
+
 /** Loss and all gradients of a model of test/vectors, with PyTorch's weights and inputs. */
-export function capturedModel(model: string): Captured & { readonly names: readonly string[] } {
+export function capturedModel(model: string): CapturedModel {
   const vectors = readVectors(model);
   const leafFor = (name: string) => {
     const { type, data } = vectorOf(vectors, name);
@@ -47,5 +56,7 @@ export function capturedModel(model: string): Captured & { readonly names: reado
     if (gradient === null) throw new Error(`the loss does not depend on ${names[index]!}`);
     return gradient;
   });
-  return { ...capture([loss, ...gradients]), names: ['loss', ...names] };
+  const captured = capture([loss, ...gradients]);
+  const weightInputs = leaves.map((leaf) => captured.leaves.indexOf(leaf));
+  return { ...captured, names: ['loss', ...names], weightInputs };
 }

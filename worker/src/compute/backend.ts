@@ -4,6 +4,7 @@ import type { BackendName, Program, TensorData } from '@ravenlab/protocol';
 /** Backends of this build, in the order in which they are preferred. */
 export const INSTALLED_BACKENDS = [
   'onnx-cpu',
+  'onnx-wasm',
   'tfjs-cpu',
 ] as const satisfies readonly BackendName[];
 

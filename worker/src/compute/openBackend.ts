@@ -3,13 +3,19 @@ import type { BackendName } from '@ravenlab/protocol';
 import { RavenError } from '@ravenlab/protocol';
 import type { Backend, BackendOptions } from './backend.js';
 import { INSTALLED_BACKENDS } from './backend.js';
+import { OnnxBackend } from './onnx/onnxBackend.js';
+import { deviceModel } from '../machineInfo.js';
 
 type InstalledBackend = (typeof INSTALLED_BACKENDS)[number];
 
 const OPENERS: Readonly<Record<InstalledBackend, (options: BackendOptions) => Promise<Backend>>> = {
   'onnx-cpu': async (options) => {
-    const { OnnxBackend } = await import('./onnx/onnxBackend.js');
-    return new OnnxBackend(options);
+    const { nativeRuntime } = await import('./onnx/nativeRuntime.js');
+    return new OnnxBackend(nativeRuntime(options));
+  },
+  'onnx-wasm': async () => {
+    const { wasmRuntime } = await import('./onnx/wasmRuntime.js');
+    return new OnnxBackend(await wasmRuntime(deviceModel()));
   },
   'tfjs-cpu': async () => {
     const { TfjsBackend } = await import('./tfjs/tfjsBackend.js');

@@ -9,6 +9,7 @@ import type { Program, ProgramHash, TensorType } from '@ravenlab/protocol';
 import { WORKER_LIMITS, encodeProgram } from '@ravenlab/protocol';
 import { Executor } from '../../../../worker/src/compute/executor.js';
 import { addInto } from '../../../../worker/src/compute/merge.js';
+import { nativeRuntime } from '../../../../worker/src/compute/onnx/nativeRuntime.js';
 import { OnnxBackend } from '../../../../worker/src/compute/onnx/onnxBackend.js';
 import { OutputSets } from '../../../../worker/src/compute/outputSets.js';
 import { SumMemories } from '../../../../worker/src/compute/wasm/sumLoops.js';
@@ -113,7 +114,7 @@ test('ONNX Runtime and the loops give a group the bits that it has without them'
     outputs: [2, 1],
   };
   const outputsWith = (loops: SumMemories | null): number[][] => {
-    const backend = new OnnxBackend({ threads: 1 });
+    const backend = new OnnxBackend(nativeRuntime({ threads: 1 }));
     const executor = new Executor({ backend, nowUs: () => 0, memories: loops });
     const hash = 'aa' as ProgramHash;
     executor.define(hash, encodeProgram(program));

@@ -6,18 +6,9 @@
 import { env } from 'onnxruntime-node';
 import type { InferenceSession, Tensor } from 'onnxruntime-node';
 import { binding, initOrt } from 'onnxruntime-node/dist/binding.js';
+import type { OnnxSession } from './runtime.js';
 
 export { Tensor as OrtTensor } from 'onnxruntime-node';
-
-/** ONNX Runtime's session. Everything blocks the calling thread. */
-export interface NativeSession {
-  /** `fetches` names the outputs: null allocates one, a tensor is written into. */
-  run(
-    feeds: Readonly<Record<string, Tensor>>,
-    fetches: Readonly<Record<string, Tensor | null>>,
-  ): Readonly<Record<string, Tensor>>;
-  dispose(): void;
-}
 
 export const ORT_VERSION: string = env.versions.node ?? 'unknown';
 
@@ -25,7 +16,7 @@ export const ORT_VERSION: string = env.versions.node ?? 'unknown';
 export function createNativeSession(
   model: Uint8Array,
   options: InferenceSession.SessionOptions,
-): NativeSession {
+): OnnxSession<Tensor> {
   initOrt();
   const session = new binding.InferenceSession();
   // A model of its own buffer: the binding takes an ArrayBuffer, never a shared one.

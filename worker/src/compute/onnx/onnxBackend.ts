@@ -1,77 +1,70 @@
-/** @file The onnx-cpu backend: a program becomes one ONNX Runtime session that stays ready. */
-import { cpus } from 'node:os';
-import type { Program, TensorData, TensorType } from '@ravenlab/protocol';
+/** @file The backends on ONNX Runtime: a program becomes one session that stays ready. Which runtime is runtime.ts's business. */
+import type { BackendName, Program, TensorData, TensorType } from '@ravenlab/protocol';
 import { RavenError, sizeOf, uniform, valueType } from '@ravenlab/protocol';
-import type { Backend, BackendOptions, Executable } from '../backend.js';
-import type { NativeSession } from './binding.js';
-import { ORT_VERSION, OrtTensor, createNativeSession } from './binding.js';
+import type { Backend, Executable } from '../backend.js';
 import type { LoweredModel, ModelFeed } from './lower.js';
 import { lowerProgram } from './lower.js';
+import type { OnnxRuntime, OnnxSession, OnnxTensor } from './runtime.js';
 
-const LOG_FATAL = 4;
-
-export class OnnxBackend implements Backend {
-  readonly name = 'onnx-cpu';
-  readonly version = `onnxruntime ${ORT_VERSION}`;
+export class OnnxBackend<T extends OnnxTensor> implements Backend {
+  readonly name: BackendName;
+  readonly version: string;
   readonly deviceName: string;
-  private readonly threads: number;
+  private readonly runtime: OnnxRuntime<T>;
 
-  constructor({ threads }: BackendOptions) {
-    this.threads = threads;
-    this.deviceName = cpus()[0]?.model.trim() ?? 'CPU';
+  constructor(runtime: OnnxRuntime<T>) {
+    this.runtime = runtime;
+    this.name = runtime.name;
+    this.version = runtime.version;
+    this.deviceName = runtime.deviceName;
   }
 
   compile(program: Program): Executable {
     const model = lowerProgram(program);
-    return new OnnxExecutable(program, model, this.createSession(model));
+    return new OnnxExecutable(program, model, this.runtime, this.createSession(model));
   }
 
   dispose(): void {
     // Sessions belong to their executables; the library has nothing else to give back.
   }
 
-  private createSession({ bytes, safeThreads }: LoweredModel): NativeSession {
+  private createSession(model: LoweredModel): OnnxSession<T> {
     try {
-      return createNativeSession(bytes, {
-        executionProviders: ['cpu'],
-        graphOptimizationLevel: 'all',
-        executionMode: 'sequential',
-        // Workers with more and with fewer threads are one bit class.
-        intraOpNumThreads: Math.min(this.threads, safeThreads),
-        interOpNumThreads: 1,
-        // Threads that wait sleep: spinning ones take the cores from the engine and from whatever else the machine is for.
-        extra: { session: { intra_op: { allow_spinning: '0' } } },
-        // Errors come back as exceptions; a library that also prints them would tear the terminal view.
-        logSeverityLevel: LOG_FATAL,
-      });
+      return this.runtime.createSession(model);
     } catch (error) {
-      throw new RavenError('program', `onnx-cpu cannot compile the program: ${textOf(error)}`, {
-        fault: 'local',
-        cause: error,
-      });
+      throw failure(error, `${this.name} cannot compile the program`);
     }
   }
 }
 
 /** Puts one model input in place before a run. */
-interface Slot {
-  fill(inputs: readonly TensorData[], feeds: Record<string, OrtTensor>): void;
+interface Slot<T> {
+  fill(inputs: readonly TensorData[], feeds: Record<string, T>): void;
   /** Lets go of the arrays of the last run. */
   release(): void;
 }
 
-class OnnxExecutable implements Executable {
-  private readonly session: NativeSession;
-  private readonly slots: readonly Slot[];
-  private feeds: Record<string, OrtTensor> = {};
+class OnnxExecutable<T extends OnnxTensor> implements Executable {
+  private readonly runtime: OnnxRuntime<T>;
+  private readonly session: OnnxSession<T>;
+  private readonly slots: readonly Slot<T>[];
+  private feeds: Record<string, T> = {};
   private readonly fetches: Readonly<Record<string, null>>;
   private readonly names: readonly string[];
   private readonly types: readonly TensorType[];
 
-  constructor(program: Program, model: LoweredModel, session: NativeSession) {
+  constructor(
+    program: Program,
+    model: LoweredModel,
+    runtime: OnnxRuntime<T>,
+    session: OnnxSession<T>,
+  ) {
+    this.runtime = runtime;
     this.session = session;
     this.slots = model.feeds.map((feed) =>
-      feed.kind === 'random' ? randomSlot(feed) : inputSlot(feed, valueType(program, feed.index)),
+      feed.kind === 'random'
+        ? randomSlot(feed, runtime)
+        : inputSlot(feed, valueType(program, feed.index), runtime),
     );
     this.names = model.fetches;
     this.fetches = Object.fromEntries(model.fetches.map((name) => [name, null]));
@@ -87,7 +80,7 @@ class OnnxExecutable implements Executable {
       if (data?.length !== size) {
         throw new RavenError(
           'internal',
-          `onnx-cpu: output ${index} has ${String(data?.length)} elements, expected ${String(size)}`,
+          `${this.runtime.name}: output ${index} has ${String(data?.length)} elements, expected ${String(size)}`,
           { fault: 'local' },
         );
       }
@@ -106,46 +99,46 @@ class OnnxExecutable implements Executable {
   }
 
   /** ONNX Runtime writes into the tensors that it is given as outputs. */
-  private fetchInto(into: readonly TensorData[]): Readonly<Record<string, OrtTensor>> {
+  private fetchInto(into: readonly TensorData[]): Readonly<Record<string, T>> {
     const tensors = this.names.map((name, index) => {
       const type = this.types[index];
       const data = into[index];
       if (type === undefined || data?.length !== sizeOf(type.shape)) {
-        throw new RavenError('internal', `onnx-cpu: no array of output ${index} to write into`, {
-          fault: 'local',
-        });
+        throw new RavenError(
+          'internal',
+          `${this.runtime.name}: no array of output ${index} to write into`,
+          {
+            fault: 'local',
+          },
+        );
       }
-      return [name, new OrtTensor(type.dtype, data as never, type.shape)] as const;
+      return [name, this.runtime.tensor(type, data)] as const;
     });
     return Object.fromEntries(tensors);
   }
 
-  private call(
-    fetches: Readonly<Record<string, OrtTensor | null>>,
-  ): Readonly<Record<string, OrtTensor>> {
+  private call(fetches: Readonly<Record<string, T | null>>): Readonly<Record<string, T>> {
     try {
       return this.session.run(this.feeds, fetches);
     } catch (error) {
-      const text = textOf(error);
-      const isMemory = /alloc|memory/i.test(text);
-      throw new RavenError(
-        isMemory ? 'limit' : 'program',
-        `onnx-cpu failed to run the program: ${text}`,
-        { fault: 'local', retryable: isMemory, cause: error },
-      );
+      throw failure(error, `${this.runtime.name} failed to run the program`);
     }
   }
 }
 
 /** Weights come again unit after unit: the tensor made for the array seen last is kept. */
-function inputSlot(feed: Extract<ModelFeed, { kind: 'input' }>, type: TensorType): Slot {
+function inputSlot<T extends OnnxTensor>(
+  feed: Extract<ModelFeed, { kind: 'input' }>,
+  type: TensorType,
+  runtime: OnnxRuntime<T>,
+): Slot<T> {
   let last: TensorData | undefined;
   return {
     fill(inputs, feeds) {
       const data = inputs[feed.index];
       if (data === undefined || data === last) return;
       last = data;
-      feeds[feed.name] = new OrtTensor(type.dtype, data as never, type.shape);
+      feeds[feed.name] = runtime.tensor(type, data);
     },
     release() {
       last = undefined;
@@ -154,14 +147,18 @@ function inputSlot(feed: Extract<ModelFeed, { kind: 'input' }>, type: TensorType
 }
 
 /** Drawn into the memory of the run before: ONNX Runtime read it then and keeps nothing. */
-function randomSlot(feed: Extract<ModelFeed, { kind: 'random' }>): Slot {
+function randomSlot<T extends OnnxTensor>(
+  feed: Extract<ModelFeed, { kind: 'random' }>,
+  runtime: OnnxRuntime<T>,
+): Slot<T> {
+  const type = { dtype: 'float32', shape: feed.shape } as const;
   const size = sizeOf(feed.shape);
   let drawn: Float32Array | undefined;
   return {
     fill(inputs, feeds) {
       drawn ??= new Float32Array(size);
       uniform(inputs[feed.key] as Int32Array, feed.stream, size, drawn);
-      feeds[feed.name] ??= new OrtTensor('float32', drawn, feed.shape);
+      feeds[feed.name] ??= runtime.tensor(type, drawn);
     },
     release() {
       drawn = undefined;
@@ -169,6 +166,14 @@ function randomSlot(feed: Extract<ModelFeed, { kind: 'random' }>): Slot {
   };
 }
 
-function textOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+/** What ONNX Runtime said, as an error of ours; too little memory is not the program's fault. */
+function failure(error: unknown, what: string): RavenError {
+  if (error instanceof RavenError) return error;
+  const text = error instanceof Error ? error.message : String(error);
+  const isMemory = /alloc|memory/i.test(text);
+  return new RavenError(isMemory ? 'limit' : 'program', `${what}: ${text}`, {
+    fault: 'local',
+    retryable: isMemory,
+    cause: error,
+  });
 }

@@ -1,0 +1,73 @@
+/**
+ * @file Freivalds' check against real float32 results: every conformance case of the ops that it reads, on every backend,
+ * as the backend made them and with one value changed.
+ *
+ * @jest-environment ./test/support/nativeArrays.ts
+ */
+import type { TensorData } from '@ravenlab/protocol';
+import { inferOp } from '@ravenlab/protocol';
+import { checkProduct, drawWeights, sketchOf } from '../../kernel/src/core/verify/freivalds.js';
+import type { CheckedOp } from '../../kernel/src/core/verify/products.js';
+import { CHECKED_OPS, productsOf } from '../../kernel/src/core/verify/products.js';
+import type { Backend } from '../../worker/src/compute/backend.js';
+import { GRAD_CASES } from '../unit/core/lib/gradCases.js';
+import { randomOf } from '../unit/core/verify/lib.js';
+import { INSTALLED_BACKENDS, inputData, open, programOf, runOnce } from './lib/backends.js';
+import type { ForwardCase } from './lib/caseInputs.js';
+import { FORWARD_CASES } from './lib/cases.js';
+
+/** The cases of one op; those of its gradient are cases of it as well. */
+function casesOf(op: CheckedOp): readonly ForwardCase<CheckedOp>[] {
+  const own = FORWARD_CASES[op] as readonly ForwardCase<CheckedOp>[];
+  const ofGradients = GRAD_CASES[op].map(({ name, inputs, params }) => ({
+    name: `${name} (gradient case)`,
+    inputs: inputs.map(({ shape }) => ({ dtype: 'float32' as const, shape })),
+    params,
+  }));
+  return [...own, ...(ofGradients as ForwardCase<CheckedOp>[])];
+}
+
+function isAccepted(
+  op: CheckedOp,
+  { inputs, params }: ForwardCase<CheckedOp>,
+  data: readonly TensorData[],
+  result: TensorData,
+): boolean {
+  const types = inputs.map(({ dtype, shape }) => ({ dtype, shape }));
+  const random = randomOf(1);
+  const products = productsOf(op, {
+    params: params,
+    inputs: types.map((type, index) => ({ type, data: data[index]! })),
+    output: { type: inferOp(op, types, params as never), data: result },
+  });
+  return products.every((product) => {
+    const sketch = sketchOf(product, drawWeights(product.columns, random));
+    return checkProduct(product, sketch).isAccepted;
+  });
+}
+
+describe.each(INSTALLED_BACKENDS)('%s', (name) => {
+  let backend: Backend;
+  beforeAll(async () => {
+    backend = await open(name);
+  });
+  afterAll(() => backend.dispose());
+
+  test.each(CHECKED_OPS)('%s: results are accepted, and refused with one value changed', (op) => {
+    const problems: string[] = [];
+    for (const test of casesOf(op)) {
+      const data = test.inputs.map((input, index) => inputData(input, index + 1));
+      const types = test.inputs.map(({ dtype, shape }) => ({ dtype, shape }));
+      const [result] = runOnce(backend, programOf(op, types, test.params as never), data);
+      if (!isAccepted(op, test, data, result!))
+        problems.push(`${test.name}: an honest result is refused`);
+      for (let at = 0; at < result!.length; at += Math.ceil(result!.length / 8)) {
+        const wrong = result!.slice();
+        wrong[at] = wrong[at]! + 1;
+        if (isAccepted(op, test, data, wrong))
+          problems.push(`${test.name}: value ${at} is off by one`);
+      }
+    }
+    expect(problems).toEqual([]);
+  });
+});

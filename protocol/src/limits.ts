@@ -421,6 +421,15 @@ export const CHAIN_LIMITS = {
   anvilLastWordsChars: 4_000,
   /** One JSON-RPC request; ms. */
   rpcMs: 10_000,
+  /** An answer of a node, and what is quoted of its refusals. */
+  rpcAnswerBytes: 32 * MIB,
+  rpcMessageChars: 300,
+  /** A keystore, a password file, the settings. */
+  privateFileBytes: 64 * 1_024,
+  /** Gas of one transaction (EIP-7825). */
+  transactionGas: 2n ** 24n,
+  /** Transactions in a status. */
+  transactionsShown: 50,
   /** Entries of one reserve, redeem or settle: with 300, the dearest stays below 2^24 gas (EIP-7825). */
   payeesPerTransaction: 300,
 } as const;

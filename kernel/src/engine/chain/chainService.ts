@@ -2,23 +2,10 @@
  * @file What the engine can ask of the chain, and what it is told. A seam: the treasury knows this and no RPC, no key and no
  * transaction. Nothing here waits for a block: what is asked is stored and followed, and `status` tells how far it is.
  */
+import type { CompactSignature, Hello } from '@ravenlab/contracts';
 import type { Address, Hash32, JobId, SignedVoucher, Voucher } from '@ravenlab/protocol';
 
-/** ERC-2098. */
-export interface CompactSignature {
-  readonly r: Hash32;
-  readonly vs: Hash32;
-}
-
-/** What a returning or new worker signs to show that a wallet is its own. Keys are Z85, as in an invite. */
-export interface HelloClaim {
-  readonly wallet: Address;
-  readonly serverKey: string;
-  readonly clientKey: string;
-  readonly nonce: Hash32;
-  /** Seconds since 1970. */
-  readonly expiry: number;
-}
+export type { CompactSignature, Hello as HelloClaim } from '@ravenlab/contracts';
 
 /** `off`: no pay was asked for. `problem`: the text says what is wrong; it is tried again by itself. */
 export const CHAIN_PHASES = ['off', 'starting', 'ready', 'problem'] as const;
@@ -157,7 +144,7 @@ export interface ChainService {
   /** Whether the job's signer signed it: what a returning worker presents. */
   isOwnVoucher(voucher: SignedVoucher): Promise<boolean>;
   /** Whether the wallet of the claim signed it. */
-  isHello(claim: HelloClaim, signature: CompactSignature): Promise<boolean>;
+  isHello(claim: Hello, signature: CompactSignature): Promise<boolean>;
   /** Signed by the job's signer: this CURVE key (Z85) serves this job. */
   signServer(serverKey: string): Promise<CompactSignature>;
 

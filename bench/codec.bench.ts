@@ -65,6 +65,7 @@ const done: DoneMessage = {
     status: 'ok' as const,
     computeUs: 900 + i,
     outputs: [[new Uint8Array(new Float32Array([i / 7]).buffer)]],
+    digest: null,
   })),
 };
 

@@ -58,6 +58,7 @@ class Peer {
         dtypes: ['float32', 'int32', 'bool'],
         bitClass: 'light peer',
       },
+      payee: null,
       held: null,
     });
   }
@@ -97,6 +98,7 @@ class Peer {
         computeUs: CLAIMED_US,
         status: 'ok',
         outputs: [[RESULT]],
+        digest: null,
       })),
     });
   }

@@ -1,9 +1,11 @@
 /**
- * @file Rare control messages (HELLO, WELCOME, METER, ERROR, BYE) as msgpack: bounded before it is decoded, then read
+ * @file Rare control messages (HELLO, WELCOME, METER, ERROR, BYE and the deal's) as msgpack: bounded before it is decoded, then read
  * field by field into fresh typed objects. Nothing that moves tensors is here.
  */
 import { Packr, Unpackr } from 'msgpackr';
 import { DTYPES } from './dtype.js';
+import type { DealMessages } from './codecDeal.js';
+import { DEAL_FIELDS } from './codecDeal.js';
 import type { WireError } from './errors.js';
 import { ERROR_CODES, RavenError, RemoteProtocolError } from './errors.js';
 import type { Branded } from './ids.js';
@@ -35,6 +37,7 @@ import {
   text,
 } from './read.js';
 import { checkMsgpack } from './msgpackBounds.js';
+import { addressReader } from './voucher.js';
 
 const packr = new Packr({ useRecords: false });
 const unpackr = new Unpackr({ useRecords: false, mapsAsObjects: true });
@@ -98,7 +101,7 @@ const capabilities = record<WorkerCapabilities>({
 });
 
 /** Messages that travel as msgpack, without their `kind`. */
-export interface ControlMessages {
+export interface ControlMessages extends DealMessages {
   readonly hello: HelloMessage;
   readonly welcome: WelcomeMessage;
   readonly meter: MeterMessage;
@@ -115,6 +118,7 @@ const FIELDS: { readonly [K in ControlKind]: Fields<Omit<ControlMessages[K], 'ki
     incarnation: count(),
     name: text(LIMITS.nameChars),
     capabilities,
+    payee: nullable(addressReader),
     held: nullable(held),
   },
   welcome: {
@@ -130,6 +134,7 @@ const FIELDS: { readonly [K in ControlKind]: Fields<Omit<ControlMessages[K], 'ki
   meter: { committedUnits: count(), earnedUnits: money },
   error: { error: wireError },
   bye: { reason: oneOf(BYE_REASONS), message: text(LIMITS.errorChars) },
+  ...DEAL_FIELDS,
 };
 
 /** @throws RavenError `limit` when a field or the whole is out of bounds: the sender checks what the receiver would refuse. */
@@ -137,12 +142,17 @@ export function encodeControl<K extends ControlKind>(
   kind: K,
   message: ControlMessages[K],
 ): Uint8Array {
-  const plain: Record<string, unknown> = { ...message };
+  const plain = plainOf({ ...message, kind: undefined }) as Record<string, unknown>;
   delete plain['kind'];
-  for (const [name, value] of Object.entries(plain)) {
-    if (typeof value === 'bigint') plain[name] = value.toString();
-  }
   return packChecked(kind, plain, (value) => readControl(kind, value));
+}
+
+/** A copy in which money is decimal text, at any depth: msgpack has no number for it. */
+function plainOf(value: unknown): unknown {
+  if (typeof value === 'bigint') return value.toString();
+  if (Array.isArray(value)) return value.map(plainOf);
+  if (typeof value !== 'object' || value === null) return value;
+  return Object.fromEntries(Object.entries(value).map(([key, field]) => [key, plainOf(field)]));
 }
 
 /** @throws RemoteProtocolError */

@@ -28,6 +28,7 @@ import type {
 } from './message.js';
 import { UNIT_STATUSES } from './message.js';
 import { byteSizeOf } from './shape.js';
+import type { Hash32 } from './voucher.js';
 import type { WordReader, WordWriter } from './words.js';
 import { bytesOfWords, wordsOf } from './words.js';
 
@@ -43,9 +44,9 @@ const DONE_UNIT_WORDS = 5;
 const BLOB_CHUNK_WORDS = 8;
 /** lease (2), output, offset (2), total (2), bytes */
 const RESULT_CHUNK_WORDS = 8;
-/** Details of a unit that is `ok`. */
-const OUTPUTS_HERE = 0;
+/** Bits in the detail of a unit that is `ok`. */
 const OUTPUTS_AHEAD = 1;
+const HAS_DIGEST = 2;
 
 export function writeStateRef(out: WordWriter, ref: StateRef): void {
   out.natural('state id', ref.stateId);
@@ -70,7 +71,7 @@ export function readBlockRef(input: WordReader): BlockRef {
 // ---------------------------------------------------------------- PROGRAM
 
 /** The hash travels as its 32 bytes in order, whatever the words around it are. */
-function writeHash(out: WordWriter, hash: ProgramHash): void {
+function writeHash(out: WordWriter, hash: string): void {
   if (!/^[0-9a-f]{64}$/.test(hash)) out.refuse(`hash: expected 64 hex digits, got "${hash}"`);
   const bytes = new Uint8Array(HASH_BYTES);
   for (let i = 0; i < HASH_BYTES; i++) bytes[i] = parseInt(hash.slice(2 * i, 2 * i + 2), 16);
@@ -369,6 +370,7 @@ export function writeDone(out: WordWriter, body: BodyWriter, m: DoneMessage): vo
     out.code('status', unit.status, UNIT_STATUSES);
     out.natural('compute µs', unit.computeUs);
     out.natural('detail', writeDetail(out, body, unit, m.outputBytes, errors));
+    if (unit.status === 'ok' && unit.digest !== null) writeHash(out, unit.digest.slice(2));
   }
 }
 
@@ -382,7 +384,8 @@ function writeDetail(
 ): number {
   switch (unit.status) {
     case 'ok': {
-      if (unit.outputs === null) return OUTPUTS_AHEAD;
+      const digest = unit.digest === null ? 0 : HAS_DIGEST;
+      if (unit.outputs === null) return digest | OUTPUTS_AHEAD;
       if (unit.outputs.length !== outputBytes.length) {
         out.refuse(
           `${String(unit.outputs.length)} outputs, expected ${String(outputBytes.length)}`,
@@ -396,7 +399,7 @@ function writeDetail(
           );
         }
       });
-      return OUTPUTS_HERE;
+      return digest;
     }
     case 'nonFinite':
       if (unit.output >= outputBytes.length)
@@ -448,11 +451,12 @@ function readDoneUnit(
   const detail = input.natural('detail');
   switch (status) {
     case 'ok': {
-      if (detail > OUTPUTS_AHEAD)
-        input.refuse(`detail of an ok unit is 0 or 1, got ${String(detail)}`);
-      const outputs =
-        detail === OUTPUTS_AHEAD ? null : outputBytes.map((bytes) => body.take(bytes));
-      return { lease, computeUs, status, outputs };
+      if (detail > (OUTPUTS_AHEAD | HAS_DIGEST))
+        input.refuse(`detail of an ok unit is 0 … 3, got ${String(detail)}`);
+      const digest = (detail & HAS_DIGEST) === 0 ? null : (`0x${readHash(input)}` as Hash32);
+      const isAhead = (detail & OUTPUTS_AHEAD) !== 0;
+      const outputs = isAhead ? null : outputBytes.map((bytes) => body.take(bytes));
+      return { lease, computeUs, status, outputs, digest };
     }
     case 'nonFinite':
       if (detail >= outputBytes.length) input.refuse(`there is no output ${String(detail)}`);

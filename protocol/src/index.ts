@@ -33,3 +33,5 @@ export * from './price.js';
 export * from './receipt.js';
 export * from './receiptChain.js';
 export * from './voucher.js';
+export type * from './deal.js';
+export { isCurveKey, z85ToHex } from './z85.js';

@@ -4,6 +4,7 @@
  */
 import { RavenError } from './errors.js';
 import { LIMITS, WORKER_LIMITS } from './limits.js';
+import { isCurveKey } from './z85.js';
 
 export interface Invite {
   /** Host name or address of the engine, without brackets. */
@@ -18,7 +19,6 @@ export interface Invite {
 /** Tells an invite from any other string, and one format from the next. */
 const PREFIX = 'rl1_';
 const SEPARATOR = '\n';
-const Z85_KEY = /^[0-9a-zA-Z.\-:+=^!/*?&<>()[\]{}@%$#]{40}$/;
 const HOST = /^[0-9a-zA-Z.\-_:]{1,255}$/;
 const TOKEN = /^[\x21-\x7e]+$/;
 const ALPHABET = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_';
@@ -68,7 +68,7 @@ export function inviteEndpoint({ host, port }: Invite): string {
 function problemOf({ host, port, serverKey, token }: Invite): string | null {
   if (!HOST.test(host)) return 'its host is not a host name or address';
   if (!Number.isInteger(port) || port < 1 || port > 65_535) return 'its port is not 1 … 65535';
-  if (!Z85_KEY.test(serverKey)) return 'its engine key is not 40 characters of Z85';
+  if (!isCurveKey(serverKey)) return 'its engine key is not 40 characters of Z85';
   if (!TOKEN.test(token) || token.length > LIMITS.tokenChars) return 'its token is not readable';
   return null;
 }

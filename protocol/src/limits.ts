@@ -62,6 +62,13 @@ export const LIMITS = {
   /** Lower-case hex digits of a 32-byte key or hash. */
   keyHexDigits: 64,
   idChars: 64,
+  /** Z85 of a CURVE key. */
+  curveKeyChars: 40,
+  /** A token's symbol and decimals, as its contract says them. */
+  symbolChars: 32,
+  tokenDecimals: 77,
+  /** Younger results that must be accepted before one is paid. */
+  holdbackUnits: 1_024,
   /** Compute threads of one worker. */
   workerThreads: 1_024,
 
@@ -71,6 +78,8 @@ export const LIMITS = {
   heartbeatTimeoutMs: 4_000,
   /** A connection that has not said HELLO by then is closed; ms. */
   helloTimeoutMs: 5_000,
+  /** A CHALLENGE that is not answered by then is void, and its connection is closed; ms. */
+  challengeMs: 10_000,
   /** Bytes in flight to one worker; adaptive below this. 32 – 64 MiB gave the best throughput on loopback. */
   creditWindowBytes: 64 * MIB,
   /** The worker tells what it consumed after this many bytes, or when its queue is empty. */
@@ -445,6 +454,8 @@ export const VOUCHER_LIMITS = {
   unacknowledged: 4,
   /** One line of an exported log. */
   receiptLineChars: 512,
+  /** Receipts that one voucher adds; 480 of the longest fit a control message. More receipts are more vouchers. */
+  linesPerVoucher: 480,
 } as const;
 
 /** What a worker risks for an engine, and what it forgives (RFC 3). Nothing here crosses a wire. */

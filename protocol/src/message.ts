@@ -7,6 +7,15 @@
  * - Ids of programs, states and data mean something within one engine only, program indices within one connection only.
  * - Byte counts and times are integers; durations are relative, because clocks of two machines differ.
  */
+import type {
+  AcceptMessage,
+  ChallengeMessage,
+  IdentifyMessage,
+  PresentedMessage,
+  TermsMessage,
+  VoucherAckMessage,
+  VoucherMessage,
+} from './deal.js';
 import type { WireError } from './errors.js';
 import type {
   DataId,
@@ -20,6 +29,7 @@ import type {
 } from './ids.js';
 import type { TensorType } from './shape.js';
 import type { DType } from './dtype.js';
+import type { Address, Hash32 } from './voucher.js';
 
 /** Version of the frames. Both sides speak exactly this one; HELLO of another version is answered by BYE `version`. */
 export const WIRE_VERSION = 1;
@@ -89,6 +99,8 @@ export interface HelloMessage {
   /** Name its owner gave it; shown, never trusted. */
   readonly name: string;
   readonly capabilities: WorkerCapabilities;
+  /** Account that it wants to be paid on; null works unpaid. A claim until IDENTIFY proves it. */
+  readonly payee: Address | null;
   readonly held: HeldBlobs | null;
 }
 
@@ -256,6 +268,8 @@ export type DoneUnit = { readonly lease: LeaseId; readonly computeUs: number } &
       readonly status: 'ok';
       /** One entry an output, or null when they went ahead in RESULT messages. */
       readonly outputs: readonly Chunks[] | null;
+      /** SHA-256 of the outputs one after the other, by a worker that is paid for them; else null. */
+      readonly digest: Hash32 | null;
     }
   /** Output `output` holds a NaN or an infinity; no output is sent. */
   | { readonly status: 'nonFinite'; readonly output: number }
@@ -355,6 +369,9 @@ export type EngineToWorker =
   | DropMessage
   | PingMessage
   | MeterMessage
+  | ChallengeMessage
+  | TermsMessage
+  | VoucherMessage
   | ErrorMessage
   | ByeMessage;
 
@@ -365,6 +382,10 @@ export type WorkerToEngine =
   | DoneMessage
   | CreditMessage
   | PongMessage
+  | IdentifyMessage
+  | AcceptMessage
+  | VoucherAckMessage
+  | PresentedMessage
   | ErrorMessage
   | ByeMessage;
 

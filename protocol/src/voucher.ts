@@ -2,11 +2,10 @@
  * @file Vouchers: what an engine promises a worker, as it is signed (EIP-712) and as it travels. RFC 3 §3 and §4. Signing
  * and recovering are done by who has a curve; nothing here is a secret or needs one.
  */
-import { RemoteProtocolError } from './errors.js';
 import type { Branded } from './ids.js';
 import { VOUCHER_LIMITS } from './limits.js';
 import type { Fields, Reader } from './read.js';
-import { count, reject } from './read.js';
+import { count, record, reject } from './read.js';
 import type { Decoded } from './words.js';
 import { decoded } from './words.js';
 
@@ -124,21 +123,10 @@ export function encodeVoucher(voucher: SignedVoucher): WireVoucher {
   return { job, payee, cumulative: cumulative.toString(), seq, ledgerHead, r, vs };
 }
 
+/** A well-formed voucher, bounded; unknown fields are dropped. */
+export const voucherReader: Reader<SignedVoucher> = record(FIELDS);
+
 /** A voucher from a peer: well-formed and bounded, which says nothing of who signed it. Unknown fields are dropped. */
 export function decodeVoucher(value: unknown): Decoded<SignedVoucher> {
-  return decoded(() => {
-    if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-      throw new RemoteProtocolError('voucher: expected an object');
-    }
-    const record = value as Readonly<Record<string, unknown>>;
-    return {
-      job: FIELDS.job(record['job'], 'voucher.job'),
-      payee: FIELDS.payee(record['payee'], 'voucher.payee'),
-      cumulative: FIELDS.cumulative(record['cumulative'], 'voucher.cumulative'),
-      seq: FIELDS.seq(record['seq'], 'voucher.seq'),
-      ledgerHead: FIELDS.ledgerHead(record['ledgerHead'], 'voucher.ledgerHead'),
-      r: FIELDS.r(record['r'], 'voucher.r'),
-      vs: FIELDS.vs(record['vs'], 'voucher.vs'),
-    };
-  });
+  return decoded(() => voucherReader(value, 'voucher'));
 }

@@ -9,7 +9,7 @@ import { readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import type { DoneUnit, Program, RunInput, StateId, StateVersion } from '@ravenlab/protocol';
 import { LIMITS, inferOp, joinChunks, programCost } from '@ravenlab/protocol';
-import { z85ToHex } from '../../worker/src/net/z85.js';
+import { z85ToHex } from '@ravenlab/protocol';
 import { ScriptedEngine, ended, soon } from './lib/scriptedEngine.js';
 
 let engine: ScriptedEngine;

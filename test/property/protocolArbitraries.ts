@@ -1,6 +1,7 @@
 /** @file Random valid programs and messages for the property tests of the protocol. */
 import fc from 'fast-check';
 import type {
+  Address,
   BlobChunk,
   Chunks,
   DataId,
@@ -8,6 +9,8 @@ import type {
   EngineId,
   EngineToWorker,
   ExecutionId,
+  Hash32,
+  JobId,
   LeaseId,
   OpName,
   Program,
@@ -30,6 +33,7 @@ import {
   ERROR_CODES,
   LIMITS,
   OP_NAMES,
+  VOUCHER_LIMITS,
 } from '@ravenlab/protocol';
 import type { OpSample } from '../unit/protocol/opSamples.js';
 import { OP_SAMPLES } from '../unit/protocol/opSamples.js';
@@ -110,6 +114,27 @@ const hexOf = (digits: number) =>
       maxLength: digits,
     })
     .map((all) => all.join(''));
+const hash32 = branded<Hash32>(hexOf(64).map((digits) => `0x${digits}`));
+const address = branded<Address>(hexOf(40).map((digits) => `0x${digits}`));
+const job = branded<JobId>(hash32);
+const laneUnits = fc.bigInt({ min: 0n, max: VOUCHER_LIMITS.laneAmount });
+const signature = fc.record({ r: hash32, vs: hash32 });
+/** Every digit, and no group above 2^32. */
+const curveKey = fc
+  .array(fc.constantFrom(...'0123456789abcdefXYZ.-:+=^!/*?&<>()[]{}@%$'.split('')), {
+    minLength: LIMITS.curveKeyChars,
+    maxLength: LIMITS.curveKeyChars,
+  })
+  .map((all) => all.map((digit, at) => (at % 5 === 0 ? '0' : digit)).join(''));
+const signedVoucher = fc.record({
+  job,
+  payee: address,
+  cumulative: laneUnits,
+  seq: fc.maxSafeNat(),
+  ledgerHead: hash32,
+  r: hash32,
+  vs: hash32,
+});
 const programIndex = fc.nat(LIMITS.programsPerConnection - 1);
 const textOf = (maxLength: number) =>
   fc
@@ -240,6 +265,7 @@ const done = fc.array(segmentBytes, { minLength: 1, maxLength: 4 }).chain((outpu
       ...common,
       status: fc.constant('ok' as const),
       outputs: fc.option(fc.tuple(...outputBytes.map(chunksOf))),
+      digest: fc.option(hash32),
     }),
     fc.record({
       ...common,
@@ -313,6 +339,37 @@ export const ENGINE_MESSAGES: {
     committedUnits: wide,
     earnedUnits: fc.bigInt({ min: 0n, max: 2n ** 256n }),
   }),
+  challenge: fc.record({
+    kind: fc.constant('challenge' as const),
+    nonce: hash32,
+    expiry: wide,
+    chainId: wide,
+    escrow: address,
+    serverKey: curveKey,
+  }),
+  terms: fc.record({
+    kind: fc.constant('terms' as const),
+    chainId: wide,
+    escrow: address,
+    job,
+    payer: address,
+    signer: address,
+    token: address,
+    tokenSymbol: textOf(LIMITS.symbolChars),
+    decimals: fc.nat(LIMITS.tokenDecimals),
+    expiry: wide,
+    cap: laneUnits,
+    paid: laneUnits,
+    perGflop: laneUnits,
+    perMib: laneUnits,
+    holdbackUnits: fc.nat(LIMITS.holdbackUnits),
+    serverSignature: signature,
+  }),
+  voucher: fc.record({
+    kind: fc.constant('voucher' as const),
+    voucher: signedVoucher,
+    lines: fc.array(textOf(VOUCHER_LIMITS.receiptLineChars), { maxLength: 5 }),
+  }),
   error,
   bye,
 };
@@ -335,6 +392,7 @@ export const WORKER_MESSAGES: {
       dtypes: fc.subarray([...DTYPES]),
       bitClass: textOf(LIMITS.bitClassChars),
     }),
+    payee: fc.option(address),
     held: fc.option(
       fc.record({ engineId, programs: refs(hash), states: refs(stateRef), blocks: refs(blockRef) }),
     ),
@@ -363,6 +421,17 @@ export const WORKER_MESSAGES: {
     queuedUnits: natural,
     busyMs: natural,
     heldBytes: wide,
+  }),
+  identify: fc.record({
+    kind: fc.constant('identify' as const),
+    signature,
+    clientKey: curveKey,
+  }),
+  accept: fc.record({ kind: fc.constant('accept' as const), job }),
+  voucherAck: fc.record({ kind: fc.constant('voucherAck' as const), job, seq: wide }),
+  presented: fc.record({
+    kind: fc.constant('presented' as const),
+    voucher: fc.option(signedVoucher),
   }),
   error,
   bye,

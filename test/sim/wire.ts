@@ -196,6 +196,9 @@ function fromEngine(messages: readonly EngineToWorker[]): ToWorker {
         return { kind: 'ping', sentMs: message.sentMs };
       case 'welcome':
       case 'meter':
+      case 'challenge':
+      case 'terms':
+      case 'voucher':
       case 'error':
       case 'bye':
         throw new SimViolation(`codec: ${message.kind} was never sent`);
@@ -218,7 +221,10 @@ export function encodeToWorker(message: ToWorker): ToWorker {
 
 function doneUnit(result: SimResult): DoneUnit {
   const { lease, computeUs, status, error, value, sizeBytes } = result;
-  if (status === 'ok') return { lease, computeUs, status, outputs: [tensor(value, sizeBytes)] };
+  if (status === 'ok') {
+    const outputs = [tensor(value, sizeBytes)];
+    return { lease, computeUs, status, outputs, digest: null };
+  }
   if (status === 'nonFinite') return { lease, computeUs, status, output: 0 };
   if (status === 'cancelled' || error === null) return { lease, computeUs, status: 'cancelled' };
   return { lease, computeUs, status, error };
@@ -256,6 +262,7 @@ function messageToEngine(message: ToEngine): WorkerToEngine {
           dtypes: ['float32'],
           bitClass: 'sim',
         },
+        payee: null,
         held: { engineId: ENGINE, programs: [], states, blocks },
       };
     }
@@ -301,9 +308,7 @@ function fromWorker(message: WorkerToEngine): ToEngine {
       return { kind: 'credit' };
     case 'pong':
       return { kind: 'pong', sentMs: message.sentMs };
-    case 'result':
-    case 'error':
-    case 'bye':
+    default:
       throw new SimViolation(`codec: ${message.kind} was never sent`);
   }
 }

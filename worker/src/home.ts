@@ -3,9 +3,8 @@ import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import type { WorkerId } from '@ravenlab/protocol';
-import { RavenError } from '@ravenlab/protocol';
+import { RavenError, z85ToHex } from '@ravenlab/protocol';
 import { curveKeyPair } from 'zeromq';
-import { z85ToHex } from './net/z85.js';
 
 const PRIVATE_FOLDER = 0o700;
 const PRIVATE_FILE = 0o600;

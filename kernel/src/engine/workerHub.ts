@@ -197,6 +197,10 @@ export class WorkerHub implements PortHandlers {
       this.options.log(`worker ${session.worker.slice(0, 8)}: ${message.error.message}`);
       this.options.feed({ kind: 'heard', worker: session.worker, latencyUs: null });
     },
+    identify: unasked,
+    accept: unasked,
+    voucherAck: unasked,
+    presented: unasked,
     bye: (session, message) => {
       const { worker } = session;
       if (message.reason === 'drain') this.options.feed({ kind: 'drain', worker });
@@ -364,6 +368,11 @@ export class WorkerHub implements PortHandlers {
     if (timer !== undefined) clearTimeout(timer);
     this.strangers.delete(peer.key);
   }
+}
+
+/** Answers to what this worker has not been asked. */
+function unasked(_session: WorkerSession, { kind }: WorkerToEngine): never {
+  throw new RemoteProtocolError(`${kind} answers nothing that was asked`, { kind });
 }
 
 /** What the panel and the worker's owner call a worker. */

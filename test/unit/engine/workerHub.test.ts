@@ -57,7 +57,15 @@ function joined() {
   hub.onMessage(
     peer,
     encodeWorkerMessage({
-      ...{ kind: 'hello', workerId: ID, token: 't', incarnation: 1, name: 'w', held: null },
+      ...{
+        kind: 'hello',
+        workerId: ID,
+        token: 't',
+        incarnation: 1,
+        name: 'w',
+        held: null,
+        payee: null,
+      },
       capabilities: {
         ...{ backend: 'onnx-cpu', device: 'a test', threads: 1, memoryBytes: 2 ** 30 },
         ...{ gflops: 1, dtypes: ['float32'], bitClass: 'test' },
@@ -73,6 +81,7 @@ function joined() {
       status: 'ok',
       computeUs: 5,
       outputs,
+      digest: null,
     }));
     const execution = 1 as ExecutionId;
     const outputBytes = [sizeBytes];

@@ -37,6 +37,7 @@ const ok = (id: number, ...outputs: Uint8Array[][]): DoneUnit => ({
   status: 'ok',
   computeUs: 9,
   outputs,
+  digest: null,
 });
 const done = (outputBytes: number[], ...units: DoneUnit[]): DoneMessage => ({
   kind: 'done',
@@ -68,6 +69,7 @@ const HELLO: HelloMessage = {
     dtypes: ['float32', 'int32', 'bool'],
     bitClass: 'onnx-cpu/1.30/avx2/2',
   },
+  payee: null,
   held: null,
 };
 
@@ -313,7 +315,8 @@ describe('a decoder refuses', () => {
     expect(refusal(decodeWorkerMessage(unit(1, 1)))).toMatch(/there is no output 1/);
     expect(refusal(decodeWorkerMessage(unit(3, 0)))).toMatch(/there is no error 0/);
     expect(refusal(decodeWorkerMessage(unit(2, 1)))).toMatch(/detail of a cancelled unit is 0/);
-    expect(refusal(decodeWorkerMessage(unit(0, 2)))).toMatch(/detail of an ok unit is 0 or 1/);
+    expect(refusal(decodeWorkerMessage(unit(0, 4)))).toMatch(/detail of an ok unit is 0 … 3/);
+    expect(refusal(decodeWorkerMessage(unit(0, 2)))).toMatch(/ends before hash/);
     expect(decodeWorkerMessage(unit(0, 1)).ok).toBe(true);
   });
 });
@@ -488,8 +491,10 @@ describe('msgpack is refused before it is decoded:', () => {
     const body = Buffer.from(frames[1]!);
     const entries = body.subarray(body[0] === 0xde ? 3 : 1);
     const key = Buffer.from(name);
+    // All of HELLO but its kind, and one more.
+    const map = 0x80 + Object.keys(HELLO).length;
     return hello(
-      Buffer.concat([Buffer.of(0x87), entries, Buffer.of(0xa0 + key.length), key]).toString('hex') +
+      Buffer.concat([Buffer.of(map), entries, Buffer.of(0xa0 + key.length), key]).toString('hex') +
         valueHex,
     );
   };

@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { RavenError } from '@ravenlab/protocol';
 import { knownSpeed, persistentIdentity, rememberSpeed } from '../../../worker/src/home.js';
-import { z85ToHex } from '../../../worker/src/net/z85.js';
+import { z85ToHex } from '@ravenlab/protocol';
 
 let home: string;
 beforeEach(() => {

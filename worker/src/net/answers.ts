@@ -85,10 +85,14 @@ function computed(lease: LeaseId, { computeUs, outputs }: UnitOutcome): Answer {
   const bytes = views.reduce((sum, view) => sum + view.byteLength, 0);
   if (bytes <= LIMITS.resultAheadBytes) {
     const chunks = views.map((view) => [view]);
-    return { unit: { lease, computeUs, status: 'ok', outputs: chunks }, bytes, ahead: [] };
+    return {
+      unit: { lease, computeUs, status: 'ok', outputs: chunks, digest: null },
+      bytes,
+      ahead: [],
+    };
   }
   const ahead = views.flatMap((view, output) => resultsOf(lease, output, view));
-  return { unit: { lease, computeUs, status: 'ok', outputs: null }, bytes: 0, ahead };
+  return { unit: { lease, computeUs, status: 'ok', outputs: null, digest: null }, bytes: 0, ahead };
 }
 
 /** One output in pieces of a frame, a message each. */

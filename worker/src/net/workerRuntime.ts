@@ -19,6 +19,7 @@ import type {
 import {
   LIMITS,
   RavenError,
+  RemoteProtocolError,
   WORKER_LIMITS,
   decodeEngineMessage,
   encodeWorkerMessage,
@@ -179,6 +180,7 @@ export class WorkerRuntime {
     this.send({
       kind: 'hello',
       ...introduction,
+      payee: null,
       capabilities: {
         backend: compute.backend,
         device: deviceName.slice(0, LIMITS.deviceChars),
@@ -215,9 +217,7 @@ export class WorkerRuntime {
     this.lastHeardMs = performance.now();
     const decoded = decodeEngineMessage(frames);
     if (!decoded.ok) {
-      this.send({ kind: 'error', error: toWireError(decoded.error) });
-      this.send({ kind: 'bye', reason: 'protocol', message: decoded.error.message });
-      this.end('protocol', decoded.error);
+      this.breakOff(decoded.error);
       return;
     }
     const message = decoded.value;
@@ -238,10 +238,24 @@ export class WorkerRuntime {
     drop: ({ programs, states, data, blocks }) =>
       this.feed({ kind: 'drop', programs, states, data, blocks }),
     ping: (message) => this.answerPing(message),
+    challenge: (message) => this.refuse(message),
+    terms: (message) => this.refuse(message),
+    voucher: (message) => this.refuse(message),
     meter: ({ committedUnits, earnedUnits }) => this.events.earned(committedUnits, earnedUnits),
     error: ({ error }) => this.events.problem(error),
     bye: (message) => this.takeBye(message),
   };
+
+  /** What only those are told who named a payee in their HELLO. */
+  private refuse({ kind }: EngineToWorker): void {
+    this.breakOff(new RemoteProtocolError(`${kind} for a worker without a payee`, { kind }));
+  }
+
+  private breakOff(error: RavenError): void {
+    this.send({ kind: 'error', error: toWireError(error) });
+    this.send({ kind: 'bye', reason: 'protocol', message: error.message });
+    this.end('protocol', error);
+  }
 
   private welcome(message: WelcomeMessage): void {
     if (this.engineId !== undefined && this.engineId !== message.engineId) this.forgetEverything();

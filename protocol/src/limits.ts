@@ -104,6 +104,7 @@ export const PANEL_LIMITS = {
   contributors: 500,
   payees: 500,
   alerts: 20,
+  transactions: 20,
   /** Points of the loss curve; a longer run is merged pairwise, never truncated. */
   lossPoints: 512,
   /** Characters. */
@@ -111,6 +112,10 @@ export const PANEL_LIMITS = {
   nameChars: 64,
   textChars: 400,
   commandChars: 4096,
+  urlChars: 200,
+  /** Text of one part of an exported log, and what says where the next part begins. */
+  exportChars: 512 * KIB,
+  cursorChars: 128,
   /** 10^78 > 2^256: any amount a chain can hold. */
   amountDigits: 78,
   workersPerScale: 1024,

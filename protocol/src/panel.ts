@@ -5,6 +5,16 @@ export * from './panel/messages.js';
 export * from './panel/replica.js';
 export type { JobPatch, LossPatch, PanelPatch, RowsPatch } from './panel/patch.js';
 export { applyPanelPatch, diffPanelState } from './panel/patch.js';
+export type * from './panel/payments.js';
+export {
+  EMPTY_PAYMENTS,
+  NO_BALANCE,
+  NO_LIMITS,
+  NO_TOTALS,
+  SETTLEMENTS,
+  TX_KINDS,
+  TX_STATES,
+} from './panel/payments.js';
 export type * from './panel/state.js';
 export {
   ALERT_LEVELS,
@@ -14,6 +24,5 @@ export {
   EMPTY_PANEL_STATE,
   JOB_STATES,
   PROMISES,
-  SETTLEMENTS,
   readPanelState,
 } from './panel/state.js';

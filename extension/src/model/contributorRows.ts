@@ -65,10 +65,10 @@ export interface PayeeShare {
 export function sharesOf(payees: readonly Payee[], totalMetered: string): readonly PayeeShare[] {
   const total = BigInt(totalMetered);
   return [...payees]
-    .sort((a, b) => compareAmounts(b.amount, a.amount) || (a.workerId < b.workerId ? -1 : 1))
+    .sort((a, b) => compareAmounts(b.metered, a.metered) || (a.workerId < b.workerId ? -1 : 1))
     .map((payee) => ({
       payee,
       // Parts per million in integers first: a double cannot hold the amounts.
-      share: total === 0n ? 0 : Number((BigInt(payee.amount) * 1_000_000n) / total) / 1_000_000,
+      share: total === 0n ? 0 : Number((BigInt(payee.metered) * 1_000_000n) / total) / 1_000_000,
     }));
 }

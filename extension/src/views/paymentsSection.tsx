@@ -7,7 +7,10 @@ import { useServices } from './context.js';
 import { Section } from './parts.js';
 
 const SETTLEMENT_TEXT: Readonly<Record<Settlement, (trans: Translate) => string>> = {
-  'not-on-chain-yet': (trans) => trans.__('Not on chain yet'),
+  off: (trans) => trans.__('Not on a chain'),
+  starting: (trans) => trans.__('Chain starts'),
+  ready: (trans) => trans.__('On chain'),
+  problem: (trans) => trans.__('Problem'),
 };
 
 /** Rows beyond these are in the total only. */
@@ -39,7 +42,7 @@ function PayeeTable(props: { readonly payments: PaymentsSummary }) {
                 <span style={{ width: `${(share * 100).toFixed(1)}%` }} />
                 <small>{`${(share * 100).toFixed(0)} %`}</small>
               </td>
-              <td data-rvn="amount">{formatAmount(payee.amount, coin.decimals)}</td>
+              <td data-rvn="amount">{formatAmount(payee.metered, coin.decimals)}</td>
             </tr>
           ))}
       </tbody>

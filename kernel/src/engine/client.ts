@@ -173,7 +173,7 @@ export class EngineClient implements PanelSource {
     const reply = await this.request({
       kind: 'command',
       op,
-      args,
+      args: { ...args },
     });
     if (reply.kind !== 'result')
       throw new ClusterError(`the engine answered ${op} with ${reply.kind}`);

@@ -7,11 +7,13 @@ import type { SharedHeap } from './heap.js';
 import type { Durability } from './durability.js';
 import type { LocalWorkers } from './localWorkers.js';
 import type { PanelView } from './panelView.js';
+import { paymentCommands } from './paymentCommands.js';
 import type { RemoteAccess } from './remoteAccess.js';
 import type { Resources } from './resources.js';
 import type { Runner } from './runner.js';
 import type { RulesStore } from './rulesStore.js';
 import type { RunTable } from './runs.js';
+import type { TreasuryView } from './treasuryView.js';
 import type { Vitals } from './vitals.js';
 import type { WorkerHub } from './workerHub.js';
 
@@ -24,6 +26,7 @@ export interface CommandTargets {
   readonly runs: RunTable;
   readonly locals: LocalWorkers;
   readonly remote: RemoteAccess;
+  readonly treasury: TreasuryView;
   readonly resources: Resources;
   readonly heap: SharedHeap;
   readonly vitals: Vitals;
@@ -64,6 +67,7 @@ export class Commands {
       resume: (args) => this.moveWorker('resume', args),
       ban: (args) => this.moveWorker('ban', args),
       unban: (args) => this.moveWorker('unban', args),
+      ...paymentCommands(targets.treasury),
       configure: (args) => this.configure(args),
       stopRun: () => {
         const run = targets.panel.currentRun;

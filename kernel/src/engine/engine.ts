@@ -31,6 +31,7 @@ import { KernelPort } from './kernelPort.js';
 import type { ToEngine } from './kernelWire.js';
 import { LocalWorkers } from './localWorkers.js';
 import { PanelView } from './panelView.js';
+import { PaymentsView } from './paymentsView.js';
 import { runInputs } from './planView.js';
 import { ProgramTable } from './programTable.js';
 import { InlineReducer, ThreadReducer } from './reducer.js';
@@ -42,6 +43,8 @@ import { RunTable } from './runs.js';
 import { SocketPort } from './socketPort.js';
 import { StateStore } from './states.js';
 import type { Peer } from './transport.js';
+import type { TreasuryView } from './treasuryView.js';
+import { NO_TREASURY } from './treasuryView.js';
 import { Vitals } from './vitals.js';
 import { WorkerHub, shortIdOf } from './workerHub.js';
 
@@ -91,6 +94,7 @@ export class Engine {
   private readonly programs: ProgramTable;
   private readonly durability: Durability;
   private readonly rules: RulesStore;
+  private readonly treasury: TreasuryView = NO_TREASURY;
   private cluster!: ClusterState;
   private loop!: ClusterLoop;
   private hub!: WorkerHub;
@@ -177,6 +181,7 @@ export class Engine {
       runs: this.runs,
       locals: this.locals,
       remote: this.remote,
+      treasury: this.treasury,
       resources: this.resources,
       heap: this.heap,
       vitals: this.vitals,
@@ -227,7 +232,12 @@ export class Engine {
     const feed = (event: Parameters<ClusterLoop['feed']>[0]) => {
       this.loop.feed(event);
     };
-    this.panel = new PanelView({ engineId, cluster, price: DEFAULT_PRICE, wallMs: Date.now });
+    const payments = new PaymentsView({
+      ledger: cluster.ledger,
+      price: DEFAULT_PRICE,
+      treasury: this.treasury,
+    });
+    this.panel = new PanelView({ engineId, cluster, payments, wallMs: Date.now });
     this.runner = new Runner({
       ...{ heap, states, data, runs, cluster, feed },
       programs: this.programs,
@@ -505,7 +515,7 @@ export class Engine {
   }
 
   private alert(level: 'info' | 'warning' | 'error', text: string): void {
-    this.panel.alert(level, text);
+    this.panel.alerts.tell(level, text);
   }
 
   private pushPanel(): void {

@@ -22,6 +22,7 @@ export function withoutEngine(
       samplesPerSecond: 0,
     },
     contributors: state.contributors.map(still),
+    payments: { ...state.payments, burnPerHour: '0', timeToEmptyMs: null },
     job: state.job === null ? null : { ...state.job, samplesPerSecond: 0, etaMs: null },
   };
 }

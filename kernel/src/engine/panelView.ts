@@ -1,15 +1,12 @@
 /** @file The engine's state as the panel shows it. Reads everything, changes nothing but its own memory of what it showed. */
 import type {
   Alert,
-  AlertLevel,
   Contributor,
   ContributorState,
   ExecutionPlan,
   JobState,
   JobSummary,
   PanelState,
-  Payee,
-  Price,
   WorkerId,
 } from '@ravenlab/protocol';
 import {
@@ -18,12 +15,14 @@ import {
   LIMITS,
   PANEL_LIMITS,
   appendLoss,
-  priceText,
 } from '@ravenlab/protocol';
 import type { MemberStatus } from '../core/cluster/memberTable.js';
 import { memberWorks } from '../core/cluster/memberTable.js';
 import { promiseOf } from '../core/cluster/classes.js';
 import type { ClusterState } from '../core/cluster/state.js';
+import type { PaymentWarning, PaymentsView } from './paymentsView.js';
+import { PAYMENT_TOPICS, warningsOf } from './paymentsView.js';
+import { AlertBoard } from './alertBoard.js';
 import type { WorkerSession } from './session.js';
 import { shortIdOf } from './workerHub.js';
 
@@ -89,26 +88,27 @@ const STATES: Readonly<Record<MemberStatus, ContributorState>> = {
 export class PanelView {
   private readonly engineId: string;
   private readonly cluster: ClusterState;
-  private readonly price: Price;
+  private readonly payments: PaymentsView;
+  /** What else the panel is told. */
+  readonly alerts: AlertBoard;
   private readonly wallMs: () => number;
   private readonly faces = new Map<WorkerId, Face>();
-  private readonly alerts: Alert[] = [];
   private job: JobSummary | null = null;
   private readonly jobRate = new Map<string, Rate>();
   private lastStepAtMs = 0;
-  private nextAlert = 1;
   canInvite = true;
 
   constructor(options: {
     readonly engineId: string;
     readonly cluster: ClusterState;
-    readonly price: Price;
+    readonly payments: PaymentsView;
     readonly wallMs: () => number;
   }) {
     this.engineId = options.engineId;
     this.cluster = options.cluster;
-    this.price = options.price;
+    this.payments = options.payments;
     this.wallMs = options.wallMs;
+    this.alerts = new AlertBoard(options.wallMs);
   }
 
   get currentRun(): string | null {
@@ -125,14 +125,13 @@ export class PanelView {
         unitsFailed: unitsFailed + (member?.unitsFailed ?? 0),
       };
     });
-    return { job: this.job, alerts: [...this.alerts], faces };
+    return { job: this.job, alerts: this.alerts.memory(), faces };
   }
 
   /** Goes on where an earlier life of the engine was; its workers are gone until they join again. */
   recall({ job, alerts, faces }: PanelMemory): void {
     this.job = job;
-    this.alerts.push(...alerts);
-    this.nextAlert = 1 + Math.max(0, ...alerts.map(({ alertId }) => Number(alertId)));
+    this.alerts.recall(alerts);
     for (const face of faces) {
       const leftAtMs = face.leftAtMs ?? this.wallMs();
       this.faces.set(face.worker, { ...face, leftAtMs, rate: new Rate() });
@@ -171,18 +170,6 @@ export class PanelView {
     for (const old of gone.slice(0, Math.max(0, gone.length - ENGINE_LIMITS.members))) {
       this.faces.delete(old.worker);
     }
-  }
-
-  alert(level: AlertLevel, text: string): void {
-    const last = this.alerts[this.alerts.length - 1];
-    if (last?.text === text) this.alerts.pop();
-    this.alerts.push({
-      alertId: String(this.nextAlert++),
-      level,
-      text: text.slice(0, PANEL_LIMITS.textChars),
-      atMs: this.wallMs(),
-    });
-    if (this.alerts.length > PANEL_LIMITS.alerts) this.alerts.shift();
   }
 
   /** A training step is committed. `loss` null when the plan names none. */
@@ -233,6 +220,8 @@ export class PanelView {
       if (member !== undefined) face.rate.mark(nowMs, member.samplesDone);
     }
     const contributors = this.contributors();
+    const payments = this.payments.summary(nowMs, (worker) => this.faces.get(worker)?.name ?? '');
+    this.warn(warningsOf(payments, nowMs));
     const workerCount = [...members.values()].filter(({ status }) => memberWorks(status)).length;
     const isTraining = this.job?.state === 'running' && nowMs - this.lastStepAtMs < IDLE_MS;
     return {
@@ -252,16 +241,16 @@ export class PanelView {
         this.job === null || isTraining
           ? this.job
           : { ...this.job, samplesPerSecond: 0, etaMs: null },
-      payments: {
-        currency: this.price.currency,
-        decimals: this.price.decimals,
-        unitPriceText: priceText(this.price),
-        totalMetered: this.cluster.ledger.totalPosted.toString(),
-        payees: this.payees(),
-        settlement: 'not-on-chain-yet',
-      },
-      alerts: [...this.alerts],
+      payments,
+      alerts: this.alerts.list(),
     };
+  }
+
+  private warn(warnings: readonly PaymentWarning[]): void {
+    for (const { topic, level, text } of warnings) this.alerts.tell(level, text, topic);
+    for (const topic of PAYMENT_TOPICS) {
+      if (!warnings.some((warning) => warning.topic === topic)) this.alerts.resolve(topic);
+    }
   }
 
   private contributors(): Contributor[] {
@@ -298,21 +287,6 @@ export class PanelView {
       joinedAtMs: face.joinedAtMs,
       local: face.local,
     };
-  }
-
-  private payees(): Payee[] {
-    const rows = [...this.cluster.ledger.accounts].filter(([, account]) => account.units > 0);
-    rows.sort(([, a], [, b]) => (a.posted === b.posted ? 0 : a.posted < b.posted ? 1 : -1));
-    return rows.slice(0, PANEL_LIMITS.payees).map(([worker, account]) => {
-      const name = this.faces.get(worker)?.name ?? '';
-      return {
-        workerId: worker.slice(0, PANEL_LIMITS.idChars),
-        shortId: shortIdOf(worker),
-        name: name === '' ? null : name,
-        amount: account.posted.toString(),
-        units: account.units,
-      };
-    });
   }
 
   private endJob(

@@ -79,7 +79,7 @@ export function boundPanelState(state: PanelState): PanelState {
     payments: {
       ...payments,
       payees: [...payments.payees]
-        .sort((a, b) => compareAmounts(b.amount, a.amount))
+        .sort((a, b) => compareAmounts(b.metered, a.metered))
         .slice(0, LIMITS.payees),
     },
     alerts: alerts.slice(-LIMITS.alerts),

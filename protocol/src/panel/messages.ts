@@ -4,20 +4,57 @@ import { PANEL_LIMITS as LIMITS } from '../limits.js';
 import type { PanelPatch } from './patch.js';
 import { readPanelPatch } from './patch.js';
 import type { Fields, Reader } from '../read.js';
-import { amountOf, count, flag, id, nullable, objectOf, oneOf, record, text } from '../read.js';
+import {
+  amountOf,
+  baseUnits,
+  count,
+  flag,
+  id,
+  nullable,
+  objectOf,
+  oneOf,
+  record,
+  text,
+} from '../read.js';
+import type { SpendLimits } from './payments.js';
+import { LIMITS_FIELDS } from './payments.js';
 import type { AlertLevel, PanelState } from './state.js';
 import { ALERT_LEVELS, readPanelState } from './state.js';
 
 export const PANEL_TARGET = 'ravenlab.cluster.v1';
-export const PANEL_PROTO = 1;
+export const PANEL_PROTO = 2;
 /** `kernel_info_reply.implementation` and kernelspec name that promise this target. */
 export const PANEL_KERNEL = 'ravenlab';
 
-export const PANEL_OPS = ['stopRun', 'invite', 'scale', 'drain', 'pause', 'resume', 'ban'] as const;
+export const PANEL_OPS = [
+  'stopRun',
+  'invite',
+  'scale',
+  'drain',
+  'pause',
+  'resume',
+  'ban',
+  'settle',
+  'deposit',
+  'refund',
+  'extend',
+  'setLimits',
+  'exportLedger',
+] as const;
 export type PanelOp = (typeof PANEL_OPS)[number];
 
 /** No arguments: always `{}`. */
 export type NoArgs = Readonly<Record<string, never>>;
+
+/** `csv`: the lines that are hashed. `json`: the same with the vouchers and what they are signed for. */
+export const EXPORT_FORMATS = ['csv', 'json'] as const;
+export type ExportFormat = (typeof EXPORT_FORMATS)[number];
+
+/** A transaction that cannot be lost any more; how it goes on is in `payments.transactions`. */
+export interface Sent {
+  /** Its id there; null when there was nothing to do. */
+  readonly transaction: number | null;
+}
 
 export interface PanelArgs {
   /** Stops the run that the job section shows; variables and weights stay. */
@@ -33,6 +70,17 @@ export interface PanelArgs {
   readonly resume: { readonly workerId: string };
   /** The worker is sent away and not let in again. */
   readonly ban: { readonly workerId: string };
+  /** Pays every lane now what its newest voucher says. */
+  readonly settle: NoArgs;
+  /** Moves base units of the payer's into the job. Only where the engine can sign for the payer, as the three below. */
+  readonly deposit: { readonly amount: string };
+  /** Takes back what is free and, a day after the expiry, what is reserved. */
+  readonly refund: NoArgs;
+  /** Unix ms; never earlier than it is. */
+  readonly extend: { readonly expiryMs: number };
+  readonly setLimits: SpendLimits;
+  /** `cursor`: null for the first part, then what the part before gave. */
+  readonly exportLedger: { readonly format: ExportFormat; readonly cursor: string | null };
 }
 
 export interface PanelResults {
@@ -45,6 +93,13 @@ export interface PanelResults {
   readonly pause: { readonly workerId: string };
   readonly resume: { readonly workerId: string };
   readonly ban: { readonly workerId: string };
+  readonly settle: Sent;
+  readonly deposit: Sent;
+  readonly refund: Sent;
+  readonly extend: Sent;
+  readonly setLimits: SpendLimits;
+  /** The parts in order make the file; `cursor` is null with the last one. */
+  readonly exportLedger: { readonly text: string; readonly cursor: string | null };
 }
 
 /** What the engine side implements; the panel needs nothing else of it. */
@@ -137,6 +192,11 @@ const workersArgs = record<{ readonly workers: number }>({
   workers: count(LIMITS.workersPerScale),
 });
 
+const money = baseUnits(LIMITS.amountDigits);
+const cursor = nullable(text(LIMITS.cursorChars));
+const sent = record<Sent>({ transaction: nullable(count()) });
+const limits = record(LIMITS_FIELDS);
+
 const ARGS: { readonly [Op in PanelOp]: Reader<PanelArgs[Op]> } = {
   stopRun: noArgs,
   invite: noArgs,
@@ -145,6 +205,12 @@ const ARGS: { readonly [Op in PanelOp]: Reader<PanelArgs[Op]> } = {
   pause: workerArgs,
   resume: workerArgs,
   ban: workerArgs,
+  settle: noArgs,
+  deposit: record<PanelArgs['deposit']>({ amount: money }),
+  refund: noArgs,
+  extend: record<PanelArgs['extend']>({ expiryMs: count() }),
+  setLimits: limits,
+  exportLedger: record<PanelArgs['exportLedger']>({ format: oneOf(EXPORT_FORMATS), cursor }),
 };
 
 const RESULTS: { readonly [Op in PanelOp]: Reader<PanelResults[Op]> } = {
@@ -158,7 +224,18 @@ const RESULTS: { readonly [Op in PanelOp]: Reader<PanelResults[Op]> } = {
   pause: workerArgs,
   resume: workerArgs,
   ban: workerArgs,
+  settle: sent,
+  deposit: sent,
+  refund: sent,
+  extend: sent,
+  setLimits: limits,
+  exportLedger: record<PanelResults['exportLedger']>({ text: text(LIMITS.exportChars), cursor }),
 };
+
+/** Arguments of `op` as a front end or a cell must send them; throws RemoteProtocolError. */
+export function readPanelArgs<Op extends PanelOp>(op: Op, value: unknown): PanelArgs[Op] {
+  return ARGS[op](value, op);
+}
 
 /** Result of `op` as the kernel must send it; throws RemoteProtocolError. */
 export function readPanelResult<Op extends PanelOp>(op: Op, value: unknown): PanelResults[Op] {

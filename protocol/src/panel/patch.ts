@@ -2,6 +2,8 @@
 import { PANEL_LIMITS as LIMITS } from '../limits.js';
 import type { Fields, Reader } from '../read.js';
 import { count, fieldNames, id, list, objectOf, partial, record, reject } from '../read.js';
+import type { Payee, PaymentsSummary } from './payments.js';
+import { PAYEE_FIELDS, PAYMENTS_FIELDS } from './payments.js';
 import type {
   Alert,
   ClusterSummary,
@@ -10,18 +12,8 @@ import type {
   LossPoint,
   LossSeries,
   PanelState,
-  Payee,
-  PaymentsSummary,
 } from './state.js';
-import {
-  CLUSTER_FIELDS,
-  CONTRIBUTOR_FIELDS,
-  JOB_FIELDS,
-  PAYEE_FIELDS,
-  PAYMENTS_FIELDS,
-  alerts,
-  lossPoints,
-} from './state.js';
+import { CLUSTER_FIELDS, CONTRIBUTOR_FIELDS, JOB_FIELDS, alerts, lossPoints } from './state.js';
 
 /** Rows changed (only the changed fields, a new row whole) and rows gone. */
 export interface RowsPatch<T> {
@@ -64,10 +56,19 @@ function isEmpty(value: object): boolean {
   return Object.keys(value).length === 0;
 }
 
+/** Of JSON values as readers make them; depth and size are bounded by those. */
+function isSame(a: unknown, b: unknown): boolean {
+  if (Object.is(a, b)) return true;
+  if (typeof a !== 'object' || typeof b !== 'object' || a === null || b === null) return false;
+  const left = Object.entries(a);
+  if (left.length !== Object.keys(b).length) return false;
+  return left.every(([key, value]) => isSame(value, (b as Record<string, unknown>)[key]));
+}
+
 function diffFields<T>(fields: Fields<T>, before: T, after: T): Partial<T> {
   const changed: Partial<T> = {};
   for (const name of fieldNames(fields)) {
-    if (!Object.is(before[name], after[name])) changed[name] = after[name];
+    if (!isSame(before[name], after[name])) changed[name] = after[name];
   }
   return changed;
 }

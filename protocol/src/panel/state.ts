@@ -15,6 +15,8 @@ import {
   reject,
   text,
 } from '../read.js';
+import type { PaymentsSummary } from './payments.js';
+import { EMPTY_PAYMENTS, PAYMENTS_FIELDS } from './payments.js';
 
 export const CLUSTER_STATES = [
   'off',
@@ -47,9 +49,6 @@ export type Promised = (typeof PROMISES)[number];
 
 export const ALERT_LEVELS = ['info', 'warning', 'error'] as const;
 export type AlertLevel = (typeof ALERT_LEVELS)[number];
-
-export const SETTLEMENTS = ['not-on-chain-yet'] as const;
-export type Settlement = (typeof SETTLEMENTS)[number];
 
 export interface ClusterSummary {
   readonly state: ClusterState;
@@ -123,30 +122,6 @@ export interface JobSummary {
   readonly promise: Promised;
   /** Backend and instructions that its bits come from; null before the first step. */
   readonly bitClass: string | null;
-}
-
-export interface Payee {
-  readonly workerId: string;
-  readonly shortId: string;
-  readonly name: string | null;
-  /** Metered so far, base units. */
-  readonly amount: string;
-  /** Accepted units of work behind the amount. */
-  readonly units: number;
-}
-
-export interface PaymentsSummary {
-  /** Ticker to show, like 'USDC'. */
-  readonly currency: string;
-  /** Base units per coin are 10^decimals. */
-  readonly decimals: number;
-  /** The price in words, like '0.02 USDC per TFLOP'. */
-  readonly unitPriceText: string;
-  /** Base units; includes payees beyond the rows of a snapshot. */
-  readonly totalMetered: string;
-  /** Everyone who earned, also after they left. */
-  readonly payees: readonly Payee[];
-  readonly settlement: Settlement;
 }
 
 export interface Alert {
@@ -231,23 +206,6 @@ export const JOB_FIELDS: Fields<JobSummary> = {
   bitClass: nullable(text(WIRE_LIMITS.bitClassChars)),
 };
 
-export const PAYEE_FIELDS: Fields<Payee> = {
-  workerId: workerIdOf,
-  shortId: shortIdOf,
-  name: nullable(text(LIMITS.nameChars)),
-  amount: money,
-  units: count(),
-};
-
-export const PAYMENTS_FIELDS: Fields<PaymentsSummary> = {
-  currency: text(16),
-  decimals: count(36),
-  unitPriceText: text(LIMITS.textChars),
-  totalMetered: money,
-  payees: list(record(PAYEE_FIELDS), LIMITS.payees),
-  settlement: oneOf(SETTLEMENTS),
-};
-
 export const ALERT_FIELDS: Fields<Alert> = {
   alertId: id(LIMITS.idChars),
   level: oneOf(ALERT_LEVELS),
@@ -284,13 +242,6 @@ export const EMPTY_PANEL_STATE: PanelState = {
   },
   contributors: [],
   job: null,
-  payments: {
-    currency: '',
-    decimals: 0,
-    unitPriceText: '',
-    totalMetered: '0',
-    payees: [],
-    settlement: 'not-on-chain-yet',
-  },
+  payments: EMPTY_PAYMENTS,
   alerts: [],
 };

@@ -17,6 +17,7 @@ import {
   tensor,
 } from 'ravenlab';
 import type { Tensor } from 'ravenlab';
+import { EMPTY_PAYMENTS } from '@ravenlab/protocol';
 import type { Checkpoint, Position } from '../../../kernel/src/api/resume/snapshot.js';
 import type { OracleSession } from './lib/oracleSession.js';
 import { freshSession, restartKernel } from './lib/oracleSession.js';
@@ -148,10 +149,7 @@ function emptyPanel(): unknown {
     },
     contributors: [],
     job: null,
-    payments: {
-      ...{ currency: 'RVN', decimals: 18, unitPriceText: '', totalMetered: '0', payees: [] },
-      settlement: 'not-on-chain-yet',
-    },
+    payments: { ...EMPTY_PAYMENTS, currency: 'RVN', decimals: 18 },
     alerts: [],
   };
 }

@@ -3,7 +3,7 @@
  * up with the kernel's state, says truthfully what it is waiting for, and never keeps a caller waiting for ever.
  */
 import type { PanelSource, PanelState } from '@ravenlab/protocol';
-import { PANEL_LIMITS, PANEL_TARGET } from '@ravenlab/protocol';
+import { PANEL_LIMITS, PANEL_TARGET, PANEL_PROTO } from '@ravenlab/protocol';
 import type { CommPort, PortHandlers } from '../../../extension/src/model/clusterModel.js';
 import { ClusterModel } from '../../../extension/src/model/clusterModel.js';
 import { CommManager } from '../../../kernel/src/jupyter/comms.js';
@@ -65,7 +65,7 @@ test('it opens a comm, waits for the snapshot, then follows the deltas', () => {
   expect(model.view()).toEqual({ phase: 'offline', reason: null, replica: null });
   model.connect();
   expect(model.view().phase).toBe('connecting');
-  expect(port().sent[0]).toEqual({ type: 'open', proto: 1, maxHz: 4, visible: false });
+  expect(port().sent[0]).toEqual({ type: 'open', proto: PANEL_PROTO, maxHz: 4, visible: false });
   port().snapshot();
   port().delta(1, 81);
   expect(model.view().phase).toBe('live');

@@ -1,6 +1,21 @@
 /** @file A busy panel state and small edits of it, for tests; not a test. */
-import type { Contributor, JobSummary, PanelState, Payee } from '@ravenlab/protocol';
-import { EMPTY_LOSS_SERIES, EMPTY_PANEL_STATE, appendLoss } from '@ravenlab/protocol';
+import type {
+  Address,
+  Contributor,
+  Hash32,
+  JobId,
+  JobSummary,
+  PanelState,
+  Payee,
+  PaymentChain,
+  PaymentTx,
+} from '@ravenlab/protocol';
+import {
+  EMPTY_LOSS_SERIES,
+  EMPTY_PANEL_STATE,
+  EMPTY_PAYMENTS,
+  appendLoss,
+} from '@ravenlab/protocol';
 
 export function contributorOf(workerId: string, changes: Partial<Contributor> = {}): Contributor {
   return {
@@ -23,8 +38,49 @@ export function contributorOf(workerId: string, changes: Partial<Contributor> = 
   };
 }
 
-export function payeeOf(workerId: string, amount: string): Payee {
-  return { workerId, shortId: workerId.slice(0, 6), name: null, amount, units: 40 };
+export function payeeOf(workerId: string, metered: string, changes: Partial<Payee> = {}): Payee {
+  return {
+    workerId,
+    shortId: workerId.slice(0, 6),
+    name: null,
+    address: null,
+    units: 40,
+    metered,
+    held: '0',
+    vouchered: '0',
+    settled: '0',
+    cap: '0',
+    ...changes,
+  };
+}
+
+const hex = (digit: string, length: number) => `0x${digit.repeat(length)}`;
+
+export const CHAIN: PaymentChain = {
+  label: 'simulated chain',
+  chainId: 31337,
+  isSimulated: true,
+  escrow: hex('e', 40) as Address,
+  token: hex('7', 40) as Address,
+  job: hex('b', 64) as JobId,
+  payer: hex('a', 40) as Address,
+  signer: hex('5', 40) as Address,
+  isPayerHere: true,
+  explorerUrl: null,
+};
+
+export function txOf(id: number, changes: Partial<PaymentTx> = {}): PaymentTx {
+  return {
+    id,
+    kind: 'settle',
+    state: 'sent',
+    hash: hex(String(id), 64) as Hash32,
+    block: null,
+    amount: '1000',
+    atMs: 4_000,
+    note: null,
+    ...changes,
+  };
 }
 
 export function lossesOf(count: number) {
@@ -71,12 +127,12 @@ export const BUSY_STATE: PanelState = {
   contributors: [contributorOf('w-alpha'), contributorOf('w-beta', { name: 'Lab 3' })],
   job: jobOf(),
   payments: {
+    ...EMPTY_PAYMENTS,
     currency: 'USDC',
     decimals: 18,
     unitPriceText: '0.02 USDC per TFLOP',
     totalMetered: '2500000000000000',
     payees: [payeeOf('w-alpha', '1250000000000000'), payeeOf('w-beta', '1250000000000000')],
-    settlement: 'not-on-chain-yet',
   },
   alerts: [{ alertId: 'a1', level: 'warning', text: 'w-beta is slow', atMs: 5_000 }],
 };

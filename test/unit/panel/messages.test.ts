@@ -1,7 +1,7 @@
 /** @file Readers of the panel protocol: what is well formed passes unchanged, all else is refused by value with the field named. */
 import fc from 'fast-check';
 import { parseFrontMessage, parseKernelMessage, readPanelResult } from '@ravenlab/protocol';
-import { BUSY_STATE, contributorOf, overTheWire } from './lib.js';
+import { BUSY_STATE, CHAIN, contributorOf, overTheWire, txOf } from './lib.js';
 
 const SNAPSHOT = { type: 'snapshot', stream: 1, seq: 0, atMs: 99, state: BUSY_STATE } as const;
 
@@ -24,6 +24,12 @@ describe('a bad kernel message is refused with the field named:', () => {
     ...SNAPSHOT,
     state: { ...BUSY_STATE, contributors: [{ ...contributorOf('w1'), ...change }] },
   });
+  const withPayments = (change: object) => ({
+    ...SNAPSHOT,
+    state: { ...BUSY_STATE, payments: { ...BUSY_STATE.payments, ...change } },
+  });
+  const withChain = (change: object) => withPayments({ chain: { ...CHAIN, ...change } });
+  const withTx = (change: object) => withPayments({ transactions: [{ ...txOf(1), ...change }] });
   const cases: readonly (readonly [string, unknown, RegExp])[] = [
     ['no object', 'hello', /message: expected an object, got "hello"/],
     ['an array', [], /expected an object/],
@@ -40,6 +46,12 @@ describe('a bad kernel message is refused with the field named:', () => {
     ['money of 79 digits', withRow({ earnedUnits: '9'.repeat(79) }), /earnedUnits/],
     ['a NaN rate', withRow({ samplesPerSecond: Number.NaN }), /samplesPerSecond/],
     ['an endless name', withRow({ name: 'x'.repeat(65) }), /name: expected a string of at most 64/],
+    ['an escrow that is no address', withChain({ escrow: '0xE5' }), /chain.escrow: expected 0x/],
+    ['an explorer that runs code', withChain({ explorerUrl: 'javascript:alert(1)' }), /an https/],
+    ['an explorer with a quote', withChain({ explorerUrl: 'https://a"x=/{hash}' }), /an https/],
+    ['an explorer without a place', withChain({ explorerUrl: 'https://a/tx' }), /with {hash}/],
+    ['a transaction of an unknown kind', withTx({ kind: 'steal' }), /transactions\[0\].kind/],
+    ['a hash that is a link', withTx({ hash: 'https://a' }), /transactions\[0\].hash/],
     [
       'too many rows',
       { ...SNAPSHOT, state: { ...BUSY_STATE, contributors: new Array(501).fill({}) } },
@@ -99,6 +111,9 @@ describe('a command', () => {
     ['an op of Object.prototype', { op: 'toString' }, /cmd.op/],
     ['missing arguments', { args: undefined }, /cmd.args: expected an object/],
     ['a worker count out of bounds', { args: { workers: 1e9 } }, /integer from 0 to 1024/],
+    ['a deposit in coins', { op: 'deposit', args: { amount: '1.5' } }, /cmd.args.amount/],
+    ['a limit as a number', { op: 'setLimits', args: { perLane: 5 } }, /cmd.args.perLane/],
+    ['an export as code', { op: 'exportLedger', args: { format: 'js' } }, /cmd.args.format/],
     ['an empty id', { id: '' }, /cmd.id: expected an id/],
   ];
   test.each(bad)('with %s is refused', (_name, change, expected) => {

@@ -13,6 +13,7 @@ import type {
 } from '@ravenlab/protocol';
 import {
   PANEL_LIMITS,
+  PANEL_PROTO,
   PANEL_TARGET,
   ClusterError,
   applyDelta,
@@ -98,7 +99,7 @@ function setUp() {
   const open = (id: string, change: object = {}) => {
     const front = new FrontEnd();
     fronts.set(id, front);
-    const data = { type: 'open', proto: 1, maxHz: 4, visible: true, ...change };
+    const data = { type: 'open', proto: PANEL_PROTO, maxHz: 4, visible: true, ...change };
     comms.handleOpen({ comm_id: id, target_name: PANEL_TARGET, data }, []);
     return front;
   };
@@ -218,7 +219,7 @@ test('a first message that is not open, or another protocol, closes the comm wit
   expect(open('a', { type: 'lease' }).closedWith).toEqual({
     reason: expect.stringContaining('first message must be open') as string,
   });
-  expect(open('b', { proto: 2 }).closedWith).toEqual({
+  expect(open('b', { proto: PANEL_PROTO + 1 }).closedWith).toEqual({
     reason: expect.stringContaining('update the older one') as string,
   });
   expect(open('c', { maxHz: 'fast' }).closedWith).toEqual({

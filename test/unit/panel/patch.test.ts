@@ -3,17 +3,28 @@
  * deltas, as JSON, holds the same state; and a delta that does not fit is refused, never half applied.
  */
 import fc from 'fast-check';
-import type { Contributor, PanelState } from '@ravenlab/protocol';
+import type { Contributor, PanelState, PaymentsSummary } from '@ravenlab/protocol';
 import {
   CONTRIBUTOR_STATES,
   JOB_STATES,
+  SETTLEMENTS,
+  TX_STATES,
   applyDelta,
   applyPanelPatch,
   applySnapshot,
   diffPanelState,
   parseKernelMessage,
 } from '@ravenlab/protocol';
-import { BUSY_STATE, contributorOf, jobOf, lossesOf, overTheWire, payeeOf } from './lib.js';
+import {
+  BUSY_STATE,
+  CHAIN,
+  contributorOf,
+  jobOf,
+  lossesOf,
+  overTheWire,
+  payeeOf,
+  txOf,
+} from './lib.js';
 
 function sorted(state: PanelState): PanelState {
   const byId = <T extends { workerId: string }>(rows: readonly T[]) =>
@@ -48,6 +59,29 @@ const job = fc.option(
   { nil: null },
 );
 
+const base = fc.nat(3).map(String);
+const account: fc.Arbitrary<Partial<PaymentsSummary>> = fc.record({
+  settlement: fc.constantFrom(...SETTLEMENTS),
+  problem: fc.option(fc.constant('the chain does not answer'), { nil: null }),
+  chain: fc.option(
+    fc.constantFrom(CHAIN, { ...CHAIN, chainId: 8453 }, { ...CHAIN, isPayerHere: false }),
+    {
+      nil: null,
+    },
+  ),
+  balance: fc.record({ deposit: base, free: base, reserved: base, paid: base }),
+  totals: fc.record({ held: base, vouchered: base, settled: base }),
+  burnPerHour: base,
+  timeToEmptyMs: fc.option(fc.nat(3), { nil: null }),
+  limits: fc.record({ perLane: fc.constant(null), perHour: base, perRun: fc.constant(null) }),
+  transactions: fc.uniqueArray(
+    fc
+      .record({ id: fc.nat(3), state: fc.constantFrom(...TX_STATES) })
+      .map(({ id, state }) => txOf(id, { state, block: state === 'sent' ? null : 7 })),
+    { selector: ({ id }) => id },
+  ),
+});
+
 const panelState: fc.Arbitrary<PanelState> = fc
   .record({
     contributors: fc.uniqueArray(contributor, { selector: (row) => row.workerId }),
@@ -55,13 +89,15 @@ const panelState: fc.Arbitrary<PanelState> = fc
     amounts: fc.uniqueArray(fc.tuple(workerId, fc.nat(3)), { selector: ([rowId]) => rowId }),
     workerCount: fc.nat(3),
     hasAlert: fc.boolean(),
+    account,
   })
-  .map(({ contributors, job: jobNow, amounts, workerCount, hasAlert }) => ({
+  .map(({ contributors, job: jobNow, amounts, workerCount, hasAlert, account: accountNow }) => ({
     cluster: { ...BUSY_STATE.cluster, workerCount },
     contributors,
     job: jobNow,
     payments: {
       ...BUSY_STATE.payments,
+      ...accountNow,
       payees: amounts.map(([rowId, amount]) => payeeOf(rowId, String(amount))),
     },
     alerts: hasAlert ? BUSY_STATE.alerts : [],
@@ -97,6 +133,19 @@ test('one changed field of one row travels alone', () => {
   const after = { ...BUSY_STATE, contributors: [{ ...first!, unitsDone: 41 }, second!] };
   expect(diffPanelState(BUSY_STATE, after)).toEqual({
     contributors: { set: [{ workerId: 'w-alpha', unitsDone: 41 }] },
+  });
+});
+
+test('a transaction that is confirmed travels without the account around it', () => {
+  const payments = { ...BUSY_STATE.payments, chain: CHAIN, transactions: [txOf(1)] };
+  const before = { ...BUSY_STATE, payments };
+  const confirmed = txOf(1, { state: 'confirmed', block: 12 });
+  const after = {
+    ...BUSY_STATE,
+    payments: { ...payments, chain: { ...CHAIN }, transactions: [confirmed] },
+  };
+  expect(diffPanelState(before, after)).toEqual({
+    payments: { change: { transactions: [confirmed] } },
   });
 });
 

@@ -1,0 +1,141 @@
+/** @file What a panel and a cell may see of whoever pays, and ask of it. Plain data out, requests in; no chain, no ledger. */
+import type {
+  Address,
+  ExportFormat,
+  PanelResults,
+  PaymentChain,
+  PaymentTx,
+  Sent,
+  Settlement,
+  WorkerId,
+} from '@ravenlab/protocol';
+import { ChainError, PANEL_LIMITS } from '@ravenlab/protocol';
+import type { ChainStatus } from './chain/chainService.js';
+
+/** Base units all. */
+export interface LaneView {
+  readonly address: Address;
+  /** Metered and not judged yet. */
+  readonly held: bigint;
+  /** Sum of the newest voucher. */
+  readonly vouchered: bigint;
+  /** Paid on the chain, confirmed. */
+  readonly settled: bigint;
+  readonly cap: bigint;
+}
+
+/** The job's account as the chain has it, base units. */
+export interface BalanceView {
+  readonly deposit: bigint;
+  readonly free: bigint;
+  readonly reserved: bigint;
+  readonly paid: bigint;
+}
+
+/** What is signed at most, base units; null is no limit of its own. */
+export interface LimitsView {
+  readonly perLane: bigint | null;
+  readonly perHour: bigint | null;
+  readonly perRun: bigint | null;
+}
+
+export interface TreasurySummary {
+  readonly settlement: Settlement;
+  /** What is wrong and what to do; null when nothing is. */
+  readonly problem: string | null;
+  readonly chain: PaymentChain | null;
+  readonly balance: BalanceView;
+  /** Unix ms; null without a job. */
+  readonly expiryMs: number | null;
+  readonly limits: LimitsView;
+  /** Newest first, at most `PANEL_LIMITS.transactions`. */
+  readonly transactions: readonly PaymentTx[];
+}
+
+/** Requests resolve when a transaction is stored and on its way, and reject with a RavenError that is fit to show. */
+export interface TreasuryView {
+  /** Cheap: asked at the rate of the panel. */
+  summary(): TreasurySummary;
+  /** Null for a worker that is not paid on the chain. */
+  lane(worker: WorkerId): LaneView | null;
+  settle(): Promise<Sent>;
+  deposit(amount: bigint): Promise<Sent>;
+  refund(): Promise<Sent>;
+  extend(expiryMs: number): Promise<Sent>;
+  /** Answers with the limits that hold now. */
+  setLimits(limits: LimitsView): Promise<LimitsView>;
+  /** One part of the log; the parts in order make the file. At most `PANEL_LIMITS.exportChars` characters. */
+  exportLedger(part: {
+    readonly format: ExportFormat;
+    readonly cursor: string | null;
+  }): Promise<PanelResults['exportLedger']>;
+}
+
+/**
+ * What a chain's status says of it.
+ * @param paid to all lanes by the job in all, base units.
+ */
+export function summaryOfChain(status: ChainStatus, paid: bigint): TreasurySummary {
+  const { phase, problem, job, limits, transactions } = status;
+  return {
+    settlement: phase,
+    problem,
+    chain: chainOf(status),
+    balance: {
+      deposit: job?.deposit ?? 0n,
+      free: job?.free ?? 0n,
+      reserved: job?.reserved ?? 0n,
+      paid,
+    },
+    expiryMs: job === null ? null : job.expiry * 1000,
+    limits,
+    transactions: transactions.map(({ amount, note, ...transaction }) => ({
+      ...transaction,
+      amount: amount?.toString() ?? null,
+      note: note?.slice(0, PANEL_LIMITS.textChars) ?? null,
+    })),
+  };
+}
+
+function chainOf({ network, escrow, token, job, canPay }: ChainStatus): PaymentChain | null {
+  if (network === null || escrow === null || token === null || job === null) return null;
+  return {
+    label: network.name.slice(0, PANEL_LIMITS.nameChars),
+    chainId: network.chainId,
+    isSimulated: network.isSimulated,
+    escrow,
+    token: token.address,
+    job: job.id,
+    payer: job.payer,
+    signer: job.signer,
+    isPayerHere: canPay,
+    explorerUrl: network.explorerUrl,
+  };
+}
+
+const NOTHING: TreasurySummary = {
+  settlement: 'off',
+  problem: null,
+  chain: null,
+  balance: { deposit: 0n, free: 0n, reserved: 0n, paid: 0n },
+  expiryMs: null,
+  limits: { perLane: null, perHour: null, perRun: null },
+  transactions: [],
+};
+
+function refuse(what: string): Promise<never> {
+  const text = `${what}: payments are off; start the engine with a chain (RAVENLAB_CHAIN) to have them`;
+  return Promise.reject(new ChainError(text, { fault: 'user' }));
+}
+
+/** An engine without a chain: work is metered and nobody is paid. */
+export const NO_TREASURY: TreasuryView = {
+  summary: () => NOTHING,
+  lane: () => null,
+  settle: () => refuse('settle'),
+  deposit: () => refuse('deposit'),
+  refund: () => refuse('refund'),
+  extend: () => refuse('extend'),
+  setLimits: () => refuse('setLimits'),
+  exportLedger: () => refuse('exportLedger'),
+};

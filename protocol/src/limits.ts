@@ -461,6 +461,12 @@ export const VOUCHER_LIMITS = {
   receiptLineChars: 512,
   /** Receipts that one voucher adds; 480 of the longest fit a control message. More receipts are more vouchers. */
   linesPerVoucher: 480,
+  /** Committed units that wait for a job to be paid from; beyond, the oldest are not paid. */
+  heldUnits: 65_536,
+  /** Least time between two settlements that nobody asked for; ms. */
+  settleMs: 10_000,
+  /** How often the paymaster looks for what time makes due; ms. */
+  tickMs: 200,
 } as const;
 
 /** What a worker risks for an engine, and what it forgives (RFC 3). Nothing here crosses a wire. */

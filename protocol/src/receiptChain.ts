@@ -6,12 +6,13 @@ import { RavenError } from './errors.js';
 import { VOUCHER_LIMITS } from './limits.js';
 import type { Receipt } from './receipt.js';
 import { NO_RECEIPT, parseReceiptLine, receiptLine } from './receipt.js';
-import type { Hash32 } from './voucher.js';
+import type { Address, Hash32 } from './voucher.js';
 
 /** SHA-256; 32 bytes for any bytes. */
 export type Sha256 = (bytes: Uint8Array) => Uint8Array;
 
 const HASH_BYTES = 32;
+const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'));
 
 /** Where a chain has got to: all that has to be kept of it. */
 export interface ChainHead {
@@ -46,6 +47,31 @@ export function appendReceipt(
   const head = hashOf(chain.head, line, sha256);
   const earned = chain.earned + receipt.amount;
   return { chain: { count: receipt.n, earned, head }, entry: { line, hash: head } };
+}
+
+/** Where one lane stood when it was settled. */
+export interface LaneHead {
+  readonly payee: Address;
+  readonly count: number;
+  readonly head: Hash32;
+}
+
+/**
+ * What a settlement names on the chain: the head of its lane, or, of several, the hash of a line for each, ascending by payee:
+ * `payee,count,head`, with a line feed after each.
+ * @returns also those lines; null when the head is the lane's own.
+ */
+export function settlementHead(
+  lanes: readonly LaneHead[],
+  sha256: Sha256,
+): { readonly head: Hash32; readonly statement: string | null } {
+  const [first] = lanes;
+  if (lanes.length === 1 && first !== undefined) return { head: first.head, statement: null };
+  const sorted = [...lanes].sort((a, b) => (a.payee < b.payee ? -1 : 1));
+  const statement = sorted
+    .map(({ payee, count, head }) => `${payee},${String(count)},${head}\n`)
+    .join('');
+  return { head: hexOf(sha256(asciiOf(statement))), statement };
 }
 
 /** What an exported log amounts to, or the first line that is not what it should be. */
@@ -86,13 +112,33 @@ export function checkLog(lines: Iterable<string>, anchor: Hash32, sha256: Sha256
 function hashOf(previous: Hash32, line: string, sha256: Sha256): Hash32 {
   const bytes = new Uint8Array(HASH_BYTES + line.length);
   for (let i = 0; i < HASH_BYTES; i++) {
-    bytes[i] = Number.parseInt(previous.slice(2 + i * 2, 4 + i * 2), 16);
+    bytes[i] = (digitAt(previous, 2 + i * 2) << 4) | digitAt(previous, 3 + i * 2);
   }
-  // A line is ASCII: its columns are digits, hex and words.
-  for (let i = 0; i < line.length; i++) bytes[HASH_BYTES + i] = line.charCodeAt(i);
+  putAscii(bytes, HASH_BYTES, line);
+  return hexOf(sha256(bytes));
+}
+
+/** Of a lower-case hex digit. */
+function digitAt(text: string, at: number): number {
+  const code = text.charCodeAt(at);
+  return code < 58 ? code - 48 : code - 87;
+}
+
+function hexOf(bytes: Uint8Array): Hash32 {
   let text = '0x';
-  for (const byte of sha256(bytes)) text += byte.toString(16).padStart(2, '0');
+  for (const byte of bytes) text += HEX[byte] ?? '';
   return text as Hash32;
+}
+
+function asciiOf(text: string): Uint8Array {
+  const bytes = new Uint8Array(text.length);
+  putAscii(bytes, 0, text);
+  return bytes;
+}
+
+/** Of text whose columns are digits, hex and words. */
+function putAscii(bytes: Uint8Array, at: number, text: string): void {
+  for (let i = 0; i < text.length; i++) bytes[at + i] = text.charCodeAt(i);
 }
 
 function assertLine(condition: boolean, message: string): asserts condition {

@@ -18,16 +18,16 @@ import type { Table, Trace } from '../cluster/transition.js';
 import { invariant, nextStatus } from '../cluster/transition.js';
 
 export type VoucherStatus = 'none' | 'drafted' | 'signed' | 'stored' | 'sent';
-export type VoucherCause = 'draft' | 'sign' | 'store' | 'send' | 'settle' | 'adopt';
+export type VoucherCause = 'draft' | 'sign' | 'refuse' | 'store' | 'send' | 'settle' | 'adopt';
 
 /**
  * A voucher is sent only after it was stored, so that no worker ever holds one that its ledger has forgotten. The next
  * one may be drafted while the last is still to be acknowledged: it includes it. `adopt`: the worker showed a voucher
- * of ours that is newer than all we know, whatever we were about to do.
+ * of ours that is newer than all we know, whatever we were about to do. `refuse`: a spend limit; it is drafted anew later.
  */
 export const VOUCHER_TABLE = {
   none: { draft: 'drafted', adopt: 'sent' },
-  drafted: { sign: 'signed', adopt: 'sent' },
+  drafted: { sign: 'signed', refuse: 'none', adopt: 'sent' },
   signed: { store: 'stored', adopt: 'sent' },
   stored: { send: 'sent', adopt: 'sent' },
   sent: { draft: 'drafted', settle: 'none', adopt: 'sent' },
@@ -45,6 +45,8 @@ export interface StoredLane {
   readonly chain: ChainHead;
   /** The newest voucher that was stored, sent or not. */
   readonly voucher: SignedVoucher | null;
+  /** Of the newest voucher that the worker is known to have; 0 when there is none. */
+  readonly acknowledged: number;
   readonly cap: bigint;
   readonly paid: bigint;
 }
@@ -57,6 +59,8 @@ export class Lane {
   private chain = EMPTY_CHAIN;
   private status: VoucherStatus = 'none';
   private draft: Voucher | null = null;
+  /** Receipts that the draft pays for in all. */
+  private draftReceipts = 0;
   private newest: SignedVoucher | null = null;
   private capAmount = 0n;
   private paidAmount = 0n;
@@ -69,6 +73,7 @@ export class Lane {
     if (stored === undefined) return;
     this.chain = stored.chain;
     this.newest = stored.voucher;
+    this.acknowledged = stored.acknowledged;
     this.capAmount = stored.cap;
     this.paidAmount = stored.paid;
     // It may or may not have left: sending it again does no harm, losing it would.
@@ -76,8 +81,22 @@ export class Lane {
     this.check();
   }
 
+  get job(): JobId {
+    return this.options.job;
+  }
+
   get head(): ChainHead {
     return this.chain;
+  }
+
+  /** The voucher that waits for its signature. */
+  get pendingDraft(): Voucher | null {
+    return this.draft;
+  }
+
+  /** Receipts that the last draft pays for in all. */
+  get draftCount(): number {
+    return this.draftReceipts;
   }
 
   get voucherStatus(): VoucherStatus {
@@ -137,6 +156,7 @@ export class Lane {
     const { job, payee } = this.options;
     this.move('draft');
     this.draft = { job, payee, cumulative, seq, ledgerHead: this.chain.head };
+    this.draftReceipts = this.chain.count;
     this.unitsSince = 0;
     this.lastDraftMs = nowMs;
     return this.draft;
@@ -149,6 +169,15 @@ export class Lane {
     this.newest = { ...this.draft, r: signature.r, vs: signature.vs };
     this.draft = null;
     return this.newest;
+  }
+
+  /** The draft may not be signed now. @param nowMs no other draft is made until a while after this. */
+  refused(nowMs: number): void {
+    invariant(this.draft !== null, 'there is no draft to refuse');
+    this.move('refuse');
+    this.draft = null;
+    this.unitsSince = 0;
+    this.lastDraftMs = nowMs;
   }
 
   stored(): void {

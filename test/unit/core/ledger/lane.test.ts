@@ -119,7 +119,13 @@ test('after a restart the stored voucher is sent again, for it may never have le
   work(lane, 5n);
   lane.nextVoucher(0);
   const voucher = lane.signed(SIGNATURE);
-  const again = new Lane(options(), { chain: lane.head, voucher, cap: 100n, paid: 0n });
+  const again = new Lane(options(), {
+    chain: lane.head,
+    voucher,
+    acknowledged: 0,
+    cap: 100n,
+    paid: 0n,
+  });
   expect(again.voucherStatus).toBe('stored');
   expect(again.voucher).toEqual(voucher);
   again.sent();
@@ -132,14 +138,26 @@ test('a voucher of ours that the store has lost is taken over from the worker wh
   const lane = laneOf(100n);
   work(lane, 5n);
   const voucher = issue(lane, 0);
-  const behind = new Lane(options(), { chain: lane.head, voucher: null, cap: 100n, paid: 0n });
+  const behind = new Lane(options(), {
+    chain: lane.head,
+    voucher: null,
+    acknowledged: 0,
+    cap: 100n,
+    paid: 0n,
+  });
   expect(behind.presented(voucher)).toBe('adopted');
   expect(behind.vouchered).toBe(5n);
   expect(behind.presented(voucher)).toBe('known');
   work(behind, 1n);
   expect(issue(behind, 5_000)).toMatchObject({ seq: 2, cumulative: 6n });
 
-  const blank = new Lane(options(), { chain: EMPTY_CHAIN, voucher: null, cap: 100n, paid: 0n });
+  const blank = new Lane(options(), {
+    chain: EMPTY_CHAIN,
+    voucher: null,
+    acknowledged: 0,
+    cap: 100n,
+    paid: 0n,
+  });
   expect(blank.presented(voucher)).toBe('beyondEarnings');
   expect(blank.exposure).toBe(0n);
 });

@@ -420,6 +420,9 @@ export const WORKER_LIMITS = {
   exitMs: 1_000,
   /** Speed measurement at start; ms. */
   benchmarkMs: 150,
+  /** Longest wait for the process that tries a backend out, and what it may print; ms and bytes. */
+  probeMs: 60_000,
+  probeBytes: MIB,
   /** Redraws of the terminal view; per second. */
   viewHz: 4,
   /** Characters of an invite. */

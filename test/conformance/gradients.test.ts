@@ -16,7 +16,7 @@ import type { CaseInput, GradCase } from '../unit/core/lib/gradCases.js';
 import { GRAD_CASES } from '../unit/core/lib/gradCases.js';
 import { boolLeaf, floatLeaf, floats, intLeaf } from '../unit/core/lib/oracle.js';
 import { readVectors, vectorOf } from '../unit/core/lib/vectors.js';
-import { INSTALLED_BACKENDS, expectClose, open, runOnce } from './lib/backends.js';
+import { BACKENDS_EVERYWHERE, expectClose, open, runOnce } from './lib/backends.js';
 import { MODEL_NAMES, capture, capturedModel } from './lib/captured.js';
 
 const g = new GraphBuilder();
@@ -47,7 +47,7 @@ test('most ops have a gradient to check', () => {
   expect(DIFFERENTIABLE.length).toBeGreaterThan(40);
 });
 
-describe.each(INSTALLED_BACKENDS)('%s', (name) => {
+describe.each(BACKENDS_EVERYWHERE)('%s', (name) => {
   let backend: Backend;
   beforeAll(async () => {
     backend = await open(name);

@@ -9,7 +9,7 @@ import { runReference } from '../../kernel/src/core/reference/runReference.js';
 import type { Backend } from '../../worker/src/compute/backend.js';
 import { GRAD_CASES } from '../unit/core/lib/gradCases.js';
 import {
-  INSTALLED_BACKENDS,
+  BACKENDS_EVERYWHERE,
   expectClose,
   inputData,
   open,
@@ -38,7 +38,7 @@ test('every op has a case of its own', () => {
   expect(OP_NAMES.filter((op) => FORWARD_CASES[op].length === 0)).toEqual([]);
 });
 
-describe.each(INSTALLED_BACKENDS)('%s', (name) => {
+describe.each(BACKENDS_EVERYWHERE)('%s', (name) => {
   let backend: Backend;
   beforeAll(async () => {
     backend = await open(name);

@@ -8,7 +8,7 @@ import { createHash } from 'node:crypto';
 import type { Program, TensorData, TensorType } from '@ravenlab/protocol';
 import { liveTensors } from '../../worker/src/compute/tfjs/tfjsBackend.js';
 import { floats, prng } from '../unit/core/lib/oracle.js';
-import { INSTALLED_BACKENDS, open, programOf, runOnce } from './lib/backends.js';
+import { BACKENDS_EVERYWHERE, open, programOf, runOnce } from './lib/backends.js';
 import { MODEL_NAMES, capturedModel } from './lib/captured.js';
 
 const THREADS = [1, 2, 3, 4] as const;
@@ -151,7 +151,7 @@ describe('onnx-cpu gives the same bits on 1, 2, 3 and 4 threads', () => {
   });
 });
 
-describe.each(INSTALLED_BACKENDS)('%s', (name) => {
+describe.each(BACKENDS_EVERYWHERE)('%s', (name) => {
   test('leaves its inputs as they were and repeats its bits', async () => {
     const backend = await open(name);
     const { program, inputs } = capturedModel('mlp');

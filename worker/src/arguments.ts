@@ -2,19 +2,19 @@
 import { parseArgs } from 'node:util';
 import type { BackendName, Invite } from '@ravenlab/protocol';
 import { LIMITS, RavenError, decodeInvite } from '@ravenlab/protocol';
-import { INSTALLED_BACKENDS } from './compute/backend.js';
-import { isInstalled } from './compute/openBackend.js';
+import { INSTALLED_BACKENDS } from './compute/openBackend.js';
 import { defaultMemoryBytes, defaultThreads, parseSize } from './machineInfo.js';
 
 export const USAGE = `Lend this machine to a RavenLab cluster.
 
   npm run worker -- join <invite> [options]
+  npm run worker -- doctor             which backends work here, and how fast
 
 The invite comes from the cluster panel (Invite) or from cluster.invite() in a notebook.
 
   --threads <n>      compute threads (default: all cores)
   --memory <size>    memory to use at most, like 4G (default: half of the machine's)
-  --backend <name>   ${INSTALLED_BACKENDS.join(' | ')} (default: ${INSTALLED_BACKENDS[0]})
+  --backend <name>   auto | ${INSTALLED_BACKENDS.join(' | ')} (default: auto)
   --name <text>      name shown to the cluster (default: none)
 
 Ctrl-C finishes the units in work and leaves; a second Ctrl-C leaves at once.`;
@@ -22,16 +22,22 @@ Ctrl-C finishes the units in work and leaves; a second Ctrl-C leaves at once.`;
 export interface CommonOptions {
   readonly threads: number;
   readonly memoryBytes: number;
-  readonly backend: BackendName;
+  /** `auto`: the fastest that starts here (doctor/choose.ts). */
+  readonly backend: BackendName | 'auto';
   readonly name: string;
 }
 
 export type Command =
   | { readonly kind: 'help' }
+  /** Which backends work here. */
+  | { readonly kind: 'doctor'; readonly threads: number }
   /** A person joins a cluster. */
   | ({ readonly kind: 'join'; readonly invite: Invite } & CommonOptions)
   /** An engine starts a worker of its own; the secret comes in the environment. */
   | ({ readonly kind: 'run'; readonly endpoint: string; readonly token: string } & CommonOptions);
+
+/** An engine's own workers share the machine with the notebook, and start without trying devices out. */
+const LOCAL_BACKEND: BackendName = 'onnx-cpu';
 
 const TOKEN_VARIABLE = 'RAVENLAB_WORKER_TOKEN';
 
@@ -43,10 +49,11 @@ export function readArguments(
   const { values, positionals } = parse(args);
   const [command, ...operands] = positionals;
   if (values.help === true || command === undefined || command === 'help') return { kind: 'help' };
+  if (command === 'doctor') return { kind: 'doctor', threads: readThreads(values.threads) };
   const common: CommonOptions = {
     threads: readThreads(values.threads),
     memoryBytes: readMemory(values.memory),
-    backend: readBackend(values.backend),
+    backend: readBackend(values.backend, command === 'run' ? LOCAL_BACKEND : 'auto'),
     name: readName(values.name),
   };
   if (command === 'join') {
@@ -65,7 +72,7 @@ export function readArguments(
       ...common,
     };
   }
-  throw wrong(`unknown command "${command}"; expected join`);
+  throw wrong(`unknown command "${command}"; expected join or doctor`);
 }
 
 function parse(args: readonly string[]) {
@@ -103,12 +110,14 @@ function readMemory(text: string | undefined): number {
   return bytes;
 }
 
-function readBackend(text: string | undefined): BackendName {
-  if (text === undefined) return INSTALLED_BACKENDS[0];
-  if (!isInstalled(text)) {
-    throw wrong(`--backend ${text}: expected one of ${INSTALLED_BACKENDS.join(', ')}`);
-  }
-  return text;
+function readBackend(
+  text: string | undefined,
+  byDefault: CommonOptions['backend'],
+): CommonOptions['backend'] {
+  if (text === undefined || text === 'auto') return text ?? byDefault;
+  const backend = INSTALLED_BACKENDS.find((name) => name === text);
+  if (backend !== undefined) return backend;
+  throw wrong(`--backend ${text}: expected auto or one of ${INSTALLED_BACKENDS.join(', ')}`);
 }
 
 function readName(text = ''): string {

@@ -1,6 +1,6 @@
 /** @file The worker's command: `join <invite>` for people, `run --connect` for an engine's own workers. Composition only. */
 import { fstatSync } from 'node:fs';
-import type { ByeReason, WireError } from '@ravenlab/protocol';
+import type { BackendName, ByeReason, WireError } from '@ravenlab/protocol';
 import { RavenError, WORKER_LIMITS, inviteEndpoint, toWireError } from '@ravenlab/protocol';
 import type { Command } from './arguments.js';
 import { USAGE, readArguments } from './arguments.js';
@@ -12,14 +12,19 @@ import {
   temporaryIdentity,
   workerHome,
 } from './home.js';
+import { BACKEND_TABLE } from './compute/backendTable.js';
 import { quickRunsOf } from './compute/quickRuns.js';
+import { chooseBackend } from './doctor/choose.js';
+import { runDoctor } from './doctor/doctor.js';
 import { bitKind, deviceModel } from './machineInfo.js';
 import type { LinkOptions } from './net/engineLink.js';
 import type { RuntimeEvents, RuntimeOptions } from './net/workerRuntime.js';
 import { WorkerRuntime } from './net/workerRuntime.js';
 import { Display, silentDisplay } from './terminal/display.js';
 
-type Working = Exclude<Command, { kind: 'help' }>;
+type Asked = Exclude<Command, { kind: 'help' | 'doctor' }>;
+/** With its backend decided. */
+type Working = Asked & { readonly backend: BackendName };
 
 /** How the process ends; other codes are crashes. */
 const EXIT = { fine: 0, failed: 1, usage: 2 } as const;
@@ -37,12 +42,23 @@ async function main(): Promise<number> {
     return EXIT.fine;
   }
   try {
-    return await work(command);
+    if (command.kind === 'doctor') {
+      await runDoctor(command.threads, (line) => console.log(line));
+      return EXIT.fine;
+    }
+    return await work(await decided(command));
   } catch (error) {
     if (!(error instanceof RavenError)) throw error;
     console.error(`ravenlab worker: ${error.message}`);
     return EXIT.failed;
   }
+}
+
+async function decided(command: Asked): Promise<Working> {
+  const { backend, threads } = command;
+  const chosen = backend === 'auto' ? await chooseBackend(threads) : backend;
+  const addressable = BACKEND_TABLE[chosen].addressableBytes ?? Infinity;
+  return { ...command, backend: chosen, memoryBytes: Math.min(command.memoryBytes, addressable) };
 }
 
 async function work(command: Working): Promise<number> {

@@ -19,7 +19,7 @@ describe('the command line', () => {
       invite: INVITE,
       threads: 3,
       memoryBytes: 4 * 2 ** 30,
-      backend: 'onnx-cpu',
+      backend: 'auto',
       name: 'lab 3',
     });
   });
@@ -30,7 +30,12 @@ describe('the command line', () => {
       kind: 'run',
       endpoint: 'ipc:///x',
       token: 'secret',
+      backend: 'onnx-cpu',
     });
+  });
+
+  test('asks the doctor', () => {
+    expect(readArguments(['doctor', '--threads', '2'], {})).toEqual({ kind: 'doctor', threads: 2 });
   });
 
   test.each([[[]], [['help']], [['--help']], [['join', '-h']]])('helps on %j', (args) => {
@@ -46,7 +51,7 @@ describe('the command line', () => {
     [['join', TEXT, '--threads', '0'], /--threads 0: expected 1 … 1024/],
     [['join', TEXT, '--threads', 'all'], /--threads all/],
     [['join', TEXT, '--memory', 'lots'], /--memory lots: expected a size/],
-    [['join', TEXT, '--backend', 'abacus'], /--backend abacus: expected one of onnx-cpu/],
+    [['join', TEXT, '--backend', 'abacus'], /--backend abacus: expected auto or one of onnx-cpu/],
     [['join', TEXT, '--name', 'x'.repeat(65)], /more than 64 characters/],
     [['join', TEXT, '--fast'], /Unknown option '--fast'/],
   ])('refuses %j', (args, reason) => {

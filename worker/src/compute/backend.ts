@@ -1,13 +1,6 @@
 /** @file What a compute backend is: programs in, tensors out. Knows nothing of leases, frames or sockets. */
 import type { BackendName, Program, TensorData } from '@ravenlab/protocol';
 
-/** Backends of this build, in the order in which they are preferred. */
-export const INSTALLED_BACKENDS = [
-  'onnx-cpu',
-  'onnx-wasm',
-  'tfjs-cpu',
-] as const satisfies readonly BackendName[];
-
 export interface BackendOptions {
   /** Threads that one run may use; backends without threads ignore it. */
   readonly threads: number;
@@ -34,6 +27,8 @@ export interface Backend {
   readonly deviceName: string;
   /** Version of the engine underneath, part of the promise of equal bits. */
   readonly version: string;
+  /** A stand-in for a device that runs on the processor: never picked unless asked for. */
+  readonly isSoftware?: boolean;
   /**
    * Compiles a verified program.
    * @throws RavenError 'program' naming the op that this backend cannot express.

@@ -114,7 +114,7 @@ test('ONNX Runtime and the loops give a group the bits that it has without them'
     outputs: [2, 1],
   };
   const outputsWith = (loops: SumMemories | null): number[][] => {
-    const backend = new OnnxBackend(nativeRuntime({ threads: 1 }));
+    const backend = new OnnxBackend(nativeRuntime('onnx-cpu', { threads: 1 }));
     const executor = new Executor({ backend, nowUs: () => 0, memories: loops });
     const hash = 'aa' as ProgramHash;
     executor.define(hash, encodeProgram(program));

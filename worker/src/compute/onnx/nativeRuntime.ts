@@ -1,20 +1,28 @@
-/** @file ONNX Runtime's own code for this machine's processor: the runtime of onnx-cpu. */
-import { cpus } from 'node:os';
-import type { BackendOptions } from '../backend.js';
+/** @file ONNX Runtime's own code, for this machine's processor or an NVIDIA card: the runtimes of onnx-cpu and onnx-cuda. */
+import type { Program } from '@ravenlab/protocol';
+import { deviceModel } from '../../machineInfo.js';
+import type { Backend, BackendOptions } from '../backend.js';
 import { ORT_VERSION, OrtTensor, createNativeSession } from './binding.js';
 import type { OnnxRuntime } from './runtime.js';
 
 const LOG_FATAL = 4;
 
-export function nativeRuntime({ threads }: BackendOptions): OnnxRuntime<OrtTensor> {
+type NativeName = 'onnx-cpu' | 'onnx-cuda';
+
+const PROVIDER = { 'onnx-cpu': 'cpu', 'onnx-cuda': 'cuda' } as const;
+
+export function nativeRuntime(
+  name: NativeName,
+  { threads }: BackendOptions,
+): OnnxRuntime<OrtTensor> {
   return {
-    name: 'onnx-cpu',
+    name,
     version: `onnxruntime ${ORT_VERSION}`,
-    deviceName: cpus()[0]?.model.trim() ?? 'CPU',
+    deviceName: name === 'onnx-cpu' ? deviceModel() : 'CUDA device 0',
     tensor: ({ dtype, shape }, data) => new OrtTensor(dtype, data as never, shape),
     createSession: ({ bytes, safeThreads }) =>
       createNativeSession(bytes, {
-        executionProviders: ['cpu'],
+        executionProviders: [PROVIDER[name]],
         graphOptimizationLevel: 'all',
         executionMode: 'sequential',
         // Workers with more and with fewer threads are one bit class.
@@ -26,4 +34,14 @@ export function nativeRuntime({ threads }: BackendOptions): OnnxRuntime<OrtTenso
         logSeverityLevel: LOG_FATAL,
       }),
   };
+}
+
+/** Runs next to nothing. @throws RavenError when the provider's libraries do not load. */
+export function tryProvider(backend: Backend): void {
+  const type = { dtype: 'float32', shape: [1] } as const;
+  const nodes = [{ op: 'exp', inputs: [0], params: {}, type }] as const;
+  const program: Program = { inputs: [type], nodes, outputs: [1] };
+  const executable = backend.compile(program);
+  executable.run([new Float32Array(1)]);
+  executable.dispose();
 }

@@ -1,0 +1,48 @@
+/** @file The backends as people meet them: which are tried first, what each may hold, what makes one available. */
+import type { BackendName } from '@ravenlab/protocol';
+
+const GIB = 2 ** 30;
+
+export interface BackendRow {
+  /** True when it computes on a device of its own: `auto` prefers it, when there is one. */
+  readonly isAccelerator: boolean;
+  /** What it can address, bytes; null where the machine's memory is the bound. */
+  readonly addressableBytes: number | null;
+  /** What to do when it does not start; completes "to make it available: ". */
+  readonly remedy: string;
+}
+
+const LINK = 'npm run link:tensorflow';
+
+/** In the order in which `auto` tries them. */
+export const BACKEND_TABLE: Readonly<Record<BackendName, BackendRow>> = {
+  'tfjs-node-gpu': {
+    isAccelerator: true,
+    addressableBytes: null,
+    remedy: `${LINK} -- --gpu, on a machine with an NVIDIA card and its driver`,
+  },
+  'onnx-cuda': {
+    isAccelerator: true,
+    addressableBytes: null,
+    remedy:
+      'put libonnxruntime_providers_shared.so and libonnxruntime_providers_cuda.so of the same version (PyPI: ' +
+      'onnxruntime-gpu) beside libonnxruntime.so.1 of onnxruntime-node, and CUDA and cuDNN on LD_LIBRARY_PATH',
+  },
+  'tfjs-webgpu': {
+    isAccelerator: true,
+    addressableBytes: null,
+    remedy:
+      "install the Vulkan loader (Debian: libvulkan1) and your card's Vulkan driver; for a software adapter, " +
+      'chromium-common, and VK_ICD_FILENAMES=/usr/lib/chromium/vk_swiftshader_icd.json',
+  },
+  'onnx-cpu': {
+    isAccelerator: false,
+    addressableBytes: null,
+    remedy: 'npm install, on Linux, macOS or Windows with x64 or arm64',
+  },
+  'tfjs-node': { isAccelerator: false, addressableBytes: null, remedy: LINK },
+  'onnx-wasm': { isAccelerator: false, addressableBytes: 4 * GIB, remedy: 'npm install' },
+  'tfjs-cpu': { isAccelerator: false, addressableBytes: null, remedy: 'npm install' },
+};
+
+export const PREFERRED: readonly BackendName[] = Object.keys(BACKEND_TABLE) as BackendName[];

@@ -88,6 +88,7 @@ async function run(connectionPath: string): Promise<void> {
     onError: warn,
   });
   kernel.comms.registerTarget(PANEL_TARGET, panel);
+  engine?.look();
   process.on('SIGINT', () => void kernel.interrupt());
   process.on('SIGTERM', () => void end({ restart: false }));
   process.on('SIGHUP', () => void end({ restart: false }));

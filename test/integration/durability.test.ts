@@ -7,6 +7,7 @@ import type { ChildProcess } from 'node:child_process';
 import { mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { EngineClient } from '../../kernel/src/engine/client.js';
 import type { TestEngine } from './lib/engineUnderTest.js';
 import { startEngine, stopEngines, undisturbedRun } from './lib/engineSuite.js';
 import {
@@ -130,6 +131,12 @@ function startKernel(home: string, key: string, onLine: (pid: number) => void): 
   return kernel;
 }
 
+/** The next kernel of the notebook, which has asked for nothing yet. */
+function lookingAt(home: string): EngineClient {
+  const env = { ...process.env, RAVENLAB_HOME: home, RAVENLAB_LOCAL_WORKERS: '0' };
+  return new EngineClient({ entry: ENGINE_ENTRY, keys: ['notebook'], env });
+}
+
 describe('a kernel that is killed', () => {
   test('leaves its engine to the next kernel of the notebook, within two seconds', async () => {
     const home = mkdtempSync(join(tmpdir(), 'ravenlab-kernel-'));
@@ -151,6 +158,44 @@ describe('a kernel that is killed', () => {
     });
     expect(reply).toMatchObject({ values: [Float32Array.of(1, 2, 3)] });
     expect((await next.status()).enginePid).toBe(enginePid);
+  });
+
+  test('leaves an engine that the next kernel shows before a cell asks for it, and that then works for it', async () => {
+    const home = mkdtempSync(join(tmpdir(), 'ravenlab-kernel-'));
+    let enginePid = 0;
+    const kernel = startKernel(home, 'notebook', (pid) => {
+      enginePid = pid;
+    });
+    await until('the kernel at work', () => enginePid > 0);
+    kernel.kill('SIGKILL');
+    const client = lookingAt(home);
+    try {
+      expect(client.state().cluster.state).toBe('off');
+      client.look();
+      await until('the engine in the panel', () => client.state().cluster.state === 'ready');
+      const status = await client.request({ kind: 'command', op: 'status', args: {} });
+      expect(status).toMatchObject({ value: { enginePid } });
+    } finally {
+      await client.close();
+      rmSync(home, { recursive: true, force: true });
+    }
+  });
+
+  test('of whose engine nothing runs any more has nothing to show, and nothing is started to look', async () => {
+    const home = mkdtempSync(join(tmpdir(), 'ravenlab-kernel-'));
+    let enginePid = 0;
+    const kernel = startKernel(home, 'notebook', (pid) => {
+      enginePid = pid;
+    });
+    await until('the kernel at work', () => enginePid > 0);
+    kernel.kill('SIGKILL');
+    process.kill(enginePid, 'SIGKILL');
+    await until('both ends', () => !isAlive(enginePid));
+    const client = lookingAt(home);
+    client.look();
+    expect(client.state().cluster.state).toBe('off');
+    await client.close();
+    rmSync(home, { recursive: true, force: true });
   });
 
   test('finds what its engine saved when that is gone too', async () => {

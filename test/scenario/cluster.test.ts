@@ -42,6 +42,8 @@ function describeEffect(effect: ClusterEffect): string {
     case 'ping':
     case 'drained':
       return `${effect.kind} ${effect.worker}`;
+    case 'relieved':
+      return 'relieved';
     case 'starved':
       return `starved since ${String(effect.sinceMs)} ms${effect.bitClass === null ? '' : ` for ${effect.bitClass}`}`;
     case 'quarantined':

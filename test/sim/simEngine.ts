@@ -300,6 +300,7 @@ export class SimEngine implements JournalOwner {
         });
         break;
       case 'starved':
+      case 'relieved':
       case 'quarantined':
         break;
     }

@@ -33,13 +33,13 @@ export const CLUSTER_LABELS: Readonly<Record<ClusterState, StateLabel>> = {
 };
 
 export const CONTRIBUTOR_LABELS: Readonly<Record<ContributorState, StateLabel>> = {
-  joining: { tone: 'active', text: (trans) => trans.__('Joining') },
-  idle: { tone: 'good', text: (trans) => trans.__('Idle') },
+  joining: { tone: 'good', text: (trans) => trans.__('Ready, new') },
+  idle: { tone: 'good', text: (trans) => trans.__('Ready') },
   busy: { tone: 'active', text: (trans) => trans.__('Working') },
   suspect: { tone: 'warn', text: (trans) => trans.__('Not answering') },
   quarantined: { tone: 'warn', text: (trans) => trans.__('Waiting after failures') },
   paused: { tone: 'quiet', text: (trans) => trans.__('Paused') },
-  draining: { tone: 'warn', text: (trans) => trans.__('Draining') },
+  draining: { tone: 'warn', text: (trans) => trans.__('Finishing') },
   gone: { tone: 'quiet', text: (trans) => trans.__('Left') },
 };
 

@@ -1,5 +1,5 @@
 /** @file The namespace `cluster`: who computes, how many, how to join. Commands to the engine; no state of its own. */
-import type { Contributor, PanelState } from '@ravenlab/protocol';
+import type { Contributor, ContributorState, PanelState } from '@ravenlab/protocol';
 import {
   ClusterError,
   coinScaleFor,
@@ -30,11 +30,23 @@ interface Column {
   readonly cell: (worker: Contributor, state: PanelState) => string;
 }
 
+/** For people who came to train a model; the terms of the scheduler are in `status()`. */
+const STATE_WORDS: Readonly<Record<ContributorState, string>> = {
+  joining: 'ready, new',
+  idle: 'ready',
+  busy: 'working',
+  suspect: 'not answering',
+  quarantined: 'waiting after failures',
+  paused: 'paused',
+  draining: 'finishing',
+  gone: 'left',
+};
+
 const COLUMNS: readonly Column[] = [
   { title: 'worker', isNumber: false, cell: (worker) => displayName(worker) },
   { title: 'device', isNumber: false, cell: ({ device }) => device },
   { title: 'backend', isNumber: false, cell: ({ backend }) => backend },
-  { title: 'state', isNumber: false, cell: ({ state }) => state },
+  { title: 'state', isNumber: false, cell: ({ state }) => STATE_WORDS[state] },
   { title: 'speed', isNumber: true, cell: ({ gflops }) => formatGflops(gflops) },
   { title: 'units', isNumber: true, cell: ({ unitsDone }) => formatCount(unitsDone) },
   { title: 'samples/s', isNumber: true, cell: (worker) => formatRate(worker.samplesPerSecond) },

@@ -71,6 +71,12 @@ const BUSY_PAUSE_MS = 100;
 /** Waiting for the journal is told after this long; ms. */
 const HELD_NOTICE_MS = 2_000;
 
+/** Without an engine. An invitation starts one, so it can be asked for at any time. */
+const IDLE_PANEL: PanelState = {
+  ...EMPTY_PANEL_STATE,
+  cluster: { ...EMPTY_PANEL_STATE.cluster, canInvite: true },
+};
+
 export class EngineClient implements PanelSource {
   private readonly options: EngineClientOptions;
   private readonly env: Readonly<Record<string, string | undefined>>;
@@ -86,11 +92,7 @@ export class EngineClient implements PanelSource {
   private heldTimer: NodeJS.Timeout | null = null;
   private readonly stopped = new Set<number>();
   private readonly listeners = new Set<() => void>();
-  /** An invitation starts the engine, so one can be asked for at any time. */
-  private panelState: PanelState = {
-    ...EMPTY_PANEL_STATE,
-    cluster: { ...EMPTY_PANEL_STATE.cluster, canInvite: true },
-  };
+  private panelState = IDLE_PANEL;
   private nextId = 1;
   private ackedTold = 0;
   private ackTimer: NodeJS.Timeout | null = null;
@@ -156,6 +158,27 @@ export class EngineClient implements PanelSource {
     }
     if (this.engineId !== null) forgetEngine(this.env, keys ?? [], this.engineId);
     await engine?.close();
+  }
+
+  /** Joins the engine that a kernel of this notebook left behind, if one lives, so that the panel shows it; starts none. */
+  look(): void {
+    const found = this.engine === null && !this.isClosed ? this.livingEngine() : null;
+    if (found === null) return;
+    this.showPanel(withoutEngine(this.panelState, 'starting'));
+    const joining = this.join(found.address, this.talkOptions());
+    this.engine = joining;
+    joining.then(
+      (engine) => {
+        this.engineId = found.engineId;
+        this.welcomed(engine);
+      },
+      () => {
+        // It ended, or is another kernel's: there is nothing to show. Who asked meanwhile gets an engine in the usual way.
+        this.engine = null;
+        this.showPanel(IDLE_PANEL);
+        if (this.waiting.size > 0) this.start();
+      },
+    );
   }
 
   state(): PanelState {
@@ -265,6 +288,17 @@ export class EngineClient implements PanelSource {
       }
     }
     return this.launchAs(newEngineId(), talk);
+  }
+
+  private livingEngine(): { readonly engineId: EngineId; readonly address: EngineAddress } | null {
+    const { env } = this;
+    const wanted = readEngineEnv(env).engineId;
+    const candidates = wanted === null ? findEngines(env, this.options.keys ?? []) : [wanted];
+    for (const engineId of candidates) {
+      const address = readAddress(engineFolder(engineId, env));
+      if (address !== null && isAlive(address.pid)) return { engineId, address };
+    }
+    return null;
   }
 
   /** Where nobody listens the process id is that of a zombie, or another program's by now: the folder's lock decides. */

@@ -351,8 +351,11 @@ export class Engine {
             : this.locals.count === 0
               ? 'No worker is connected: the cell waits. Call cluster.scale(2), or invite a machine from the panel.'
               : 'No worker is connected yet: the cell waits for the local workers to start.';
-        this.alert('warning', text);
+        this.panel.alerts.tell('warning', text, 'starved');
         this.kernel.notice({ level: 'warning', text });
+      },
+      relieved: () => {
+        this.panel.alerts.resolve('starved');
       },
     };
   }

@@ -1,4 +1,5 @@
 /** @file The namespace `cluster`: commands, tables, and waiting for workers. */
+import { inspect } from 'node:util';
 import { EMPTY_PANEL_STATE } from '@ravenlab/protocol';
 import type { Contributor, PanelState } from '@ravenlab/protocol';
 import { cluster, tensor } from 'ravenlab';
@@ -49,6 +50,13 @@ test('workers are a table in which a hostile name stays text', async () => {
   const bundle = display?.call(table) ?? {};
   expect(bundle['text/html']).toContain('&lt;b&gt;eve');
   expect(bundle['text/plain']).toMatch(/^worker +device/);
+});
+
+test('the table says of a worker what it means for the reader, not for the scheduler', async () => {
+  const rows = (['joining', 'suspect', 'draining'] as const).map((state) => ({ ...WORKER, state }));
+  session.commands.set('status', () => ({ panel: { ...panel(3), contributors: rows } }));
+  const text = inspect(await cluster.workers());
+  for (const words of ['ready, new', 'not answering', 'finishing']) expect(text).toContain(words);
 });
 
 test('ready says that it waits, once, and goes on when workers come', async () => {

@@ -75,7 +75,13 @@ function start() {
   const told: string[] = [];
   const isSettled = { value: true };
   const nothing = (): void => undefined;
-  const idle = { provide: nothing, drop: nothing, ping: nothing, starved: nothing };
+  const idle = {
+    provide: nothing,
+    drop: nothing,
+    ping: nothing,
+    starved: nothing,
+    relieved: nothing,
+  };
   const performers: Performers = {
     ...{ ...idle, expel: nothing, drained: nothing, quarantined: nothing },
     revoke: ({ leases }) => {

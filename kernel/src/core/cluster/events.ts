@@ -114,6 +114,8 @@ export type ClusterEffect = { readonly cause: number } & (
       readonly sinceMs: number;
       readonly bitClass: string | null;
     }
+  /** What `starved` told is over: somebody works on it, or it is not wanted any more. */
+  | { readonly kind: 'relieved' }
   /** A member failed too often and waits for `forMs`. */
   | { readonly kind: 'quarantined'; readonly worker: WorkerId; readonly forMs: number }
 );

@@ -254,13 +254,14 @@ function submit(state: ClusterState, spec: ExecutionSpec, now: number): void {
   state.queuedUnits += units.length;
 }
 
-/** Says once when work has waited too long for anybody to do it; a worker in quarantine is better than none. */
+/** Says once when work has waited too long for anybody to do it, and when that is over; a worker in quarantine is better than none. */
 function watchStarvation(state: ClusterState, now: number): EffectBody[] {
   const waiting = firstWaiting(state);
   if (waiting === null || hasWorkerFor(state, waiting)) {
+    const wasTold = state.starvedTold;
     state.starvedSinceMs = null;
     state.starvedTold = false;
-    return [];
+    return wasTold ? [{ kind: 'relieved' }] : [];
   }
   state.starvedSinceMs ??= now;
   if (releaseFirst(state, waiting, now)) return dispatch(state, now);

@@ -392,7 +392,22 @@ describe('executions', () => {
     s.submit({ units: 1 });
     expect(deadline(s.state)).toBe(s.now + ENGINE_LIMITS.noWorkerNoticeMs);
     expect(effectsOf(s.pass(5000), 'starved')).toHaveLength(1);
-    expect(effectsOf(s.join('late'), 'run')).toHaveLength(1);
+    const joined = s.join('late');
+    expect(effectsOf(joined, 'run')).toHaveLength(1);
+    expect(effectsOf(joined, 'relieved')).toHaveLength(1);
+    s.submit({ id: 2, units: 1 });
+    expect(effectsOf(s.finish('late'), 'relieved')).toEqual([]);
+  });
+
+  test('that work waited is over too when it is not wanted any more, and nothing is over that was not told', () => {
+    const s = new Scheduler();
+    s.submit({ units: 1 });
+    s.pass(5000);
+    const told = s.feed({ kind: 'cancelled', execution: 1 as ExecutionId });
+    expect(effectsOf(told, 'relieved')).toHaveLength(1);
+    s.submit({ id: 2, units: 1 });
+    const untold = s.feed({ kind: 'cancelled', execution: 2 as ExecutionId });
+    expect(effectsOf(untold, 'relieved')).toEqual([]);
   });
 
   test('nothing to do and nobody there sets no timer', () => {

@@ -68,6 +68,8 @@ export const launcherPlugin: JupyterFrontEndPlugin<void> = {
     launcher?.add({
       command: CommandIds.quickstart,
       category: 'RavenLab',
+      // Before all kernels: a newcomer finds it without scrolling.
+      categoryRank: -1,
       rank: 0,
       args: { isLauncher: true },
     });

@@ -80,8 +80,6 @@ export const LIMITS = {
   helloTimeoutMs: 5_000,
   /** A CHALLENGE that is not answered by then is void, and its connection is closed; ms. */
   challengeMs: 10_000,
-  /** From TERMS to ACCEPT: the worker reads the chain meanwhile; ms. */
-  acceptMs: 120_000,
   /** Bytes in flight to one worker; adaptive below this. 32 – 64 MiB gave the best throughput on loopback. */
   creditWindowBytes: 64 * MIB,
   /** The worker tells what it consumed after this many bytes, or when its queue is empty. */
@@ -489,4 +487,28 @@ export const CREDIT_LIMITS = {
   /** Units that may go unpaid at first, and later one in so many: lost races, and audits that went wrong. */
   unpaidUnits: 64,
   unpaidShare: 4,
+} as const;
+
+/** Bounds of a worker's wallet. Nothing here crosses a wire. */
+export const WALLET_LIMITS = {
+  /** Receipts of one job; then they go on in a new file, and the one before the last is forgotten. */
+  logBytes: 256 * MIB,
+  /** Jobs that a wallet lists. */
+  jobs: 4_096,
+  /** Requests to redeem that somebody hands to a relayer, and their file. */
+  requests: 256,
+  requestBytes: 512 * KIB,
+  /** Messages of the deal that wait while a signature is checked or a chain asked; beyond, the engine floods. */
+  waitingMessages: 256,
+  /** What is worked for must be payable for at least this long; seconds of the chain's clock. */
+  horizonS: 8 * 3_600,
+  /** The wallet redeems by itself when a job expires within this time; seconds. */
+  alarmS: 6 * 3_600,
+  /** The chain is asked again this often: cap, expiry, reorganisations; ms. */
+  recheckMs: 60_000,
+  /** A transaction is waited for so long, and asked for so often; ms. */
+  receiptMs: 180_000,
+  receiptPollMs: 1_000,
+  /** Gas on top of what the node estimates; percent. */
+  gasMarginPercent: 20,
 } as const;

@@ -1,8 +1,11 @@
-/** @file The worker's command: `join <invite>` for people, `run --connect` for an engine's own workers. Composition only. */
+/**
+ * @file The worker's command: `join <invite>` and a wallet's commands for people, `run --connect` for an engine's own workers.
+ * Composition only.
+ */
 import { fstatSync } from 'node:fs';
-import type { BackendName, ByeReason, WireError } from '@ravenlab/protocol';
+import type { BackendName, ByeReason, Invite, WireError } from '@ravenlab/protocol';
 import { RavenError, WORKER_LIMITS, inviteEndpoint, toWireError } from '@ravenlab/protocol';
-import type { Command } from './arguments.js';
+import type { Command, PayChoice, WalletCommand } from './arguments.js';
 import { USAGE, readArguments } from './arguments.js';
 import type { Identity } from './home.js';
 import {
@@ -18,11 +21,12 @@ import { chooseBackend } from './doctor/choose.js';
 import { runDoctor } from './doctor/doctor.js';
 import { bitKind, deviceModel } from './machineInfo.js';
 import type { LinkOptions } from './net/engineLink.js';
+import type { PayOptions } from './net/paidWork.js';
 import type { RuntimeEvents, RuntimeOptions } from './net/workerRuntime.js';
 import { WorkerRuntime } from './net/workerRuntime.js';
 import { Display, silentDisplay } from './terminal/display.js';
 
-type Asked = Exclude<Command, { kind: 'help' | 'doctor' }>;
+type Asked = Extract<Command, { kind: 'join' | 'run' }>;
 /** With its backend decided. */
 type Working = Asked & { readonly backend: BackendName };
 
@@ -46,6 +50,7 @@ async function main(): Promise<number> {
       await runDoctor(command.threads, (line) => console.log(line));
       return EXIT.fine;
     }
+    if (command.kind !== 'join' && command.kind !== 'run') return await askWallet(command);
     return await work(await decided(command));
   } catch (error) {
     if (!(error instanceof RavenError)) throw error;
@@ -61,12 +66,19 @@ async function decided(command: Asked): Promise<Working> {
   return { ...command, backend: chosen, memoryBytes: Math.min(command.memoryBytes, addressable) };
 }
 
+async function askWallet(command: WalletCommand): Promise<number> {
+  const { walletCommand } = await import('./wallet/walletCommands.js');
+  const print = (line: string): void => console.log(line);
+  return (await walletCommand(command, workerHome(), print)) ? EXIT.fine : EXIT.failed;
+}
+
 async function work(command: Working): Promise<number> {
   const isLocal = command.kind === 'run';
   const identity = isLocal ? temporaryIdentity() : persistentIdentity(workerHome());
   try {
     const speedKey = `${deviceModel()} · ${command.backend} · ${command.threads}`;
-    const options = runtimeOptions(command, identity, speedKey);
+    const pay = command.kind === 'join' ? await payOptions(command, identity) : null;
+    const options = runtimeOptions(command, identity, speedKey, pay);
     const display = isLocal ? silentDisplay() : new Display(options, process.stdout);
     const error = await untilEnd(options, display, isLocal, speedKey);
     display.close();
@@ -78,7 +90,46 @@ async function work(command: Working): Promise<number> {
   }
 }
 
-function runtimeOptions(command: Working, identity: Identity, speedKey: string): RuntimeOptions {
+/** Opens the wallet, or makes it and tells where it is. */
+async function payOptions(
+  { pay, invite }: { readonly pay: PayChoice | null; readonly invite: Invite },
+  { slot, publicKey }: Identity,
+): Promise<PayOptions | null> {
+  if (pay === null) return null;
+  const { openWallet, walletPaths } = await import('./wallet/wallet.js');
+  const { password, policy } = pay;
+  const wallet = await openWallet({
+    paths: walletPaths(workerHome(), slot),
+    password,
+    warn: (text) => console.error(`ravenlab worker: ${text}`),
+  });
+  const { account, paths } = wallet;
+  if (wallet.isNew) {
+    console.log(`A wallet was made for this worker: ${account.address}`);
+    console.log(
+      `  Its key is in ${paths.keystore}, encrypted; keep a copy of that file and its password.`,
+    );
+    if (!password.isAsked && password.file === null) {
+      console.log(
+        `  Its password was made up and is in ${paths.password}: whoever reads both files has the money.`,
+      );
+    }
+  }
+  return {
+    account,
+    lanes: paths.lanes,
+    serverKey: invite.serverKey,
+    clientKey: publicKey,
+    policy,
+  };
+}
+
+function runtimeOptions(
+  command: Working,
+  identity: Identity,
+  speedKey: string,
+  pay: PayOptions | null,
+): RuntimeOptions {
   const { publicKey, secretKey, workerId, incarnation } = identity;
   const { backend, threads, memoryBytes, name } = command;
   const isLocal = command.kind === 'run';
@@ -96,10 +147,12 @@ function runtimeOptions(command: Working, identity: Identity, speedKey: string):
       threads,
       gflops: knownSpeed(workerHome(), speedKey),
       instructions: bitKind(backend),
+      digests: pay !== null,
     },
     introduction: { workerId, token, incarnation, name },
     memoryBytes,
     quick: isLocal ? quickRunsOf(backend) : null,
+    pay,
   };
 }
 
@@ -126,6 +179,7 @@ function untilEnd(
       disconnected: () => display.disconnected(),
       unitsDone: (done) => display.unitsDone(done),
       earned: (units, amount) => display.earned(units, amount),
+      paid: (view) => display.paid(view),
       problem: (error: WireError) => display.problem(error),
       ended: (reason: ByeReason | 'stopped', error) => {
         display.ended(reason, error);

@@ -9,7 +9,7 @@ import { curveKeyPair } from 'zeromq';
 const PRIVATE_FOLDER = 0o700;
 const PRIVATE_FILE = 0o600;
 /** Workers of one person on one machine at the same time. */
-const SLOTS = 64;
+export const IDENTITIES = 64;
 
 export interface Identity {
   /** Hex of the public key. */
@@ -18,6 +18,8 @@ export interface Identity {
   readonly secretKey: string;
   /** Starts so far, this one included. */
   readonly incarnation: number;
+  /** Which of this machine's identities it is; counts from 1. */
+  readonly slot: number;
   /** Lets another process of this machine use the identity. */
   release(): void;
 }
@@ -37,6 +39,7 @@ export function temporaryIdentity(): Identity {
     publicKey,
     secretKey,
     incarnation: 1,
+    slot: 0,
     release: () => undefined,
   };
 }
@@ -47,18 +50,18 @@ export function temporaryIdentity(): Identity {
  */
 export function persistentIdentity(home: string): Identity {
   mkdirSync(home, { recursive: true, mode: PRIVATE_FOLDER });
-  for (let slot = 1; slot <= SLOTS; slot++) {
+  for (let slot = 1; slot <= IDENTITIES; slot++) {
     const lock = join(home, `identity-${slot}.lock`);
     if (!tryLock(lock)) continue;
     const release = (): void => rmSync(lock, { force: true });
     try {
-      return { ...readIdentity(join(home, `identity-${slot}.json`)), release };
+      return { ...readIdentity(join(home, `identity-${slot}.json`)), slot, release };
     } catch (error) {
       release();
       throw error;
     }
   }
-  throw new RavenError('cluster', `${SLOTS} workers of yours run on this machine already`);
+  throw new RavenError('cluster', `${IDENTITIES} workers of yours run on this machine already`);
 }
 
 function tryLock(path: string): boolean {
@@ -85,7 +88,7 @@ function isAlive(pid: number): boolean {
   }
 }
 
-function readIdentity(path: string): Omit<Identity, 'release'> {
+function readIdentity(path: string): Omit<Identity, 'release' | 'slot'> {
   const known = readJson(path);
   const { publicKey, secretKey, incarnation } = known ?? { ...curveKeyPair(), incarnation: 0 };
   const isWhole =

@@ -10,6 +10,7 @@ const INVITE = {
   token: 'secret',
 };
 const TEXT = encodeInvite(INVITE);
+const TOKEN = '0xA0b86991c6218b36c1d19D4a2e9Eb0cE3606eB48';
 
 describe('the command line', () => {
   test('joins by invite, with options', () => {
@@ -21,6 +22,10 @@ describe('the command line', () => {
       memoryBytes: 4 * 2 ** 30,
       backend: 'auto',
       name: 'lab 3',
+      pay: {
+        password: { file: null, isAsked: false },
+        policy: { rpcUrl: null, tokens: [], trustsUnchecked: false },
+      },
     });
   });
 
@@ -31,6 +36,49 @@ describe('the command line', () => {
       endpoint: 'ipc:///x',
       token: 'secret',
       backend: 'onnx-cpu',
+    });
+  });
+
+  test('joins on the terms of its owner', () => {
+    const args = ['join', TEXT, '--token', TOKEN, '--trust-unchecked', '--password-file', '/p'];
+    const environment = { RAVENLAB_CHAIN_RPC: 'http://127.0.0.1:8545' };
+    expect(readArguments(args, environment)).toMatchObject({
+      pay: {
+        password: { file: '/p', isAsked: false },
+        policy: {
+          rpcUrl: 'http://127.0.0.1:8545',
+          tokens: [TOKEN.toLowerCase()],
+          trustsUnchecked: true,
+        },
+      },
+    });
+    expect(readArguments(['join', TEXT, '--no-pay'], environment)).toMatchObject({ pay: null });
+  });
+
+  test('asks the wallet', () => {
+    const common = {
+      slot: 1,
+      rpcUrl: null,
+      password: { file: null, isAsked: false },
+      job: '',
+      isForced: false,
+      etherPrice: 3_000,
+    };
+    expect(readArguments(['wallet'], {})).toEqual({ kind: 'wallet', ...common });
+    expect(readArguments(['earnings', '--wallet', '2', '--job', '0x1a'], {})).toEqual({
+      ...{ kind: 'earnings', ...common },
+      ...{ slot: 2, job: '0x1a' },
+    });
+    expect(readArguments(['redeem', '--rpc', 'http://x', '--force'], {})).toEqual({
+      ...{ kind: 'redeem', relay: null, ...common },
+      ...{ rpcUrl: 'http://x', isForced: true },
+    });
+    expect(readArguments(['redeem', '--relay', 'r.json', '--ether-price', '2500.5'], {})).toEqual({
+      ...{ kind: 'redeem', ...common },
+      ...{ relay: 'r.json', etherPrice: 2_500.5 },
+    });
+    expect(readArguments(['relay', 'r.json'], {})).toEqual({
+      ...{ kind: 'relay', file: 'r.json', ...common },
     });
   });
 
@@ -54,6 +102,13 @@ describe('the command line', () => {
     [['join', TEXT, '--backend', 'abacus'], /--backend abacus: expected auto or one of onnx-cpu/],
     [['join', TEXT, '--name', 'x'.repeat(65)], /more than 64 characters/],
     [['join', TEXT, '--fast'], /Unknown option '--fast'/],
+    [['join', TEXT, '--token', '0x12'], /--token 0x12: expected the token's address/],
+    [['join', TEXT, '--ask-password', '--password-file', 'p'], /choose one/],
+    [['relay'], /relay takes one file/],
+    [['redeem', 'all'], /redeem takes no operand, got "all"/],
+    [['earnings', '--job', '12'], /--job 12: expected the first characters/],
+    [['earnings', '--wallet', '0'], /--wallet 0: expected 1 … 64/],
+    [['redeem', '--ether-price', 'much'], /--ether-price much: expected how many coins/],
   ])('refuses %j', (args, reason) => {
     expect(() => readArguments(args, {})).toThrow(reason);
   });

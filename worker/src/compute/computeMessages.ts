@@ -2,6 +2,7 @@
 import type {
   BackendName,
   DataId,
+  Hash32,
   ProgramHash,
   RunMerge,
   TensorData,
@@ -16,6 +17,8 @@ export interface ComputeSettings {
   readonly threads: number;
   /** One Int32: when the unit that runs now began, ms of process uptime + 1; 0 when idle. */
   readonly busySince: SharedArrayBuffer;
+  /** Results are hashed: somebody pays for them. */
+  readonly digests: boolean;
   /** Speed known from an earlier start, GFLOP/s; null: measure it. */
   readonly gflops: number | null;
 }
@@ -77,6 +80,8 @@ export interface UnitOutcome {
   /** For `nonFinite`: the output that is not; else -1. */
   readonly output: number;
   readonly error: WireError | null;
+  /** SHA-256 of the outputs one after the other, where the settings ask for it. */
+  readonly digest?: Hash32;
 }
 
 export interface ComputeReady {

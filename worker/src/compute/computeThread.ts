@@ -1,7 +1,8 @@
 /** @file Entry of the compute thread: takes messages from the network thread and gives the executor its batches. */
+import { createHash } from 'node:crypto';
 import { receiveMessageOnPort, parentPort, workerData } from 'node:worker_threads';
 import type { MessagePort } from 'node:worker_threads';
-import type { TensorData } from '@ravenlab/protocol';
+import type { Hash32, TensorData } from '@ravenlab/protocol';
 import { WORKER_LIMITS, toWireError } from '@ravenlab/protocol';
 import { measureGflops } from './benchmark.js';
 import type {
@@ -29,6 +30,7 @@ class ComputeLoop {
   private readonly port: MessagePort;
   private readonly executor: Executor;
   private readonly busySince: Int32Array;
+  private readonly digests: boolean;
   private readonly queue: Queued[] = [];
   /** Units not to run, by batch. */
   private readonly skipped = new Map<number, Set<number>>();
@@ -37,10 +39,15 @@ class ComputeLoop {
   private pendingBytes = 0;
   private lastFlushUs = 0;
 
-  constructor(port: MessagePort, executor: Executor, busySince: Int32Array) {
+  constructor(
+    port: MessagePort,
+    executor: Executor,
+    { busySince, digests }: Pick<ComputeSettings, 'busySince' | 'digests'>,
+  ) {
     this.port = port;
     this.executor = executor;
-    this.busySince = busySince;
+    this.busySince = new Int32Array(busySince);
+    this.digests = digests;
   }
 
   /** Takes a message and runs all there is to run. Messages that come meanwhile are taken between units. */
@@ -123,7 +130,8 @@ class ComputeLoop {
   }
 
   private hold(outcome: UnitOutcome): void {
-    this.pending.push(outcome);
+    const isHashed = this.digests && outcome.status === 'ok';
+    this.pending.push(isHashed ? { ...outcome, digest: digestOf(outcome.outputs) } : outcome);
     for (const output of outcome.outputs) this.pendingBytes += output.byteLength;
   }
 
@@ -140,6 +148,14 @@ class ComputeLoop {
     this.pending = [];
     this.pendingBytes = 0;
   }
+}
+
+function digestOf(outputs: readonly TensorData[]): Hash32 {
+  const hash = createHash('sha256');
+  for (const { buffer, byteOffset, byteLength } of outputs) {
+    hash.update(new Uint8Array(buffer, byteOffset, byteLength));
+  }
+  return `0x${hash.digest('hex')}` as Hash32;
 }
 
 /** Outcomes with small outputs copied into one buffer, and the buffers to move. */
@@ -177,7 +193,7 @@ async function main(port: MessagePort, settings: ComputeSettings): Promise<void>
     const gflops = settings.gflops ?? measureGflops(backend, nowUs);
     const { deviceName, version } = backend;
     const executor = new Executor({ backend, nowUs, memories: SumMemories.load() });
-    const loop = new ComputeLoop(port, executor, new Int32Array(settings.busySince));
+    const loop = new ComputeLoop(port, executor, settings);
     port.on('message', (message: ToCompute) => loop.wake(message));
     send({ kind: 'ready', deviceName, version, gflops });
   } catch (error) {

@@ -156,6 +156,7 @@ function takeRun(state: WorkerState, { run }: EventOf<'run'>): WorkerEffect[] {
     open: run.units.length,
     started: false,
     outputBytes: [],
+    program: null,
   };
   const units = batch.units as Unit[];
   for (const [index, { lease }] of run.units.entries()) {
@@ -232,6 +233,7 @@ function advance(state: WorkerState, batch: Batch): WorkerEffect[] {
   if (entry.kind !== 'known') return [];
   batch.started = true;
   batch.outputBytes = entry.info.outputBytes;
+  batch.program = entry.info;
   for (const unit of batch.units) if (unit.status === 'waiting') moveLease(unit, 'supply');
   return [{ kind: 'start', batch, hash: entry.info.hash }];
 }

@@ -9,6 +9,7 @@ import type {
   StateRef,
   TensorType,
   WireError,
+  Work,
 } from '@ravenlab/protocol';
 import type { LeaseStatus } from './leaseTable.js';
 
@@ -33,6 +34,8 @@ export interface ProgramInfo {
   readonly peakBytes: number;
   /** Units of it that a batch may run on the network thread; 0: it is no small program. */
   readonly quickUnits: number;
+  /** What one unit of it is paid for. */
+  readonly work: Work;
 }
 
 export type ProgramEntry =
@@ -69,6 +72,8 @@ export interface Batch {
   started: boolean;
   /** Bytes of each output of its program; known once it has started. */
   outputBytes: readonly number[];
+  /** Known once it has started. */
+  program: ProgramInfo | null;
 }
 
 export interface WorkerState {

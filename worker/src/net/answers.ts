@@ -78,7 +78,8 @@ function answerOf(lease: LeaseId, outcome: UnitOutcome): Answer {
   }
 }
 
-function computed(lease: LeaseId, { computeUs, outputs }: UnitOutcome): Answer {
+function computed(lease: LeaseId, { computeUs, outputs, digest: hash }: UnitOutcome): Answer {
+  const digest = hash ?? null;
   const views = outputs.map(
     ({ buffer, byteOffset, byteLength }) => new Uint8Array(buffer, byteOffset, byteLength),
   );
@@ -86,13 +87,13 @@ function computed(lease: LeaseId, { computeUs, outputs }: UnitOutcome): Answer {
   if (bytes <= LIMITS.resultAheadBytes) {
     const chunks = views.map((view) => [view]);
     return {
-      unit: { lease, computeUs, status: 'ok', outputs: chunks, digest: null },
+      unit: { lease, computeUs, status: 'ok', outputs: chunks, digest },
       bytes,
       ahead: [],
     };
   }
   const ahead = views.flatMap((view, output) => resultsOf(lease, output, view));
-  return { unit: { lease, computeUs, status: 'ok', outputs: null, digest: null }, bytes: 0, ahead };
+  return { unit: { lease, computeUs, status: 'ok', outputs: null, digest }, bytes: 0, ahead };
 }
 
 /** One output in pieces of a frame, a message each. */

@@ -1,7 +1,7 @@
 /** @file PROGRAM checked: its hash, its bytes, its shapes; and what the lease machine needs to know of it. */
 import { createHash } from 'node:crypto';
 import type { ProgramHash } from '@ravenlab/protocol';
-import { byteSizeOf, decodeProgram, toWireError, valueType } from '@ravenlab/protocol';
+import { byteSizeOf, decodeProgram, programCost, toWireError, valueType } from '@ravenlab/protocol';
 import { peakBytes } from '../core/peakBytes.js';
 import { quickUnits } from '../core/quickUnits.js';
 import type { ProgramEntry } from '../core/state.js';
@@ -27,6 +27,7 @@ export function readProgram(hash: ProgramHash, bytes: Uint8Array): ProgramEntry 
       outputBytes: program.outputs.map((id) => byteSizeOf(valueType(program, id))),
       peakBytes: peakBytes(program),
       quickUnits: quickUnits(program),
+      work: programCost(program),
     },
   };
 }

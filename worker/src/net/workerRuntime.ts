@@ -40,12 +40,14 @@ import type { WorkerEffect, WorkerEvent } from '../core/events.js';
 import { step } from '../core/machine.js';
 import type { WorkerState } from '../core/state.js';
 import { initialState, isComplete, keysOf } from '../core/state.js';
+import type { DealMessage, PayView } from '../wallet/payDesk.js';
 import { answersOf } from './answers.js';
 import { Assembly } from './assembly.js';
 import { packBatch } from './computeInputs.js';
 import type { Link, LinkOptions } from './engineLink.js';
 import { linkTo } from './linkTo.js';
 import { coveredUnits, openOutcomes, samplesPerUnit } from './outcomes.js';
+import type { PaidWork, PayOptions } from './paidWork.js';
 import { readProgram } from './readProgram.js';
 
 /** What the worker tells of itself; the rest of HELLO is known when the compute thread is ready. */
@@ -58,6 +60,8 @@ export interface RuntimeOptions {
   readonly memoryBytes: number;
   /** Runs small batches on this thread; null: none. Programs of strangers have no business beside our keys. */
   readonly quick: QuickRuns | null;
+  /** The account to be paid on; null: works unpaid. */
+  readonly pay: PayOptions | null;
 }
 
 /** What a person may want to know. */
@@ -71,6 +75,7 @@ export interface RuntimeEvents {
     readonly samples: number;
   }): void;
   earned(units: number, amount: bigint): void;
+  paid(view: PayView): void;
   problem(error: WireError): void;
   /** The worker's life ends; `error` null when all is well. */
   ended(reason: ByeMessage['reason'] | 'stopped', error: RavenError | null): void;
@@ -96,6 +101,7 @@ export class WorkerRuntime {
   /** For a compute thread that starts anew. */
   private readonly programs = new Map<ProgramHash, Uint8Array>();
   private ready: ComputeReady | undefined;
+  private paidWork: PaidWork | null = null;
   private engineId: EngineId | undefined;
   private isWelcome = false;
   private consumedBytes = 0;
@@ -128,6 +134,7 @@ export class WorkerRuntime {
   /** Starts the compute thread, then joins. @throws RavenError when the backend does not start. */
   async start(): Promise<void> {
     this.ready = await this.compute.start();
+    this.paidWork = await this.makePaidWork(this.ready.gflops);
     this.events.ready(this.ready);
     if (this.hasEnded) return;
     this.watchTimer = setInterval(() => this.watch(), WATCH_MS);
@@ -166,7 +173,8 @@ export class WorkerRuntime {
     clearInterval(this.watchTimer);
     clearTimeout(this.creditTimer);
     this.options.quick?.close();
-    const [, isFree] = await Promise.all([this.link.close(), this.compute.close()]);
+    const closing = [this.link.close(), this.paidWork?.close()];
+    const [isFree] = await Promise.all([this.compute.close(), ...closing]);
     return isFree;
   }
 
@@ -180,7 +188,7 @@ export class WorkerRuntime {
     this.send({
       kind: 'hello',
       ...introduction,
-      payee: null,
+      payee: this.options.pay?.account.address ?? null,
       capabilities: {
         backend: compute.backend,
         device: deviceName.slice(0, LIMITS.deviceChars),
@@ -238,17 +246,40 @@ export class WorkerRuntime {
     drop: ({ programs, states, data, blocks }) =>
       this.feed({ kind: 'drop', programs, states, data, blocks }),
     ping: (message) => this.answerPing(message),
-    challenge: (message) => this.refuse(message),
-    terms: (message) => this.refuse(message),
-    voucher: (message) => this.refuse(message),
+    challenge: (message) => this.takeDeal(message),
+    terms: (message) => this.takeDeal(message),
+    voucher: (message) => this.takeDeal(message),
     meter: ({ committedUnits, earnedUnits }) => this.events.earned(committedUnits, earnedUnits),
     error: ({ error }) => this.events.problem(error),
     bye: (message) => this.takeBye(message),
   };
 
-  /** What only those are told who named a payee in their HELLO. */
-  private refuse({ kind }: EngineToWorker): void {
-    this.breakOff(new RemoteProtocolError(`${kind} for a worker without a payee`, { kind }));
+  private takeDeal(message: DealMessage): void {
+    const { kind } = message;
+    if (this.paidWork !== null) this.paidWork.receive(message);
+    // What only those are told who named a payee in their HELLO.
+    else this.breakOff(new RemoteProtocolError(`${kind} for a worker without a payee`, { kind }));
+  }
+
+  private async makePaidWork(gflops: number): Promise<PaidWork | null> {
+    const { pay } = this.options;
+    if (pay === null) return null;
+    // Who works unpaid, an engine's own worker above all, does not wait for libraries of curves and chains.
+    const { PaidWork } = await import('./paidWork.js');
+    return new PaidWork(pay, gflops, {
+      send: (message) => this.send(message),
+      released: (start, skips) => {
+        this.startBatch(start);
+        for (const skip of skips) this.post(skip);
+      },
+      left: (reason, error) => {
+        this.send({ kind: 'bye', reason, message: error.message.slice(0, LIMITS.errorChars) });
+        this.end('stopped', error);
+      },
+      paid: (view) => this.events.paid(view),
+      notice: (message) =>
+        this.events.problem({ code: 'chain', message, fault: 'remote', retryable: true }),
+    });
   }
 
   private breakOff(error: RavenError): void {
@@ -355,7 +386,7 @@ export class WorkerRuntime {
         this.send(effect);
         return;
       case 'start':
-        this.startBatch(effect);
+        if (this.paidWork?.holds(effect) !== true) this.startBatch(effect);
         return;
       case 'fail':
         this.send({
@@ -378,7 +409,7 @@ export class WorkerRuntime {
         this.post(effect);
         return;
       case 'skip':
-        this.post(effect);
+        if (this.paidWork?.skips(effect) !== true) this.post(effect);
         return;
       case 'answer':
       case 'store':
@@ -405,6 +436,7 @@ export class WorkerRuntime {
         openOutcomes(outcome, covered[i] ?? [], open),
       );
       for (const message of answersOf(effect.batch, wanted)) this.send(message);
+      this.paidWork?.delivered(effect.batch, wanted);
       this.count(run, wanted);
     }
     this.leaveWhenDrained();
@@ -468,6 +500,7 @@ export class WorkerRuntime {
   private loseEngine(): void {
     this.isWelcome = false;
     this.feed({ kind: 'disconnected' });
+    this.paidWork?.disconnected();
     this.events.disconnected();
     if (this.state.draining) this.end('stopped', null);
   }

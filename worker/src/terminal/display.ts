@@ -5,6 +5,7 @@ import type { WelcomeMessage, WireError } from '@ravenlab/protocol';
 import { WORKER_LIMITS, formatGflops } from '@ravenlab/protocol';
 import type { ComputeReady } from '../compute/computeMessages.js';
 import type { RuntimeEvents, RuntimeOptions } from '../net/workerRuntime.js';
+import type { PayView } from '../wallet/payDesk.js';
 import type { LinkState, WorkerReport } from './report.js';
 import { reportLines, summaryLine } from './report.js';
 import { Screen, terminalPaint } from './screen.js';
@@ -31,6 +32,7 @@ export class Display implements RuntimeEvents {
   private shortId: string | null = null;
   private price: string | null = null;
   private amount = 0n;
+  private pay: PayView | null = null;
   private notice: string | null = null;
   private wasWelcome = false;
 
@@ -88,6 +90,12 @@ export class Display implements RuntimeEvents {
     this.amount = amount;
   }
 
+  paid(view: PayView): void {
+    const isFirst = this.pay === null;
+    this.pay = view;
+    if (isFirst) this.say(`paid in ${view.tokenSymbol} on ${view.address}`);
+  }
+
   problem(error: WireError): void {
     this.notice = error.message;
     this.say(error.message);
@@ -133,6 +141,7 @@ export class Display implements RuntimeEvents {
       unitsPerSecond: rates.units,
       earned: this.amount,
       price: this.price,
+      pay: this.pay,
       upMs: nowMs - this.startedMs,
       notice: this.notice,
     };
@@ -150,6 +159,7 @@ export function silentDisplay(): RuntimeEvents & Pick<Display, 'attach' | 'drain
     draining: nothing,
     unitsDone: nothing,
     earned: nothing,
+    paid: nothing,
     problem: nothing,
     ended: nothing,
     close: nothing,

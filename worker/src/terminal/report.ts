@@ -1,11 +1,14 @@
 /** @file What the terminal says: a model in, lines out. Pure: no clock, no cursor, no colours of its own. */
 import {
   NO_VALUE,
+  amountText,
   formatCount,
   formatDuration,
   formatGflops,
   formatRate,
 } from '@ravenlab/protocol';
+import type { Basis } from '../wallet/checklist.js';
+import type { PayView } from '../wallet/payDesk.js';
 
 export type LinkState =
   'starting' | 'connecting' | 'working' | 'reconnecting' | 'draining' | 'left';
@@ -28,6 +31,8 @@ export interface WorkerReport {
   readonly unitsPerSecond: number;
   readonly earned: bigint;
   readonly price: string | null;
+  /** The deal with the engine; null while there is none: the work is unpaid. */
+  readonly pay: PayView | null;
   readonly upMs: number;
   /** Last thing that went wrong, if it still matters. */
   readonly notice: string | null;
@@ -69,6 +74,7 @@ export function reportLines(report: WorkerReport, columns: number, paint: Paint)
     row('units', 'plain', unitsText(report)),
     row('samples', 'plain', samplesText(report)),
     row('earned', 'strong', earnedText(report)),
+    ...payRows(report).map(([label, text]) => row(label, 'plain', text)),
     row('uptime', 'plain', formatDuration(report.upMs)),
   ];
   if (report.notice !== null) lines.push('', row('note', 'warn', report.notice));
@@ -105,7 +111,27 @@ function samplesText({ samples, samplesPerSecond }: WorkerReport): string {
   return `${formatCount(samples)}${rate}`;
 }
 
-function earnedText({ earned, price }: WorkerReport): string {
+const BASES: Readonly<Record<Basis, string>> = {
+  chain: '',
+  simulated: ' · simulated chain, worth nothing',
+  trusted: ' · not checked on any chain',
+};
+
+/** Promised is what a voucher on this disk says; redeemed, what the chain has paid of it. */
+function payRows({ pay }: WorkerReport): (readonly [string, string])[] {
+  if (pay === null) return [];
+  const { address, tokenSymbol, decimals, basis, promised, redeemed, atRisk } = pay;
+  const money = (amount: bigint): string => `${amountText(amount, decimals)} ${tokenSymbol}`;
+  return [
+    ['promised', `${money(promised)} · at risk ${money(atRisk)}${BASES[basis]}`],
+    ['redeemed', redeemed === null ? NO_VALUE : money(redeemed)],
+    ['wallet', address],
+  ];
+}
+
+function earnedText({ earned, price, pay }: WorkerReport): string {
+  if (pay !== null)
+    return `${amountText(earned, pay.decimals)} ${pay.tokenSymbol} (${price ?? NO_VALUE})`;
   const amount = earned.toString().replace(/\B(?=(?:\d{3})+$)/g, ',');
   return price === null ? amount : `${amount} (${price})`;
 }

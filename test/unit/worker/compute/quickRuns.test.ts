@@ -1,6 +1,6 @@
 /** @file Where a small batch runs: what must have happened for it to run at once, and what sends it to the compute thread. */
 import type { Program, ProgramHash } from '@ravenlab/protocol';
-import { RavenError, WORKER_LIMITS, encodeProgram } from '@ravenlab/protocol';
+import { RavenError, WORKER_LIMITS, encodeProgram, programCost } from '@ravenlab/protocol';
 import type { Backend } from '../../../../worker/src/compute/backend.js';
 import type { ComputeBatch, ComputeInput } from '../../../../worker/src/compute/computeMessages.js';
 import { QuickRuns, quickRunsOf } from '../../../../worker/src/compute/quickRuns.js';
@@ -71,6 +71,7 @@ function quickOf(world: World, quickUnits = 4): QuickRuns {
 
 const infoOf = (hash: ProgramHash, quickUnits: number): ProgramInfo => ({
   ...{ hash, quickUnits, inputs: PROGRAM.inputs, outputBytes: [4], peakBytes: 8 },
+  work: programCost(PROGRAM),
 });
 
 const inline = (value: number): ComputeInput => ({

@@ -29,6 +29,7 @@ const PROGRAM: ProgramEntry = {
     ],
     outputBytes: [16],
     peakBytes: 100,
+    work: { flops: 1_000, bytes: 100 },
     quickUnits: 0,
   },
 };

@@ -1,6 +1,8 @@
 /** @file What the terminal shows, word for word, and the rates behind it. */
+import type { Address } from '@ravenlab/protocol';
 import type { WorkerReport } from '../../../../worker/src/terminal/report.js';
 import { plainPaint, reportLines, summaryLine } from '../../../../worker/src/terminal/report.js';
+import type { PayView } from '../../../../worker/src/wallet/payDesk.js';
 import { Tally } from '../../../../worker/src/terminal/tally.js';
 
 const REPORT: WorkerReport = {
@@ -19,6 +21,7 @@ const REPORT: WorkerReport = {
   unitsPerSecond: 257.2,
   earned: 1_234_567n,
   price: '12 units/GFLOP',
+  pay: null,
   upMs: 3_725_000,
   notice: null,
 };
@@ -40,6 +43,29 @@ describe('the worker view', () => {
       '  uptime    1 h 02 min',
       '',
       '  Ctrl-C to finish and leave',
+    ]);
+  });
+
+  test('tells what was earned from what was promised and what was redeemed', () => {
+    const pay = {
+      address: `0x${'5f'.repeat(20)}` as Address,
+      tokenSymbol: 'SUSD',
+      decimals: 6,
+      basis: 'chain',
+      promised: 1_200_000n,
+      redeemed: 1_000_000n,
+      atRisk: 34_567n,
+    } as const;
+    const lines = (view: PayView) => reportLines({ ...REPORT, pay: view }, 100, plainPaint);
+    expect(lines(pay).slice(10, 14)).toEqual([
+      '  earned    1.234567 SUSD (12 units/GFLOP)',
+      '  promised  1.2 SUSD · at risk 0.034567 SUSD',
+      '  redeemed  1 SUSD',
+      '  wallet    0x5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f',
+    ]);
+    expect(lines({ ...pay, basis: 'simulated', redeemed: null }).slice(11, 13)).toEqual([
+      '  promised  1.2 SUSD · at risk 0.034567 SUSD · simulated chain, worth nothing',
+      '  redeemed  –',
     ]);
   });
 

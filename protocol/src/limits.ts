@@ -80,6 +80,8 @@ export const LIMITS = {
   helloTimeoutMs: 5_000,
   /** A CHALLENGE that is not answered by then is void, and its connection is closed; ms. */
   challengeMs: 10_000,
+  /** From TERMS to ACCEPT: the worker reads the chain meanwhile; ms. */
+  acceptMs: 120_000,
   /** Bytes in flight to one worker; adaptive below this. 32 – 64 MiB gave the best throughput on loopback. */
   creditWindowBytes: 64 * MIB,
   /** The worker tells what it consumed after this many bytes, or when its queue is empty. */

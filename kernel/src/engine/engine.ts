@@ -35,6 +35,7 @@ import { PaymentsView } from './paymentsView.js';
 import { runInputs } from './planView.js';
 import { ProgramTable } from './programTable.js';
 import { InlineReducer, ThreadReducer } from './reducer.js';
+import { NO_DEALS } from './dealDesk.js';
 import { RemoteAccess } from './remoteAccess.js';
 import { Resources } from './resources.js';
 import { Runner } from './runner.js';
@@ -273,6 +274,8 @@ export class Engine {
       },
       collectorOf: (execution) => this.runner.collectorOf(execution),
       admits: (hello, peer) => this.admits(hello, peer),
+      desk: NO_DEALS,
+      serverKey: () => this.remote.serverKey,
       findResource: (ref) => (ref.kind === 'state' ? states.find(ref) : data.find(ref)),
       onJoined: (session) => {
         this.panel.joined(session);

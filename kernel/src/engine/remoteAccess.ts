@@ -30,6 +30,7 @@ export class RemoteAccess {
   private readonly options: RemoteAccessOptions;
   private readonly saved: SavedAccess | null;
   private readonly token: string;
+  private readonly keys: ReturnType<typeof zmq.curveKeyPair>;
   private opening: Promise<string> | null = null;
   private port: RouterPort | null = null;
   private zap: zmq.Router | null = null;
@@ -38,6 +39,7 @@ export class RemoteAccess {
     this.handlers = handlers;
     this.options = options;
     this.saved = options.saved === null ? null : (JSON.parse(options.saved) as SavedAccess);
+    this.keys = this.saved ?? zmq.curveKeyPair();
     this.token = this.saved?.token ?? randomBytes(TOKEN_BYTES).toString('base64url');
   }
 
@@ -57,6 +59,11 @@ export class RemoteAccess {
     return this.opening;
   }
 
+  /** CURVE public key that invites name, Z85. */
+  get serverKey(): string {
+    return this.keys.publicKey;
+  }
+
   /** Whether `token` is the invite's; takes the same time for every wrong one. */
   admits(token: string): boolean {
     const given = Buffer.from(token);
@@ -72,7 +79,7 @@ export class RemoteAccess {
   private async open(): Promise<string> {
     const { saved, token } = this;
     const { host, save } = this.options;
-    const { publicKey, secretKey } = saved ?? zmq.curveKeyPair();
+    const { publicKey, secretKey } = this.keys;
     if (this.zap === null) await this.openZap();
     const router = new RouterPort(
       { origin: 'remote', curve: { publicKey, secretKey } },

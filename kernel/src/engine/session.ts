@@ -3,10 +3,12 @@
  * pins of buffers that a socket may still read. Decides nothing.
  */
 import type {
+  Address,
   BlobChunk,
   BlockRef,
   EngineToWorker,
   HelloMessage,
+  JobId,
   NeedMessage,
   RunInput,
   StateRef,
@@ -40,6 +42,10 @@ export interface SessionCounters {
 export class WorkerSession {
   readonly peer: Peer;
   readonly hello: HelloMessage;
+  /** The wallet that it has proved to be its own; null works unpaid. */
+  payee: Address | null = null;
+  /** The job whose terms it has accepted. */
+  job: JobId | null = null;
   readonly counters: SessionCounters = { programsSent: 0, blobBytesSent: 0, messagesSent: 0 };
   private readonly resources: Resources;
   private readonly programIndices = new Map<ResourceId, number>();

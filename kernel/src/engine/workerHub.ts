@@ -3,6 +3,7 @@
  * them. Hostile input ends here: a message that breaks the protocol costs its sender the connection and nobody else.
  */
 import type {
+  Address,
   ByeReason,
   DoneMessage,
   DoneUnit,
@@ -24,7 +25,9 @@ import {
 import type { ClusterEvent, UnitResult } from '../core/cluster/events.js';
 import { BANNED } from '../core/cluster/members.js';
 import type { ClusterState, Resource } from '../core/cluster/state.js';
+import { Anteroom } from './anteroom.js';
 import type { Collector } from './collector.js';
+import type { DealDesk } from './dealDesk.js';
 import type { Resources } from './resources.js';
 import type { NeedRef } from './session.js';
 import { WorkerSession } from './session.js';
@@ -42,6 +45,10 @@ export interface HubOptions {
   readonly collectorOf: (execution: number) => Collector | null;
   /** Whether the secret in a HELLO admits its sender. */
   readonly admits: (hello: HelloMessage, peer: Peer) => boolean;
+  /** Who pays workers that came by an invite. */
+  readonly desk: DealDesk;
+  /** The CURVE public key that invites name, Z85. */
+  readonly serverKey: () => string;
   readonly findResource: (ref: NeedRef) => Resource | undefined;
   readonly onJoined: (session: WorkerSession) => void;
   readonly onLeft: (session: WorkerSession, reason: string) => void;
@@ -69,6 +76,7 @@ export class WorkerHub implements PortHandlers {
   private readonly strangers = new Map<string, NodeJS.Timeout>();
   /** Told to go; whatever they still send is thrown away unread. */
   private readonly banned = new Set<string>();
+  private readonly anteroom: Anteroom;
   private readonly byPeer = new Map<string, WorkerSession>();
   private readonly byWorker = new Map<WorkerId, WorkerSession>();
   /** The last workers that left, oldest first: when it was known, and why. */
@@ -77,6 +85,18 @@ export class WorkerHub implements PortHandlers {
 
   constructor(options: HubOptions) {
     this.options = options;
+    this.anteroom = new Anteroom({
+      ...{ desk: options.desk, serverKey: options.serverKey, log: options.log },
+      ...{ now: options.now, wallMs: options.wallMs },
+      greet: (peer, hello) => this.greet(peer, hello),
+      join: (session) => {
+        // Others may have come, or gone, while it read the chain.
+        if (this.mayJoin(session.peer, session.hello)) this.join(session);
+      },
+      refuse: (peer, reason, message) => {
+        this.refuse(peer, reason, message);
+      },
+    });
   }
 
   session(worker: WorkerId): WorkerSession | undefined {
@@ -120,6 +140,7 @@ export class WorkerHub implements PortHandlers {
       this.options.log(`${peer.key} broke the framing: ${error.message}`);
     }
     this.forgetStranger(peer);
+    this.anteroom.leave(peer);
     this.banned.delete(peer.key);
     this.lose(peer, 'disconnected');
   }
@@ -137,8 +158,30 @@ export class WorkerHub implements PortHandlers {
     this.detach(session, reason);
   }
 
+  /** Terms of this payee are there, or have changed; another job begins with another session. */
+  offer(payee: Address): void {
+    this.anteroom.offer(payee);
+    const terms = this.options.desk.terms(payee);
+    if (terms === null) return;
+    for (const session of [...this.byWorker.values()]) {
+      if (session.payee !== payee) continue;
+      if (session.job === terms.job) session.send({ kind: 'terms', ...terms });
+      else this.startOver(session, 'there is another job to be paid from');
+    }
+  }
+
+  /** Workers that named a wallet while nobody was paid: they are asked for it now. */
+  recall(): void {
+    for (const session of [...this.byWorker.values()]) {
+      const isUnasked = session.hello.payee !== null && session.payee === null;
+      if (isUnasked && session.peer.origin === 'remote')
+        this.startOver(session, 'work is paid from now on');
+    }
+  }
+
   /** Tells everyone that the engine ends. */
   shutdown(): void {
+    this.anteroom.close();
     for (const session of this.byWorker.values())
       this.say(session.peer, 'shutdown', 'the engine ends');
     for (const timer of this.strangers.values()) clearTimeout(timer);
@@ -147,6 +190,10 @@ export class WorkerHub implements PortHandlers {
   private take(peer: Peer, message: WorkerToEngine): void {
     if (message.kind === 'hello') {
       this.welcome(peer, message);
+      return;
+    }
+    if (this.anteroom.holds(peer)) {
+      this.anteroom.take(peer, message);
       return;
     }
     const session = this.byPeer.get(peer.key);
@@ -197,10 +244,21 @@ export class WorkerHub implements PortHandlers {
       this.options.log(`worker ${session.worker.slice(0, 8)}: ${message.error.message}`);
       this.options.feed({ kind: 'heard', worker: session.worker, latencyUs: null });
     },
-    identify: unasked,
-    accept: unasked,
-    voucherAck: unasked,
-    presented: unasked,
+    voucherAck: (session, message) => {
+      const { worker, payee } = session;
+      if (payee === null) throw unasked(message);
+      this.options.desk.acknowledged({ worker, payee }, message);
+    },
+    // A member has done so already: TERMS that change cap or expiry alone are not answered.
+    identify: (_, message) => {
+      throw unasked(message);
+    },
+    accept: (_, message) => {
+      throw unasked(message);
+    },
+    presented: (_, message) => {
+      throw unasked(message);
+    },
     bye: (session, message) => {
       const { worker } = session;
       if (message.reason === 'drain') this.options.feed({ kind: 'drain', worker });
@@ -210,35 +268,36 @@ export class WorkerHub implements PortHandlers {
 
   private welcome(peer: Peer, hello: HelloMessage): void {
     this.forgetStranger(peer);
-    if (!this.options.admits(hello, peer)) {
-      this.refuse(peer, 'refused', 'this invite is not valid any more; ask for a new one');
-      return;
-    }
-    if (this.options.cluster.standings.get(hello.workerId)?.status === 'banned') {
-      this.refuse(peer, 'refused', BANNED);
-      return;
-    }
+    if (!this.mayJoin(peer, hello)) return;
+    const isGuest = peer.origin === 'remote' && this.anteroom.enter(peer, hello);
+    if (!isGuest) this.join(this.greet(peer, hello));
+  }
+
+  /** Whether it may become a member; when not, it has been told. */
+  private mayJoin(peer: Peer, hello: HelloMessage): boolean {
+    const refusal = this.refusalOf(peer, hello);
+    if (refusal !== null) this.refuse(peer, ...refusal);
+    return refusal === null;
+  }
+
+  private refusalOf(
+    peer: Peer,
+    hello: HelloMessage,
+  ): readonly [reason: ByeReason, message: string] | null {
+    if (!this.options.admits(hello, peer))
+      return ['refused', 'this invite is not valid any more; ask for a new one'];
+    if (this.options.cluster.standings.get(hello.workerId)?.status === 'banned')
+      return ['refused', BANNED];
     const known = this.byWorker.get(hello.workerId);
-    if (known !== undefined && known.hello.incarnation > hello.incarnation) {
-      this.refuse(peer, 'replaced', 'a newer process of this worker has joined');
-      return;
-    }
-    if (known === undefined && this.byWorker.size >= ENGINE_LIMITS.members) {
-      this.refuse(
-        peer,
-        'refused',
-        `this cluster is full: ${String(ENGINE_LIMITS.members)} workers`,
-      );
-      return;
-    }
-    if (known !== undefined) {
-      if (known.peer.key !== peer.key)
-        this.refuse(known.peer, 'replaced', 'this worker joined again');
-      this.detach(known, 'replaced');
-    }
+    if (known !== undefined && known.hello.incarnation > hello.incarnation)
+      return ['replaced', 'a newer process of this worker has joined'];
+    if (known === undefined && this.byWorker.size >= ENGINE_LIMITS.members)
+      return ['refused', `this cluster is full: ${String(ENGINE_LIMITS.members)} workers`];
+    return null;
+  }
+
+  private greet(peer: Peer, hello: HelloMessage): WorkerSession {
     const session = new WorkerSession(peer, hello, this.options.resources);
-    this.byPeer.set(peer.key, session);
-    this.byWorker.set(hello.workerId, session);
     session.send({
       kind: 'welcome',
       engineId: this.options.engineId,
@@ -250,6 +309,19 @@ export class WorkerHub implements PortHandlers {
       chunkBytes: LIMITS.frameBytes,
       price: this.options.price,
     });
+    return session;
+  }
+
+  private join(session: WorkerSession): void {
+    const { peer, hello } = session;
+    const known = this.byWorker.get(hello.workerId);
+    if (known !== undefined) {
+      if (known.peer.key !== peer.key)
+        this.refuse(known.peer, 'replaced', 'this worker joined again');
+      this.detach(known, 'replaced');
+    }
+    this.byPeer.set(peer.key, session);
+    this.byWorker.set(hello.workerId, session);
     const held = this.adopt(session);
     this.options.onJoined(session);
     this.options.feed({
@@ -262,6 +334,15 @@ export class WorkerHub implements PortHandlers {
       windowBytes: LIMITS.creditWindowBytes,
       held,
     });
+  }
+
+  /** It says HELLO again at once, on another connection. */
+  private startOver(session: WorkerSession, reason: string): void {
+    const { worker, peer } = session;
+    this.say(peer, 'expelled', reason);
+    this.banned.add(peer.key);
+    this.detach(session, reason);
+    this.options.feed({ kind: 'left', worker, reason, isOrderly: true });
   }
 
   /** What a reconnecting worker still holds of ours; the rest it is told to drop. */
@@ -332,6 +413,7 @@ export class WorkerHub implements PortHandlers {
 
   private refuse(peer: Peer, reason: ByeReason, message: string): void {
     this.forgetStranger(peer);
+    this.anteroom.leave(peer);
     this.say(peer, reason, message);
     this.banned.add(peer.key);
     this.lose(peer, message);
@@ -371,8 +453,8 @@ export class WorkerHub implements PortHandlers {
 }
 
 /** Answers to what this worker has not been asked. */
-function unasked(_session: WorkerSession, { kind }: WorkerToEngine): never {
-  throw new RemoteProtocolError(`${kind} answers nothing that was asked`, { kind });
+function unasked({ kind }: WorkerToEngine): RemoteProtocolError {
+  return new RemoteProtocolError(`${kind} answers nothing that was asked`, { kind });
 }
 
 /** What the panel and the worker's owner call a worker. */

@@ -5,6 +5,7 @@ import type { ClusterEvent } from '../../../kernel/src/core/cluster/events.js';
 import { createCluster } from '../../../kernel/src/core/cluster/state.js';
 import { step } from '../../../kernel/src/core/cluster/machine.js';
 import type { Collector } from '../../../kernel/src/engine/collector.js';
+import { NO_DEALS } from '../../../kernel/src/engine/dealDesk.js';
 import { Resources } from '../../../kernel/src/engine/resources.js';
 import type { Peer } from '../../../kernel/src/engine/transport.js';
 import { WorkerHub } from '../../../kernel/src/engine/workerHub.js';
@@ -35,6 +36,8 @@ function joined() {
     ...{ now: () => 1000, wallMs: () => 1000, resources: new Resources() },
     collectorOf: () => collector as unknown as Collector,
     admits: () => true,
+    desk: NO_DEALS,
+    serverKey: () => '',
     findResource: () => undefined,
     onJoined: () => undefined,
     onLeft: () => undefined,

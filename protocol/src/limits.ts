@@ -468,6 +468,8 @@ export const VOUCHER_LIMITS = {
   linesPerVoucher: 480,
   /** Committed units that wait for a job to be paid from; beyond, the oldest are not paid. */
   heldUnits: 65_536,
+  /** Vouchers that workers showed and that wait for them to be let in. */
+  shownVouchers: 1_024,
   /** Least time between two settlements that nobody asked for; ms. */
   settleMs: 10_000,
   /** How often the paymaster looks for what time makes due; ms. */

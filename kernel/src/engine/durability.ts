@@ -8,8 +8,9 @@ import type { JournalMode } from '../core/journal/journal.js';
 import { PaidBook } from '../core/journal/paidBook.js';
 import type { RequestPoint } from '../core/journal/paidBook.js';
 import { machineBootId } from './bootId.js';
+import type { StoredRow } from './engineJournal.js';
 import { EngineJournal } from './engineJournal.js';
-import type { JournalRecord, LedgerRow, Restored } from './journalMessages.js';
+import type { JournalRecord, JournalRow, Restored } from './journalMessages.js';
 import { KernelSessions } from './kernelSessions.js';
 import type { ToKernel } from './kernelWire.js';
 import type { PanelView } from './panelView.js';
@@ -17,6 +18,7 @@ import { Persistence } from './persistence.js';
 import type { PersistenceParts } from './persistence.js';
 import type { Runner } from './runner.js';
 import type { RunnerJournal } from './runnerJournal.js';
+import type { LogCursor, LogPage } from './treasury/payRows.js';
 import type { SharedMemory } from './wasm/memory.js';
 
 type Level = 'info' | 'warning' | 'error';
@@ -33,6 +35,8 @@ export interface DurabilityOptions {
   readonly runner: () => Runner;
   /** The kernel need not keep requests up to this one any more. */
   readonly onDurable: (watermark: number) => void;
+  /** Vouchers and settlements that may leave now. */
+  readonly onStored: (rows: readonly StoredRow[]) => void;
   readonly onAttached: () => void;
   /** No kernel came. */
   readonly onAbandoned: () => void;
@@ -78,6 +82,7 @@ export class Durability implements RunnerJournal {
       onWritten: () => {
         this.settledOrNot();
       },
+      onStored: options.onStored,
       onFiles: (kept) => {
         this.persistence.sweep(kept).catch((error: unknown) => {
           options.log(`data files could not be removed: ${String(error)}`);
@@ -197,8 +202,12 @@ export class Durability implements RunnerJournal {
     this.journal.feed({ kind: 'quiet' });
   }
 
-  paid(row: LedgerRow): void {
+  paid(row: JournalRow): void {
     this.journal.paid(row);
+  }
+
+  log(cursor: LogCursor | null, limit: number): Promise<LogPage> {
+    return this.journal.log(cursor, limit);
   }
 
   paidOf(point: RequestPoint): ReadonlySet<number> {

@@ -18,8 +18,8 @@ import type { ResourceId } from '../core/cluster/state.js';
 import { createCluster } from '../core/cluster/state.js';
 import type { ClusterState } from '../core/cluster/state.js';
 import type { JournalMode } from '../core/journal/journal.js';
+import type { ChainService } from './chain/chainService.js';
 import { ClusterLoop } from './clusterLoop.js';
-import type { Performers } from './clusterLoop.js';
 import type { Collector } from './collector.js';
 import { Commands } from './commands.js';
 import { DataStore } from './dataStore.js';
@@ -32,10 +32,10 @@ import type { ToEngine } from './kernelWire.js';
 import { LocalWorkers } from './localWorkers.js';
 import { PanelView } from './panelView.js';
 import { PaymentsView } from './paymentsView.js';
-import { runInputs } from './planView.js';
+import type { Performers } from './clusterLoop.js';
+import { performersOf } from './performers.js';
 import { ProgramTable } from './programTable.js';
 import { InlineReducer, ThreadReducer } from './reducer.js';
-import { NO_DEALS } from './dealDesk.js';
 import { RemoteAccess } from './remoteAccess.js';
 import { Resources } from './resources.js';
 import { Runner } from './runner.js';
@@ -44,10 +44,11 @@ import { RunTable } from './runs.js';
 import { SocketPort } from './socketPort.js';
 import { StateStore } from './states.js';
 import type { Peer } from './transport.js';
-import type { TreasuryView } from './treasuryView.js';
-import { NO_TREASURY } from './treasuryView.js';
+import type { RestoredPay } from './treasury/payRows.js';
+import { makeTreasury } from './treasury/makeTreasury.js';
+import type { Treasury } from './treasury/treasury.js';
 import { Vitals } from './vitals.js';
-import { WorkerHub, shortIdOf } from './workerHub.js';
+import { WorkerHub } from './workerHub.js';
 
 /** Until a price is agreed on: test coins. 0.001 per TFLOP. */
 const DEFAULT_PRICE: Price = {
@@ -67,6 +68,8 @@ export interface EngineOptions {
   /** Address that invites name. */
   readonly host: string;
   readonly journal: JournalMode;
+  /** What workers are paid on. */
+  readonly chain: ChainService;
   /** How long it waits for a kernel when it has none; ms. */
   readonly lingerMs: number;
   readonly log: (text: string) => void;
@@ -95,7 +98,7 @@ export class Engine {
   private readonly programs: ProgramTable;
   private readonly durability: Durability;
   private readonly rules: RulesStore;
-  private readonly treasury: TreasuryView = NO_TREASURY;
+  private treasury!: Treasury;
   private cluster!: ClusterState;
   private loop!: ClusterLoop;
   private hub!: WorkerHub;
@@ -110,7 +113,6 @@ export class Engine {
   private meterTimer: NodeJS.Timeout | null = null;
   private panelText = '';
   private keptPin = '';
-  private lastAmount = { amount: 0n, text: '0' };
   private closing = false;
 
   constructor(options: EngineOptions) {
@@ -154,6 +156,7 @@ export class Engine {
     }
     const rules = this.rules.load();
     if (rules !== null) restoreRules(this.cluster, rules);
+    this.treasury = this.makeTreasury(restored.pay);
     this.assemble(engineId, log);
     const workersPath = join(this.sockets, 'workers.sock');
     const endpoint = `unix://${workersPath}`;
@@ -190,6 +193,7 @@ export class Engine {
       endpoint,
       rules: this.rules,
     });
+    this.treasury.start();
     const kernelPath = join(this.sockets, 'kernel.sock');
     await this.kernel.listen(kernelPath);
     this.durability.expectKernel();
@@ -219,6 +223,7 @@ export class Engine {
     this.loop.stop();
     this.hub.shutdown();
     this.locals.close();
+    this.treasury.close();
     await this.durability.close(isForgetting);
     await this.thread.close();
     this.localPort.close();
@@ -274,14 +279,16 @@ export class Engine {
       },
       collectorOf: (execution) => this.runner.collectorOf(execution),
       admits: (hello, peer) => this.admits(hello, peer),
-      desk: NO_DEALS,
+      desk: this.treasury,
       serverKey: () => this.remote.serverKey,
       findResource: (ref) => (ref.kind === 'state' ? states.find(ref) : data.find(ref)),
       onJoined: (session) => {
         this.panel.joined(session);
+        this.treasury.joined(session.worker, session.payee, session.peer.origin === 'local');
       },
       onLeft: (session) => {
         this.panel.left(session.worker);
+        this.treasury.left(session.worker);
       },
     });
     this.loop = new ClusterLoop({
@@ -293,80 +300,38 @@ export class Engine {
   }
 
   private performers(): Performers {
-    const { hub, runner } = this;
-    return {
-      provide: ({ worker, resources }) => hub.session(worker)?.provide(resources),
-      run: ({ worker, execution, program, groups, leaseMs }) => {
-        const bound = runner.boundOf(execution);
-        const resource = bound?.programs[program]?.resource.id;
-        if (bound === null || resource === undefined) return;
-        const shards = groups.flatMap((group) => group.map(({ shard }) => shard));
-        const inputs = runInputs(bound, shards);
-        const summed = bound.plan.outputs.map(({ combine }) => combine === 'sum');
-        hub.session(worker)?.run({ execution, program: resource, leaseMs, inputs, groups, summed });
-      },
-      drop: ({ worker, resources }) => hub.session(worker)?.drop(resources),
-      revoke: ({ worker, leases }) => {
-        runner.discard(leases);
-        hub.session(worker)?.send({ kind: 'cancel', executions: [], leases });
-      },
-      revokeExecution: ({ worker, execution }) => {
-        hub.session(worker)?.send({ kind: 'cancel', executions: [execution], leases: [] });
-      },
-      accept: (effect, done) => {
-        runner.accept(effect, done);
-      },
-      meter: ({ entry, execution, shard }) => {
-        const point = runner.paid(execution, shard);
-        if (point === null) return;
-        const { session, request } = point;
-        const { worker, flops, amount } = entry;
-        // Once a unit, for thousands a second: spreading the point here took a fifth of the loop.
-        const text = this.amountText(amount);
-        const atMs = Date.now();
-        this.durability.paid({ session, request, shard, worker, flops, amount: text, atMs });
-      },
-      complete: ({ execution, workers }) => {
-        runner.complete(execution, workers);
-      },
-      committed: ({ execution }) => {
-        runner.committed(execution);
-      },
-      failed: ({ execution, failure }) => {
-        runner.failed(execution, failure);
-      },
-      expel: ({ worker, reason }) => {
-        hub.expel(worker, reason);
-      },
-      ping: ({ worker }) => hub.session(worker)?.ping(monotonicMs()),
-      drained: ({ worker }) => {
-        this.options.log(`worker ${worker.slice(0, 8)} is drained`);
-      },
-      quarantined: ({ worker, forMs }) => {
-        const name = shortIdOf(worker);
-        const text = `Worker ${name} failed ${String(ENGINE_LIMITS.flapFailures)} times within a minute; it gets no work for ${String(Math.ceil(forMs / 1000))} s.`;
+    return performersOf({
+      ...{ hub: this.hub, runner: this.runner, treasury: this.treasury },
+      durability: this.durability,
+      log: this.options.log,
+      now: monotonicMs,
+      localWorkers: () => this.locals.count,
+      warn: (text) => {
         this.alert('warning', text);
       },
-      starved: ({ bitClass }) => {
-        const text =
-          bitClass !== null
-            ? `No worker of the class that this run's bits come from is left (${bitClass}): the cell waits. Start such a worker again, or give up exact bits with cluster.configure({ mixClasses: true }).`
-            : this.locals.count === 0
-              ? 'No worker is connected: the cell waits. Call cluster.scale(2), or invite a machine from the panel.'
-              : 'No worker is connected yet: the cell waits for the local workers to start.';
+      starved: (text) => {
         this.panel.alerts.tell('warning', text, 'starved');
         this.kernel.notice({ level: 'warning', text });
       },
       relieved: () => {
         this.panel.alerts.resolve('starved');
       },
-    };
+    });
   }
 
-  /** Nearly always that of the unit before: a program's units cost the same. */
-  private amountText(amount: bigint): string {
-    if (amount !== this.lastAmount.amount) this.lastAmount = { amount, text: String(amount) };
-    return this.lastAmount.text;
+  private makeTreasury(restored: RestoredPay): Treasury {
+    return makeTreasury({
+      ...{ chain: this.options.chain, restored, rate: DEFAULT_PRICE.rate },
+      ...{ durability: this.durability, now: monotonicMs },
+      hub: () => this.hub,
+      serverKey: () => this.remote.serverKey,
+      feed: (event) => {
+        this.loop.feed(event);
+      },
+      tell: (level, text) => {
+        this.alert(level, text);
+      },
+    });
   }
 
   private makeDurability(): Durability {
@@ -380,6 +345,9 @@ export class Engine {
       runner: () => this.runner,
       onDurable: (watermark) => {
         this.kernel.durable(watermark);
+      },
+      onStored: (rows) => {
+        this.treasury.stored(rows);
       },
       onAttached: () => {
         this.panelText = '';

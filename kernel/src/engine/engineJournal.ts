@@ -26,12 +26,13 @@ import type {
   JournalRecord,
   JournalRequest,
   JournalResponse,
+  JournalRow,
   JournalThreadData,
-  LedgerRow,
   Restored,
 } from './journalMessages.js';
 import { packRows } from './ledgerBatch.js';
 import type { Capture } from './snapshot.js';
+import type { LogCursor, LogPage, SettlementRow, VoucherRow } from './treasury/payRows.js';
 import type { SharedMemory } from './wasm/memory.js';
 
 export interface EngineJournalOptions {
@@ -48,6 +49,8 @@ export interface EngineJournalOptions {
   readonly onDurable: (point: RequestPoint) => void;
   /** A transaction is done. */
   readonly onWritten: () => void;
+  /** Vouchers and settlements are on the disk itself: they may leave. */
+  readonly onStored: (rows: readonly StoredRow[]) => void;
   /** Files that images which can still be restored from need. */
   readonly onFiles: (kept: ReadonlySet<string>) => void;
   /** Work that waited for room may go on. */
@@ -59,6 +62,9 @@ export interface EngineJournalOptions {
   /** Compiled entry of the thread; for tests. */
   readonly entry?: string | URL;
 }
+
+/** Rows that somebody waits for, and that have to survive the machine. */
+export type StoredRow = VoucherRow | SettlementRow;
 
 interface Waiting {
   readonly resolve: (response: JournalResponse) => void;
@@ -83,16 +89,17 @@ const BOUNDS = {
 export class EngineJournal {
   private readonly options: EngineJournalOptions;
   private readonly thread: Worker;
-  private state: JournalState<LedgerRow>;
+  private state: JournalState<JournalRow>;
   private timer: NodeJS.Timeout | null = null;
   private timerAt = Infinity;
   private making: Making | null = null;
   private copying = false;
   private wasFull = false;
   /** Paid since the machine was last fed: it takes those of a turn of the loop at once. */
-  private fresh: LedgerRow[] = [];
+  private fresh: JournalRow[] = [];
   private readonly writtenBlobs = new Set<string>();
   private inFlightBlobs: readonly JournalBlob[] = [];
+  private inFlightRows: readonly StoredRow[] = [];
   /** Files of each slot that a record names. */
   private readonly files = new Map<number, readonly string[]>();
   /** Requests outside the machine that wait for their answer. */
@@ -136,7 +143,7 @@ export class EngineJournal {
 
   /** Removes all images: only the ledger stays. */
   async forget(): Promise<void> {
-    this.state = createJournal<LedgerRow>(BOUNDS, 'off');
+    this.state = createJournal<JournalRow>(BOUNDS, 'off');
     await this.ask({ kind: 'forget' });
   }
 
@@ -153,6 +160,13 @@ export class EngineJournal {
   /** Keys of the remote access, on the disk when it resolves. */
   saveRemote(text: string): Promise<unknown> {
     return this.ask({ kind: 'remote', text });
+  }
+
+  /** Receipts that are on the disk; one page is asked for at a time. */
+  async log(cursor: LogCursor | null, limit: number): Promise<LogPage> {
+    const response = await this.ask({ kind: 'log', cursor, limit });
+    if (response.kind !== 'log') throw new Error(`the journal answered ${response.kind}`);
+    return response.page;
   }
 
   /** What changes in place is being copied: no update may begin. */
@@ -181,7 +195,7 @@ export class EngineJournal {
   }
 
   /** A unit is paid; written with whatever is written next. */
-  paid(row: LedgerRow): void {
+  paid(row: JournalRow): void {
     if (this.fresh.push(row) > 1) return;
     queueMicrotask(() => {
       if (this.fresh.length > 0) this.feed({ kind: 'tick' });
@@ -189,7 +203,7 @@ export class EngineJournal {
   }
 
   /** Rows go first: an image must never count before what was paid on the way to it. */
-  feed(event: JournalEvent<LedgerRow>): void {
+  feed(event: JournalEvent<JournalRow>): void {
     if (this.fresh.length > 0) {
       const rows = this.fresh;
       this.fresh = [];
@@ -202,7 +216,7 @@ export class EngineJournal {
     this.wasFull = isNowFull;
   }
 
-  private step(event: JournalEvent<LedgerRow>): void {
+  private step(event: JournalEvent<JournalRow>): void {
     const effects = journalStep(this.state, event, this.options.now());
     for (const effect of effects) this.perform(effect);
   }
@@ -219,7 +233,7 @@ export class EngineJournal {
     await this.thread.terminate();
   }
 
-  private perform(effect: JournalEffect<LedgerRow>): void {
+  private perform(effect: JournalEffect<JournalRow>): void {
     switch (effect.kind) {
       case 'image':
         this.makeImage(effect);
@@ -229,10 +243,7 @@ export class EngineJournal {
         const record = image === null ? null : (this.making?.record ?? null);
         const blobs = image === null ? [] : (this.making?.capture.blobs ?? []);
         this.inFlightBlobs = blobs.filter(({ key }) => !this.writtenBlobs.has(key));
-        const ledger = packRows(rows);
-        this.post({ kind: 'write', ledger, record, blobs: this.inFlightBlobs, isSynced }, [
-          ledger.numbers.buffer,
-        ]);
+        this.write(rows, record, isSynced);
         return;
       }
       case 'durable':
@@ -249,6 +260,23 @@ export class EngineJournal {
         this.onClosed?.();
         return;
     }
+  }
+
+  private write(
+    rows: readonly JournalRow[],
+    record: JournalRecord | null,
+    isSynced: boolean,
+  ): void {
+    const ledger = packRows(rows);
+    this.inFlightRows = ledger.pay.rows.filter(
+      (row) => row.kind === 'voucher' || row.kind === 'settlement',
+    );
+    const isForced = isSynced || this.inFlightRows.length > 0;
+    const request: JournalRequest = {
+      ...{ kind: 'write', ledger, record, blobs: this.inFlightBlobs },
+      isSynced: isForced,
+    };
+    this.post(request, [ledger.numbers.buffer, ledger.pay.receipts.numbers.buffer]);
   }
 
   private makeImage({ slot, point, isSynced }: ImageRef): void {
@@ -284,8 +312,7 @@ export class EngineJournal {
         return;
       case 'written':
         for (const { key } of this.inFlightBlobs) this.writtenBlobs.add(key);
-        this.feed({ kind: 'written' });
-        this.options.onWritten();
+        this.written();
         return;
       case 'refused':
         this.refused(response.request, response.message);
@@ -299,6 +326,9 @@ export class EngineJournal {
       case 'saved':
         this.settle('remote')?.resolve(response);
         return;
+      case 'log':
+        this.settle('log')?.resolve(response);
+        return;
       case 'forgotten':
         this.settle('forget')?.resolve(response);
         return;
@@ -306,6 +336,14 @@ export class EngineJournal {
         this.settle('close')?.resolve(response);
         return;
     }
+  }
+
+  private written(): void {
+    const stored = this.inFlightRows;
+    this.inFlightRows = [];
+    this.feed({ kind: 'written' });
+    if (stored.length > 0) this.options.onStored(stored);
+    this.options.onWritten();
   }
 
   private copied(): void {

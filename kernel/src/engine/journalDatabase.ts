@@ -6,6 +6,7 @@
 import { join } from 'node:path';
 import Database from 'libsql';
 import type { RequestPoint } from '../core/journal/paidBook.js';
+import type { CommittedWork } from '../core/ledger/payLane.js';
 import { JOURNAL_FILE } from './journalMessages.js';
 import type {
   AccountRow,
@@ -14,6 +15,8 @@ import type {
   LedgerRow,
   Restored,
 } from './journalMessages.js';
+import type { LogCursor, LogPage, PayBatch } from './treasury/payRows.js';
+import { PayTables } from './treasury/payTables.js';
 
 const SCHEMA = `
 CREATE TABLE IF NOT EXISTS unit (
@@ -59,8 +62,10 @@ export class JournalDatabase {
   private readonly lock: Database.Database;
   private readonly db: Database.Database;
   private readonly bootId: string;
+  private readonly pay: PayTables;
   private readonly insertUnit: Database.Statement;
   private readonly insertMany: Database.Statement;
+  private readonly removeUnit: Database.Statement;
   private readonly readAccount: Database.Statement;
   private readonly writeAccount: Database.Statement;
   private readonly putRecord: Database.Statement;
@@ -77,8 +82,12 @@ export class JournalDatabase {
     this.db.exec('PRAGMA journal_mode = WAL');
     this.db.exec('PRAGMA busy_timeout = 5000');
     this.db.exec(SCHEMA);
+    this.pay = new PayTables(this.db);
     this.insertUnit = this.db.prepare(insertUnits(1));
     this.insertMany = this.db.prepare(insertUnits(ROWS_PER_INSERT));
+    this.removeUnit = this.db.prepare(
+      'DELETE FROM unit WHERE session = ? AND request = ? AND shard = ? AND worker = ?',
+    );
     this.readAccount = this.db.prepare(
       'SELECT worker, posted, units FROM account WHERE worker = ?',
     );
@@ -127,6 +136,7 @@ export class JournalDatabase {
         request: row.request,
         shard: row.shard,
       })),
+      pay: this.pay.restore(),
       lastSession: Math.max(highest.last ?? 0, session),
       blobs: current === null ? [] : this.blobs(),
       remote: this.recordText(REMOTE),
@@ -135,21 +145,33 @@ export class JournalDatabase {
 
   /** One transaction: all of it or nothing. @throws the database's error, of which nothing has happened. */
   write(
-    rows: readonly LedgerRow[],
+    ledger: { readonly rows: readonly LedgerRow[]; readonly pay: PayBatch },
     blobs: readonly JournalBlob[],
     record: JournalRecord | null,
     isSynced: boolean,
   ): void {
     this.synced(isSynced);
     const transaction = this.db.transaction(() => {
-      this.addRows(rows);
+      this.addRows(ledger.rows);
+      this.pay.write(ledger.pay);
+      for (const work of ledger.pay.refused) this.unmeter(work);
       for (const { key, bytes } of blobs) this.putBlob.run(key, Buffer.from(bytes));
       if (record === null) return;
       const text = JSON.stringify(record);
       this.putRecord.run(CURRENT, text);
       if (record.image.isSynced) this.putRecord.run(LAST_SYNCED, text);
     });
-    transaction();
+    try {
+      transaction();
+    } catch (error) {
+      this.pay.rolledBack();
+      throw error;
+    }
+  }
+
+  /** Receipts that are on the disk. */
+  log(cursor: LogCursor | null, limit: number): LogPage {
+    return this.pay.page(cursor, limit);
   }
 
   /** Nothing can be restored any more; accounts, units and the count of starts stay. */
@@ -188,6 +210,14 @@ export class JournalDatabase {
       const posted = BigInt(before?.posted ?? '0') + sum.amount;
       this.writeAccount.run(worker, posted.toString(), (before?.units ?? 0) + sum.units);
     }
+  }
+
+  /** A unit whose result was refused: whoever does it again is paid for it. */
+  private unmeter({ session, request, shard, worker, amount }: CommittedWork): void {
+    if (this.removeUnit.run(session, request, shard, worker).changes === 0) return;
+    const before = this.readAccount.get(worker) as AccountRow | undefined;
+    const posted = BigInt(before?.posted ?? '0') - amount;
+    this.writeAccount.run(worker, posted.toString(), (before?.units ?? 1) - 1);
   }
 
   /** @returns those that were not there. */

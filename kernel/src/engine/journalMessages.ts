@@ -1,6 +1,7 @@
 /** @file What the engine's loop and its journal thread say to each other. Plain, clonable data. */
 import type { ImageRef } from '../core/journal/journal.js';
 import type { PaidKey } from '../core/journal/paidBook.js';
+import type { LogCursor, LogPage, PayBatch, PayRow, RestoredPay } from './treasury/payRows.js';
 import type { SharedMemory } from './wasm/memory.js';
 
 /** The database, in the engine's folder. */
@@ -15,12 +16,16 @@ export interface LedgerRow extends PaidKey {
   readonly atMs: number;
 }
 
+/** What the ledger has written, in the order of its causes. */
+export type JournalRow = LedgerRow | PayRow;
+
 /** Rows on their way to the thread: an object each would cost the loop more to send than the unit to decide. */
 export interface LedgerBatch {
   /** Seven for each row: session, request, shard, worker and amount as indices of `texts`, flops, atMs. */
   readonly numbers: Float64Array<ArrayBuffer>;
   /** Each once. */
   readonly texts: readonly string[];
+  readonly pay: PayBatch;
 }
 
 export interface AccountRow {
@@ -70,6 +75,7 @@ export interface Restored {
   readonly accounts: readonly AccountRow[];
   /** Paid shards of requests that may be asked again. */
   readonly paid: readonly PaidKey[];
+  readonly pay: RestoredPay;
   /** Highest session that was ever paid for or journaled. */
   readonly lastSession: number;
   readonly blobs: readonly JournalBlob[];
@@ -104,6 +110,8 @@ export type JournalRequest =
       readonly isSynced: boolean;
     }
   | { readonly kind: 'remote'; readonly text: string }
+  /** Receipts that are on the disk. */
+  | { readonly kind: 'log'; readonly cursor: LogCursor | null; readonly limit: number }
   /** Images, programs and data go; the ledger stays. */
   | { readonly kind: 'forget' }
   | { readonly kind: 'close' };
@@ -115,6 +123,7 @@ export type JournalResponse =
   | { readonly kind: 'loaded' }
   | { readonly kind: 'written' }
   | { readonly kind: 'saved' }
+  | { readonly kind: 'log'; readonly page: LogPage }
   | { readonly kind: 'forgotten' }
   | { readonly kind: 'closed' }
   /** The request failed; what it was to replace is untouched. */

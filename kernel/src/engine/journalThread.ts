@@ -66,13 +66,14 @@ const ANSWERS: Answers = {
     return { kind: 'loaded' };
   },
   write: ({ ledger, blobs, record, isSynced }) => {
-    opened().write(unpackRows(ledger), blobs, record, isSynced);
+    opened().write({ rows: unpackRows(ledger), pay: ledger.pay }, blobs, record, isSynced);
     return { kind: 'written' };
   },
   remote: ({ text }) => {
     opened().writeRemote(text);
     return { kind: 'saved' };
   },
+  log: ({ cursor, limit }) => ({ kind: 'log', page: opened().log(cursor, limit) }),
   forget: () => {
     opened().forget();
     ring.close();

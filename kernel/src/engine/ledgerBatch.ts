@@ -1,9 +1,17 @@
 /** @file Rows of the ledger as the loop sends them to its journal thread: numbers in one array that is moved, texts once. */
-import type { LedgerBatch, LedgerRow } from './journalMessages.js';
+import type { JournalRow, LedgerBatch, LedgerRow } from './journalMessages.js';
+import type { PayRow } from './treasury/payRows.js';
+import { packPay } from './treasury/payRows.js';
 
 const NUMBERS_PER_ROW = 7;
 
-export function packRows(rows: readonly LedgerRow[]): LedgerBatch {
+export function packRows(all: readonly JournalRow[]): LedgerBatch {
+  const rows: LedgerRow[] = [];
+  const pay: PayRow[] = [];
+  for (const row of all) {
+    if ('kind' in row) pay.push(row);
+    else rows.push(row);
+  }
   const numbers = new Float64Array(rows.length * NUMBERS_PER_ROW);
   const indices = new Map<string, number>();
   const indexOf = (text: string): number => {
@@ -24,10 +32,13 @@ export function packRows(rows: readonly LedgerRow[]): LedgerBatch {
     numbers[at++] = flops;
     numbers[at++] = atMs;
   }
-  return { numbers, texts: [...indices.keys()] };
+  return { numbers, texts: [...indices.keys()], pay: packPay(pay) };
 }
 
-export function unpackRows({ numbers, texts }: LedgerBatch): LedgerRow[] {
+export function unpackRows({
+  numbers,
+  texts,
+}: Pick<LedgerBatch, 'numbers' | 'texts'>): LedgerRow[] {
   const rows: LedgerRow[] = [];
   let at = 0;
   const next = (): number => numbers[at++] ?? 0;

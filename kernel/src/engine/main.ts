@@ -5,6 +5,7 @@
 import { fileURLToPath } from 'node:url';
 import * as zmq from 'zeromq';
 import { DEFAULT_ENGINE_HOST, readEngineEnv } from './engineEnv.js';
+import { NO_CHAIN } from './chain/noChain.js';
 import { Engine } from './engine.js';
 import { newEngineId } from './engineId.js';
 
@@ -38,6 +39,7 @@ const engine = new Engine({
   ],
   host: env.host ?? DEFAULT_ENGINE_HOST,
   journal: env.journal,
+  chain: NO_CHAIN,
   lingerMs: env.lingerMs,
   log,
   onFatal: (error) => {

@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { FolderLockedError, JournalDatabase } from '../../../kernel/src/engine/journalDatabase.js';
+import { packPay } from '../../../kernel/src/engine/treasury/payRows.js';
 import type { JournalRecord, LedgerRow } from '../../../kernel/src/engine/journalMessages.js';
 
 let folder = '';
@@ -23,6 +24,7 @@ afterEach(() => {
 const row = (request: number, shard: number, worker = 'w'): LedgerRow => ({
   ...{ session: 1, request, shard, worker, flops: 100, amount: '12345678901234567890', atMs: 1 },
 });
+const rows = (all: readonly LedgerRow[]) => ({ rows: all, pay: packPay([]) });
 const record = (request: number, isSynced: boolean, bootId = 'this start'): JournalRecord => ({
   image: { slot: 0, point: { session: 1, request }, isSynced },
   client: 'kernel',
@@ -34,8 +36,8 @@ const record = (request: number, isSynced: boolean, bootId = 'this start'): Jour
 test('rows that are written twice count once, and their money is exact', () => {
   const database = open();
   expect(database.open()).toMatchObject({ boot: 1, current: null, accounts: [] });
-  database.write([row(1, 0), row(1, 1)], [], null, false);
-  database.write([row(1, 1), row(1, 2, 'v')], [], record(1, true), true);
+  database.write(rows([row(1, 0), row(1, 1)]), [], null, false);
+  database.write(rows([row(1, 1), row(1, 2, 'v')]), [], record(1, true), true);
   database.close();
   opened.length = 0;
   const restored = open().open();
@@ -50,10 +52,10 @@ test('a large batch that meets rows which are there counts the others, and all o
   const shards = Array.from({ length: 100 }, (_, shard) => row(1, shard));
   const database = open();
   database.open();
-  database.write([row(1, 40), row(1, 99)], [], null, false);
-  database.write(shards, [], null, false);
+  database.write(rows([row(1, 40), row(1, 99)]), [], null, false);
+  database.write(rows(shards), [], null, false);
   expect(database.open().accounts).toMatchObject([{ worker: 'w', units: 100 }]);
-  database.write(shards, [], null, false);
+  database.write(rows(shards), [], null, false);
   const { accounts, paid } = database.open();
   expect(accounts).toEqual([{ worker: 'w', posted: '1234567890123456789000', units: 100 }]);
   expect(paid.map(({ shard }) => shard)).toEqual(shards.map(({ shard }) => shard));
@@ -62,7 +64,7 @@ test('a large batch that meets rows which are there counts the others, and all o
 test('paid shards are told of requests above the image only', () => {
   const database = open();
   database.open();
-  database.write([row(1, 0), row(2, 0), row(2, 3)], [], record(1, false), false);
+  database.write(rows([row(1, 0), row(2, 0), row(2, 3)]), [], record(1, false), false);
   expect(database.open()).toMatchObject({
     current: { nonce: '1' },
     paid: [
@@ -76,8 +78,8 @@ test('paid shards are told of requests above the image only', () => {
 test('after a start of the machine only an image that was forced to the disk is trusted', () => {
   const database = open();
   database.open();
-  database.write([], [{ key: 'p', bytes: Uint8Array.of(1, 2) }], record(1, true), true);
-  database.write([row(2, 0)], [], record(2, false), false);
+  database.write(rows([]), [{ key: 'p', bytes: Uint8Array.of(1, 2) }], record(1, true), true);
+  database.write(rows([row(2, 0)]), [], record(2, false), false);
   expect(database.open().current?.nonce).toBe('2');
   database.close();
   opened.length = 0;
@@ -95,7 +97,7 @@ test('a second owner of the folder is refused', () => {
 test('what is forgotten is gone, but for the ledger and the count of starts', () => {
   const database = open();
   database.open();
-  database.write([row(1, 0)], [], record(1, true), true);
+  database.write(rows([row(1, 0)]), [], record(1, true), true);
   database.writeRemote('keys');
   database.forget();
   const restored = database.open();

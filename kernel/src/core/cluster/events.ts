@@ -99,6 +99,10 @@ export type ClusterEffect = { readonly cause: number } & (
       readonly entry: LedgerEntry;
       readonly execution: ExecutionId;
       readonly shard: number;
+      /** Index into the execution's programs. */
+      readonly program: number;
+      /** It is part of `results[index]` of the event. */
+      readonly index: number;
     }
   /** Every shard is in: finish the sum, then answer with `reduced`. */
   | { readonly kind: 'complete'; readonly execution: ExecutionId; readonly workers: number }

@@ -78,7 +78,7 @@ function acceptGroup(
   }
   if (rivals.length > 0 && unit.backup === first) state.counters.backupsWon += count;
   const effects: EffectBody[] = [];
-  for (const lease of leases) acceptUnit(state, member, lease, effects);
+  for (const lease of leases) acceptUnit(state, member, { lease, index }, effects);
   const program = execution.spec.programs[unit.spec.program];
   if (program !== undefined) learnUnitUs(state, member, program.resource.id, computeUs / count);
   effects.push({ kind: 'accept', execution: execution.id, shard: unit.shard, count, index });
@@ -136,7 +136,7 @@ function outrun(state: ClusterState, leases: readonly Lease[], now: number): Eff
 function acceptUnit(
   state: ClusterState,
   member: Member,
-  lease: Lease,
+  { lease, index }: { readonly lease: Lease; readonly index: number },
   effects: EffectBody[],
 ): void {
   const { execution, unit } = lease;
@@ -154,9 +154,10 @@ function acceptUnit(
     state.ledger.repeat(lease.id);
     return;
   }
-  const flops = execution.spec.programs[unit.spec.program]?.flops ?? 0;
+  const { program } = unit.spec;
+  const flops = execution.spec.programs[program]?.flops ?? 0;
   const entry = state.ledger.post(lease.id, flops);
-  effects.push({ kind: 'meter', entry, execution: execution.id, shard });
+  effects.push({ kind: 'meter', entry, execution: execution.id, shard, program, index });
 }
 
 /**

@@ -94,6 +94,11 @@ export class Lane {
     return this.draft;
   }
 
+  /** Number of the newest voucher that the worker is known to have; 0 when there is none. */
+  get ackedSeq(): number {
+    return this.acknowledged;
+  }
+
   /** Receipts that the last draft pays for in all. */
   get draftCount(): number {
     return this.draftReceipts;

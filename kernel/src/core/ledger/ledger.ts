@@ -26,6 +26,8 @@ interface Transfer {
 /** A committed unit, as it is journaled. `unit` is unique: a second entry of it is refused everywhere. */
 export interface LedgerEntry {
   readonly unit: UnitId;
+  /** Under which it was delivered. */
+  readonly lease: LeaseId;
   readonly worker: WorkerId;
   readonly flops: number;
   readonly amount: bigint;
@@ -85,7 +87,8 @@ export class Ledger {
     account.posted += transfer.amount;
     account.units++;
     this.total += transfer.amount;
-    return { unit: transfer.unit, worker: transfer.worker, flops, amount: transfer.amount };
+    const { unit, worker, amount } = transfer;
+    return { unit, lease, worker, flops, amount };
   }
 
   /** Settles a unit that was paid in an earlier life of the engine, whose execution is repeated: nobody is paid again. */

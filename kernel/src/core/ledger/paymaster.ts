@@ -389,23 +389,23 @@ export class Paymaster {
     voucher: SignedVoucher,
     effects: PaymasterEffect[],
   ): void {
+    if (voucher.seq <= (lane.voucher?.seq ?? 0)) this.keep(payee, voucher.seq, effects);
     const how = lane.presented(voucher);
-    if (how === 'known') {
-      this.keep(payee, voucher.seq, effects);
-      return;
-    }
+    if (how === 'known') return;
     effects.push({ kind: 'puzzled', payee: payee.payee, how });
     if (how === 'foreign') return;
     payee.lines = [...payee.draftLines, ...payee.lines];
     payee.draftLines = [];
     payee.issued = [{ voucher, lines: [] }];
     effects.push({ kind: 'store', voucher, count: lane.head.count });
-    this.keep(payee, voucher.seq, effects);
+    effects.push({ kind: 'kept', job: lane.job, payee: payee.payee, seq: voucher.seq });
   }
 
   private keep(payee: PayLane, seq: number, effects: PaymasterEffect[]): void {
-    payee.acked(seq);
     const { lane } = payee;
-    if (lane !== null) effects.push({ kind: 'kept', job: lane.job, payee: payee.payee, seq });
+    const before = lane?.ackedSeq ?? 0;
+    payee.acked(seq);
+    if (lane === null || lane.ackedSeq === before) return;
+    effects.push({ kind: 'kept', job: lane.job, payee: payee.payee, seq: lane.ackedSeq });
   }
 }

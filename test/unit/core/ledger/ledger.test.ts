@@ -12,7 +12,9 @@ test('a posted transfer moves from pending to the account and the total', () => 
   const ledger = new Ledger(new Trace());
   ledger.reserve(lease(1), unit(1), a, 7n);
   expect(ledger.accounts.get(a)).toEqual({ posted: 0n, pending: 7n, units: 0 });
-  expect(ledger.post(lease(1), 99)).toEqual({ unit: 1, worker: a, flops: 99, amount: 7n });
+  expect(ledger.post(lease(1), 99)).toEqual({
+    ...{ unit: 1, lease: 1, worker: a, flops: 99, amount: 7n },
+  });
   expect(ledger.accounts.get(a)).toEqual({ posted: 7n, pending: 0n, units: 1 });
   expect(ledger.totalPosted).toBe(7n);
   ledger.check();

@@ -1,0 +1,114 @@
+/** @file What each effect of the scheduler does to workers, runs, pay and the journal: a table, nothing is decided here. */
+import { ENGINE_LIMITS } from '@ravenlab/protocol';
+import type { Performers } from './clusterLoop.js';
+import type { Durability } from './durability.js';
+import { runInputs } from './planView.js';
+import type { Runner } from './runner.js';
+import type { Treasury } from './treasury/treasury.js';
+import type { WorkerHub } from './workerHub.js';
+import { shortIdOf } from './workerHub.js';
+
+export interface PerformerTargets {
+  readonly hub: WorkerHub;
+  readonly runner: Runner;
+  readonly durability: Durability;
+  readonly treasury: Treasury;
+  /** Integer ms that never go back. */
+  readonly now: () => number;
+  readonly localWorkers: () => number;
+  readonly log: (text: string) => void;
+  readonly warn: (text: string) => void;
+  /** The cell waits: in the panel and below the cell. */
+  readonly starved: (text: string) => void;
+  readonly relieved: () => void;
+}
+
+export function performersOf(targets: PerformerTargets): Performers {
+  const { hub, runner } = targets;
+  return {
+    provide: ({ worker, resources }) => hub.session(worker)?.provide(resources),
+    run: ({ worker, execution, program, groups, leaseMs }) => {
+      const bound = runner.boundOf(execution);
+      const resource = bound?.programs[program]?.resource.id;
+      if (bound === null || resource === undefined) return;
+      const shards = groups.flatMap((group) => group.map(({ shard }) => shard));
+      const inputs = runInputs(bound, shards);
+      const summed = bound.plan.outputs.map(({ combine }) => combine === 'sum');
+      hub.session(worker)?.run({ execution, program: resource, leaseMs, inputs, groups, summed });
+    },
+    drop: ({ worker, resources }) => hub.session(worker)?.drop(resources),
+    revoke: ({ worker, leases }) => {
+      runner.discard(leases);
+      hub.session(worker)?.send({ kind: 'cancel', executions: [], leases });
+    },
+    revokeExecution: ({ worker, execution }) => {
+      hub.session(worker)?.send({ kind: 'cancel', executions: [execution], leases: [] });
+    },
+    accept: (effect, done) => {
+      runner.accept(effect, done);
+    },
+    meter: meterTo(targets),
+    complete: ({ execution, workers }) => {
+      runner.complete(execution, workers);
+    },
+    committed: ({ execution }) => {
+      runner.committed(execution);
+    },
+    failed: ({ execution, failure }) => {
+      runner.failed(execution, failure);
+    },
+    expel: ({ worker, reason }) => {
+      hub.expel(worker, reason);
+    },
+    ping: ({ worker }) => hub.session(worker)?.ping(targets.now()),
+    drained: ({ worker }) => {
+      targets.log(`worker ${worker.slice(0, 8)} is drained`);
+    },
+    quarantined: ({ worker, forMs }) => {
+      const name = shortIdOf(worker);
+      targets.warn(
+        `Worker ${name} failed ${String(ENGINE_LIMITS.flapFailures)} times within a minute; it gets no work for ${String(Math.ceil(forMs / 1000))} s.`,
+      );
+    },
+    starved: ({ bitClass }) => {
+      targets.starved(starvedText(bitClass, targets.localWorkers()));
+    },
+    relieved: targets.relieved,
+  };
+}
+
+/**
+ * A unit's row, and its pay. The text of an amount is nearly always that of the unit before: a program's units cost the same.
+ */
+function meterTo({ runner, durability, treasury }: PerformerTargets): Performers['meter'] {
+  const last = { amount: 0n, text: '0' };
+  return ({ entry, execution, shard, program: which, index }, done) => {
+    const point = runner.paid(execution, shard);
+    if (point === null) return;
+    const { session, request } = point;
+    const { worker, lease, flops, amount } = entry;
+    if (amount !== last.amount) {
+      last.amount = amount;
+      last.text = String(amount);
+    }
+    const atMs = Date.now();
+    // Once a unit, for thousands a second: spreading the point here took a fifth of the loop.
+    durability.paid({ session, request, shard, worker, flops, amount: last.text, atMs });
+    const program = runner.boundOf(execution)?.programs[which];
+    if (program === undefined || !treasury.pays(worker)) return;
+    const result = done?.units[index];
+    const digest = result?.status === 'ok' ? result.digest : null;
+    const { hash, sizeBytes } = program;
+    const unit = { session, request, shard, worker, lease, program: hash, flops, sizeBytes };
+    treasury.committed({ ...unit, amount, digest }, 'accepted');
+  };
+}
+
+function starvedText(bitClass: string | null, localWorkers: number): string {
+  if (bitClass !== null) {
+    return `No worker of the class that this run's bits come from is left (${bitClass}): the cell waits. Start such a worker again, or give up exact bits with cluster.configure({ mixClasses: true }).`;
+  }
+  return localWorkers === 0
+    ? 'No worker is connected: the cell waits. Call cluster.scale(2), or invite a machine from the panel.'
+    : 'No worker is connected yet: the cell waits for the local workers to start.';
+}

@@ -1,0 +1,76 @@
+/** @file The treasury of an engine: its policy, and where what it wants done is done. */
+import type { PayRate, WorkerId } from '@ravenlab/protocol';
+import type { ClusterEvent } from '../../core/cluster/events.js';
+import type { PayPolicy } from '../../core/ledger/payEvents.js';
+import type { ChainService } from '../chain/chainService.js';
+import type { Durability } from '../durability.js';
+import type { WorkerHub } from '../workerHub.js';
+import { shortIdOf } from '../workerHub.js';
+import type { RestoredPay } from './payRows.js';
+import { Treasury } from './treasury.js';
+
+/**
+ * Every twentieth unit of a stranger is audited, so what is held back has to be worth 19 of them: then a unit made up costs
+ * more than it brings. Amounts are for the default price, where 10^15 base units are a TFLOP.
+ */
+export const DEFAULT_POLICY: PayPolicy = {
+  holdbackUnits: 19,
+  holdbackMs: 10_000,
+  startCredit: 10n ** 16n,
+  maxCredit: 10n ** 19n,
+  settleAt: 10n ** 14n,
+};
+
+export interface EngineTreasuryOptions {
+  readonly chain: ChainService;
+  readonly restored: RestoredPay;
+  readonly rate: PayRate;
+  readonly durability: Durability;
+  readonly now: () => number;
+  readonly hub: () => WorkerHub;
+  readonly serverKey: () => string;
+  readonly feed: (event: ClusterEvent) => void;
+  readonly tell: (level: 'info' | 'warning' | 'error', text: string) => void;
+}
+
+export function makeTreasury(options: EngineTreasuryOptions): Treasury {
+  const { chain, restored, rate, durability, now, hub, serverKey, feed, tell } = options;
+  /** Workers that get no work because nothing is left to pay it from. */
+  const uncovered = new Set<WorkerId>();
+  return new Treasury({
+    ...{ chain, restored, rate, now, serverKey, tell },
+    policy: DEFAULT_POLICY,
+    wallMs: Date.now,
+    write: (row) => {
+      durability.paid(row);
+    },
+    log: (cursor, limit) => durability.log(cursor, limit),
+    send: (payee, vouchers) => {
+      for (const session of hub().sessions()) {
+        if (session.payee !== payee) continue;
+        for (const { voucher, lines } of vouchers) {
+          session.send({ kind: 'voucher', voucher, lines });
+        }
+      }
+    },
+    onTerms: (payee) => {
+      hub().offer(payee);
+    },
+    onOpen: () => {
+      hub().recall();
+    },
+    onCover: (payee, isCovered) => {
+      for (const { worker, payee: own } of hub().sessions()) {
+        if (own !== payee) continue;
+        if (!isCovered && !uncovered.has(worker)) {
+          uncovered.add(worker);
+          tell(
+            'warning',
+            `Worker ${shortIdOf(worker)} gets no work until more is reserved for it: what it did uses up its lane. Deposit more if nothing is free.`,
+          );
+          feed({ kind: 'pause', worker });
+        } else if (isCovered && uncovered.delete(worker)) feed({ kind: 'resume', worker });
+      }
+    },
+  });
+}

@@ -57,6 +57,7 @@ export function step(
     now: number,
   ) => EffectBody[];
   const bodies = handler(state, event, now);
+  if (bodies === QUIET) return [];
   append(bodies, dispatch(state, now));
   append(bodies, backUp(state, now));
   append(bodies, watchStarvation(state, now));
@@ -78,12 +79,15 @@ function stamp(bodies: EffectBody[], cause: number): ClusterEffect[] {
 export function deadline(state: ClusterState): number | null {
   let at = Infinity;
   for (const member of state.members.values()) {
-    at = Math.min(at, member.pingAtMs, member.lastHeardMs + LIMITS.heartbeatTimeoutMs);
-    if (member.status === 'active') at = Math.min(at, member.lastHeardMs + QUIET_MS);
+    if (member.pingAtMs < at) at = member.pingAtMs;
+    const silentMs = member.status === 'active' ? QUIET_MS : LIMITS.heartbeatTimeoutMs;
+    if (member.lastHeardMs + silentMs < at) at = member.lastHeardMs + silentMs;
     if (member.leases.size > 0 || member.isTried) {
-      at = Math.min(at, member.progressAtMs + patienceMs(member));
+      const stallAtMs = member.progressAtMs + patienceMs(member);
+      if (stallAtMs < at) at = stallAtMs;
     }
-    at = Math.min(at, releaseAtMs(state, member) ?? at);
+    const freeAtMs = releaseAtMs(state, member);
+    if (freeAtMs !== null && freeAtMs < at) at = freeAtMs;
   }
   if (state.lateAtMs !== null) at = Math.min(at, state.lateAtMs);
   if (state.starvedSinceMs !== null && !state.starvedTold) {
@@ -91,6 +95,12 @@ export function deadline(state: ClusterState): number | null {
   }
   return Number.isFinite(at) ? at : null;
 }
+
+/**
+ * A sign of life that changes nothing work waits for: granting would end as it did before. They are most of all events, and
+ * what hangs on time alone is looked at with the next tick.
+ */
+const QUIET: EffectBody[] = [];
 
 const HANDLERS: Handlers = {
   joined: (state, event, now) => join(state, event, now),
@@ -103,10 +113,10 @@ const HANDLERS: Handlers = {
 
   heard: (state, event, now) => {
     const member = state.members.get(event.worker);
-    if (member === undefined) return [];
-    hear(state, member, now);
+    if (member === undefined) return QUIET;
+    const isBack = hear(state, member, now);
     if (event.latencyUs !== null) member.latencyUs = event.latencyUs;
-    return [];
+    return isBack ? [] : QUIET;
   },
 
   submitted: (state, event, now) => {
@@ -128,10 +138,11 @@ const HANDLERS: Handlers = {
 
   credit: (state, event, now) => {
     const member = state.members.get(event.worker);
-    if (member === undefined) return [];
-    hear(state, member, now);
+    if (member === undefined) return QUIET;
+    const isBack = hear(state, member, now);
+    const hasRoom = event.inFlightBytes < member.inFlightBytes;
     member.inFlightBytes = event.inFlightBytes;
-    return [];
+    return isBack || (hasRoom && state.queuedUnits > 0) ? [] : QUIET;
   },
 
   need: (state, event, now) => {

@@ -64,10 +64,12 @@ export const BANNED = 'this worker is banned from the cluster; ask its owner to 
 
 const HEARING = takersOf('heard');
 
-/** Any sign of life. */
-export function hear(state: ClusterState, member: Member, now: number): void {
+/** Any sign of life. @returns whether it was missed before. */
+export function hear(state: ClusterState, member: Member, now: number): boolean {
   member.lastHeardMs = now;
-  if (HEARING.has(member.status)) moveMember(state.trace, member, 'heard');
+  if (!HEARING.has(member.status)) return false;
+  moveMember(state.trace, member, 'heard');
+  return true;
 }
 
 /** Beats, silence, stalls and back-offs of one member. */

@@ -59,6 +59,7 @@ interface Queued {
   readonly request: SimRequest;
 }
 
+const TICK: ClusterEvent = { kind: 'tick' };
 const NO_RESULTS: readonly SimResult[] = [];
 const NOTHING_PAID: ReadonlySet<number> = new Set();
 
@@ -237,8 +238,8 @@ export class SimEngine implements JournalOwner {
     if (this.timerAtMs > this.context.heap.nowMs || this.isKilled) return; // it was for a deadline that moved
     this.timerAtMs = Infinity;
     const due = deadline(this.state);
-    if (due !== null && due <= this.context.heap.nowMs) this.apply({ kind: 'tick' });
-    this.arm();
+    if (due !== null && due <= this.context.heap.nowMs) this.apply(TICK);
+    else this.arm();
   };
 
   private after(delayMs: number, act: () => void): void {

@@ -45,6 +45,8 @@ export class Ledger {
   private readonly paid = new Set<UnitId>();
   private readonly byWorker = new Map<WorkerId, Account>();
   private total = 0n;
+  /** Nothing was booked since the last check. */
+  private isChecked = false;
   private readonly trace: Trace;
 
   constructor(trace: Trace) {
@@ -66,6 +68,7 @@ export class Ledger {
   /** Opening balance from the journal of an earlier engine. */
   restore(worker: WorkerId, posted: bigint, units: number): void {
     const account = this.accountOf(worker);
+    this.isChecked = false;
     account.posted += posted;
     account.units += units;
     this.total += posted;
@@ -75,6 +78,7 @@ export class Ledger {
   reserve(lease: LeaseId, unit: UnitId, worker: WorkerId, amount: bigint): void {
     invariant(!this.open.has(lease), () => `lease ${String(lease)} already has a transfer`);
     this.open.set(lease, { lease, unit, worker, amount, status: 'pending' });
+    this.isChecked = false;
     this.accountOf(worker).pending += amount;
   }
 
@@ -114,6 +118,7 @@ export class Ledger {
 
   /** @throws InvariantError when the books do not balance. */
   check(): void {
+    if (this.isChecked) return;
     let posted = 0n;
     let pending = 0n;
     for (const account of this.byWorker.values()) {
@@ -124,6 +129,7 @@ export class Ledger {
     for (const transfer of this.open.values()) open += transfer.amount;
     invariant(posted === this.total, 'the accounts do not add up to the total posted');
     invariant(pending === open, 'the accounts do not add up to the pending transfers');
+    this.isChecked = true;
   }
 
   private close(lease: LeaseId, cause: TransferCause): Transfer {
@@ -132,6 +138,7 @@ export class Ledger {
     const table: Table<TransferStatus, TransferCause> = TRANSFER_TABLE;
     transfer.status = nextStatus(this.trace, 'transfer', table, transfer.status, cause, lease);
     this.open.delete(lease);
+    this.isChecked = false;
     this.accountOf(transfer.worker).pending -= transfer.amount;
     return transfer;
   }

@@ -200,7 +200,10 @@ export class SimEngine implements JournalOwner {
     const { canary, trace, context } = this.options;
     const seen = canary?.event === undefined ? event : canary.event(event);
     trace.events++;
-    if (seen === null) return;
+    if (seen === null) {
+      this.arm();
+      return;
+    }
     const made = step(this.state, seen, trace.events, context.heap.nowMs);
     const effects = canary?.effects === undefined ? made : canary.effects(made, seen, this.state);
     if (trace.isOn) trace.note(context.heap.nowMs, seen, effects);

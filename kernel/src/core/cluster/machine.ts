@@ -57,7 +57,7 @@ export function step(
     now: number,
   ) => EffectBody[];
   const bodies = handler(state, event, now);
-  if (bodies === QUIET) return [];
+  if (bodies === NO_CHANGE) return [];
   append(bodies, dispatch(state, now));
   append(bodies, backUp(state, now));
   append(bodies, watchStarvation(state, now));
@@ -100,7 +100,7 @@ export function deadline(state: ClusterState): number | null {
  * A sign of life that changes nothing work waits for: granting would end as it did before. They are most of all events, and
  * what hangs on time alone is looked at with the next tick.
  */
-const QUIET: EffectBody[] = [];
+const NO_CHANGE: EffectBody[] = [];
 
 const HANDLERS: Handlers = {
   joined: (state, event, now) => join(state, event, now),
@@ -113,10 +113,10 @@ const HANDLERS: Handlers = {
 
   heard: (state, event, now) => {
     const member = state.members.get(event.worker);
-    if (member === undefined) return QUIET;
+    if (member === undefined) return NO_CHANGE;
     const isBack = hear(state, member, now);
     if (event.latencyUs !== null) member.latencyUs = event.latencyUs;
-    return isBack ? [] : QUIET;
+    return isBack ? [] : NO_CHANGE;
   },
 
   submitted: (state, event, now) => {
@@ -138,11 +138,11 @@ const HANDLERS: Handlers = {
 
   credit: (state, event, now) => {
     const member = state.members.get(event.worker);
-    if (member === undefined) return QUIET;
+    if (member === undefined) return NO_CHANGE;
     const isBack = hear(state, member, now);
     const hasRoom = event.inFlightBytes < member.inFlightBytes;
     member.inFlightBytes = event.inFlightBytes;
-    return isBack || (hasRoom && state.queuedUnits > 0) ? [] : QUIET;
+    return isBack || (hasRoom && state.queuedUnits > 0) ? [] : NO_CHANGE;
   },
 
   need: (state, event, now) => {

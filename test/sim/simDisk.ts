@@ -5,6 +5,7 @@
 import type { ImageRef } from '../../kernel/src/core/journal/journal.js';
 import { IMAGE_SLOTS } from '../../kernel/src/core/journal/journal.js';
 import type { PaidKey, RequestPoint } from '../../kernel/src/core/journal/paidBook.js';
+import { FIRST_WEIGHT } from './values.js';
 
 /** All that an engine needs to go on. */
 export interface SimImage {
@@ -20,6 +21,17 @@ export interface SimImage {
   /** Salt of the step that made the version: where the loop is. */
   readonly bookmark: number;
 }
+
+/** What an engine begins with that never was before. */
+export const FIRST_IMAGE: SimImage = {
+  version: 0,
+  weight: FIRST_WEIGHT,
+  wire: 0,
+  dataId: 0,
+  data: 0,
+  pin: null,
+  bookmark: 0,
+};
 
 export interface SimRow extends PaidKey {
   readonly worker: string;

@@ -22,6 +22,7 @@ import type { SimContext } from './context.js';
 import type { SimResult } from './messages.js';
 import { blocksOf } from './messages.js';
 import type { SimDisk, SimImage, SimRow } from './simDisk.js';
+import { FIRST_IMAGE } from './simDisk.js';
 import type { KernelEnd, SimRequest } from './requests.js';
 import { SimHub } from './simHub.js';
 import type { JournalOwner } from './simJournal.js';
@@ -29,7 +30,7 @@ import { SimJournal } from './simJournal.js';
 import { SimStore, unitsOf } from './simStore.js';
 import { SimUser } from './simUser.js';
 import type { SimTrace } from './trace.js';
-import { FIRST_WEIGHT, add, nextWeight } from './values.js';
+import { add, nextWeight } from './values.js';
 
 const REDUCE_MS = 1;
 const DRAIN_MS = 1_000;
@@ -120,16 +121,7 @@ export class SimEngine implements JournalOwner {
     if (restored.current !== null && restored.image === null) {
       throw new SimViolation(`the image in slot ${String(restored.current.slot)} is torn`);
     }
-    const first = {
-      version: 0,
-      weight: FIRST_WEIGHT,
-      wire: 0,
-      dataId: 0,
-      data: 0,
-      pin: null,
-      bookmark: 0,
-    };
-    this.states = restored.image ?? first;
+    this.states = restored.image ?? FIRST_IMAGE;
     this.session = restored.current?.point.session ?? 0;
     for (const row of restored.rows) this.session = Math.max(this.session, row.session);
     this.book = new PaidBook(canary?.book?.(restored.rows) ?? restored.rows);

@@ -449,6 +449,43 @@ export const CHAIN_LIMITS = {
   transactionGas: 2n ** 24n,
   /** Transactions in a status. */
   transactionsShown: 50,
+  /** Minutes whose spending is remembered: an hour, and the one that runs. */
+  spendMinutes: 61,
+  /** Newest blocks that are read again each time, and blocks of one request for logs. */
+  reorgBlocks: 64,
+  logBlocks: 2_000,
+  /** Confirmations that settings may ask for: less than what is read again. */
+  confirmationsMax: 60,
+  /** Where settings say nothing: blocks until something counts, and the most that is offered for gas. */
+  confirmations: 12,
+  maxFeeGwei: 100,
+  /** Wei; ether is worth nothing there. */
+  simulatedFeeCeiling: 10n ** 15n,
+  /** A job of the simulated chain: deposit in coins, life, and when the life is made longer; s. */
+  simulatedDeposit: 1_000_000n,
+  simulatedDecimals: 18,
+  simulatedJobS: 30 * 86_400,
+  simulatedRenewS: 7 * 86_400,
+  /** How far this machine's clock and the newest block may be apart; s. */
+  clockSkewS: 900,
+  /** Looks at the chain until a step of the set-up has to be in a block. */
+  setUpPolls: 600,
+  /** Between two looks at the chain: while something is under way, on a simulated chain and on a network; and when nothing is; ms. */
+  busyPollMs: 100,
+  networkPollMs: 4_000,
+  idlePollMs: 2_000,
+  /** After a failure the pause doubles from the first to the second; ms. */
+  retryMinMs: 1_000,
+  retryMaxMs: 60_000,
+  /** A transaction that no block took is offered more for after this, and is sent again meanwhile; ms. */
+  bumpMs: 45_000,
+  rebroadcastMs: 15_000,
+  /** Looks in a row at a nonce that was used by something else before it is believed. */
+  replacedPolls: 3,
+  /** Requests that wait in the outbox; a further one is refused. */
+  outboxWaiting: 1_000,
+  /** After the engine is ready, so that the first cell has the machine for itself; ms. */
+  startDelayMs: 1_500,
   /** Entries of one reserve, redeem or settle: with 300, the dearest stays below 2^24 gas (EIP-7825). */
   payeesPerTransaction: 300,
 } as const;

@@ -4,7 +4,10 @@
  */
 import type { CompactSignature, Hello } from '@ravenlab/contracts';
 import type { Address, Hash32, JobId, SignedVoucher, Voucher } from '@ravenlab/protocol';
+import type { OutboxStatus } from '../../core/chain/outboxTable.js';
+import type { SpendLimits } from '../../core/chain/spendCaps.js';
 
+export type { SpendLimits } from '../../core/chain/spendCaps.js';
 export type { CompactSignature, Hello as HelloClaim } from '@ravenlab/contracts';
 
 /** `off`: no pay was asked for. `problem`: the text says what is wrong; it is tried again by itself. */
@@ -68,16 +71,7 @@ export type TransactionKind = (typeof TRANSACTION_KINDS)[number];
  * `mined`: in a block that may still be reorganised. `confirmed`: final. `reverted`: in a block, without effect. `refused`: the
  * chain would not take it, so it was not sent. `replaced`: its nonce was used by another transaction of the account.
  */
-export const TRANSACTION_STATES = [
-  'waiting',
-  'sent',
-  'mined',
-  'confirmed',
-  'reverted',
-  'refused',
-  'replaced',
-] as const;
-export type TransactionState = (typeof TRANSACTION_STATES)[number];
+export type TransactionState = OutboxStatus;
 
 export interface ChainTransaction {
   /** Counts up; stays the same when a bump changes the hash. */
@@ -110,14 +104,6 @@ export interface ChainStatus {
   readonly canPay: boolean;
   /** What may be signed at most. */
   readonly limits: SpendLimits;
-}
-
-/** Bounds of what vouchers may promise, in base units; null for none. They are checked before anything is signed. */
-export interface SpendLimits {
-  readonly perLane: bigint | null;
-  readonly perHour: bigint | null;
-  /** Since the engine was started. */
-  readonly perRun: bigint | null;
 }
 
 /** What the chain says of a lane, confirmed. */

@@ -1,12 +1,9 @@
 /** @file The chain of an engine that was told to have none: training is unpaid, and says so. */
 import { ChainError } from '@ravenlab/protocol';
-import type { ChainService, ChainStatus } from './chainService.js';
+import { emptyStatus } from './chainProxy.js';
+import type { ChainService } from './chainService.js';
 
-const STATUS: ChainStatus = {
-  ...{ phase: 'off', problem: null, network: null, escrow: null, token: null, job: null },
-  ...{ transactions: [], localPayees: [], canPay: false },
-  limits: { perLane: null, perHour: null, perRun: null },
-};
+const STATUS = emptyStatus('off');
 
 const refuse = (): Promise<never> =>
   Promise.reject(

@@ -1,0 +1,452 @@
+/**
+ * @file Works with one chain for as long as the engine lives: opens it, keeps it open, sends what is asked, signs what is allowed, and tells
+ * what it sees. Runs where it may take its time (its own thread, or the command line); whatever fails is told and tried again.
+ */
+import type {
+  CompactSignature,
+  EscrowClient,
+  EscrowSignatures,
+  Hello,
+  TokenInfo,
+} from '@ravenlab/contracts';
+import { escrowSignatures, withoutSecrets } from '@ravenlab/contracts';
+import type { Address, Hash32, JobId, SignedVoucher, Voucher } from '@ravenlab/protocol';
+import { CHAIN_LIMITS, ChainError } from '@ravenlab/protocol';
+import { NO_LIMITS, SpendCaps } from '../../core/chain/spendCaps.js';
+import type { SpendLimits } from '../../core/chain/spendCaps.js';
+import { parseAmount } from './amounts.js';
+import type { ChainDatabase } from './chainDatabase.js';
+import type { ChainJob, ChainStatus, LaneOnChain } from './chainService.js';
+import type { Intent, LaneTarget } from './intents.js';
+import { chunksOf } from './intents.js';
+import { JobWatch } from './jobWatch.js';
+import type { LimitTexts, OpenNetwork } from './network.js';
+import { Outbox } from './outbox.js';
+import { blockTime, jobState, setUp } from './setUp.js';
+
+export interface ChainAgentOptions {
+  /** Called again after a failure: whatever was wrong may have been mended. */
+  readonly open: () => Promise<OpenChain>;
+  /** Who may sign for a job: the engine's id. */
+  readonly owner: string;
+  readonly wallMs: () => number;
+  readonly onStatus: (status: ChainStatus) => void;
+  readonly onLanes: (lanes: readonly LaneOnChain[]) => void;
+  readonly log: (text: string) => void;
+}
+
+/** A chain that can be talked to, and the file of what is known of it. */
+export interface OpenChain {
+  readonly network: OpenNetwork;
+  readonly database: ChainDatabase;
+}
+
+/** Everything that is there once the chain is ready. */
+interface Session extends OpenChain {
+  readonly outbox: Outbox;
+  readonly escrow: EscrowClient;
+  readonly token: TokenInfo;
+  readonly watch: JobWatch;
+  readonly signatures: EscrowSignatures;
+  readonly caps: SpendCaps;
+}
+
+interface Unwritten {
+  readonly resolve: () => void;
+  readonly reject: (error: unknown) => void;
+}
+
+const MINUTE_MS = 60_000;
+
+export class ChainAgent {
+  private readonly options: ChainAgentOptions;
+  private session: Session | null = null;
+  /** Open, ready or not. */
+  private opened: OpenChain | null = null;
+  private problem: string | null = null;
+  private retryMs: number = CHAIN_LIMITS.retryMinMs;
+  private timer: NodeJS.Timeout | null = null;
+  private polling: Promise<void> | null = null;
+  private isTurning = false;
+  private isAskedAgain = false;
+  private isClosed = false;
+  private timeS = 0;
+  private told = '';
+  private chosenLimits: SpendLimits | null = null;
+  private promisedLanes = new Map<string, bigint>();
+  private promisedMinutes = new Map<number, bigint>();
+  private readonly unwritten: Unwritten[] = [];
+
+  constructor(options: ChainAgentOptions) {
+    this.options = options;
+  }
+
+  /** Begins, and goes on until `close`. */
+  start(): void {
+    this.tell();
+    this.wake();
+  }
+
+  status(): ChainStatus {
+    const { session, problem, opened } = this;
+    const network = opened?.network ?? null;
+    return {
+      phase: problem !== null ? 'problem' : session === null ? 'starting' : 'ready',
+      problem,
+      network: network === null ? null : { ...network.info, rpcUrl: shownUrl(network) },
+      escrow: session?.escrow.address ?? null,
+      token: session?.token ?? null,
+      job: session === null ? null : this.jobOf(session),
+      transactions: opened?.database.newest(CHAIN_LIMITS.transactionsShown) ?? [],
+      localPayees: network?.localPayees ?? [],
+      canPay: (network?.payer ?? null) !== null,
+      limits: session?.caps.current ?? this.chosenLimits ?? NO_LIMITS,
+    };
+  }
+
+  /** All that is confirmed. */
+  lanes(): readonly LaneOnChain[] {
+    return this.session?.watch.all() ?? [];
+  }
+
+  /** Spend limits are checked, and what was promised is on the disk before the signature leaves. */
+  async signVoucher(voucher: Voucher): Promise<CompactSignature> {
+    const { signatures, caps, watch, network } = this.ready();
+    if (voucher.job !== watch.job) {
+      throw new ChainError(`a voucher for job ${voucher.job}, and this engine's is ${watch.job}`);
+    }
+    const lane = `${voucher.job} ${voucher.payee}`;
+    const answer = caps.spend(lane, voucher.cumulative, this.options.wallMs());
+    if (!answer.ok) throw new ChainError(answer.reason, { fault: 'user' });
+    this.promisedLanes.set(lane, answer.promised);
+    this.promisedMinutes.set(answer.minute, answer.spentInMinute);
+    const signature = signatures.voucher.sign(voucher, network.signer);
+    await this.promisesWritten();
+    return signature;
+  }
+
+  isOwnVoucher(voucher: SignedVoucher): boolean {
+    const { signatures, watch, network } = this.ready();
+    const signer = signatures.voucher.recover(voucher, voucher);
+    return voucher.job === watch.job && signer === network.signer.address;
+  }
+
+  isHello(claim: Hello, signature: CompactSignature): boolean {
+    return this.ready().signatures.hello.recover(claim, signature) === claim.wallet;
+  }
+
+  signServer(serverKey: string): CompactSignature {
+    const { signatures, watch, network, escrow } = this.ready();
+    const claim = { serverKey, escrow: escrow.address, job: watch.job };
+    return signatures.server.sign(claim, network.signer);
+  }
+
+  reserve(caps: readonly { readonly payee: Address; readonly cap: bigint }[]): number | null {
+    const session = this.ready();
+    const { job } = session.watch;
+    const pending = this.pendingTargets('reserve', job);
+    const targets = caps.filter(({ payee, cap }) => cap > (pending.get(payee) ?? 0n));
+    const known = new Map(session.watch.all().map((lane) => [lane.payee, lane.cap]));
+    const lacking = targets.filter(({ payee, cap }) => cap > (known.get(payee) ?? 0n));
+    return this.inChunks(
+      lacking.map(({ payee, cap }) => [payee, cap.toString()]),
+      (chunk) => ({ kind: 'reserve', escrow: session.escrow.address, caps: chunk }),
+    );
+  }
+
+  settle(
+    lanes: readonly { readonly payee: Address; readonly cumulative: bigint }[],
+    ledgerHead: Hash32,
+  ): number | null {
+    const session = this.ready();
+    const pending = this.pendingTargets('settle', session.watch.job);
+    const paid = new Map(session.watch.all().map((lane) => [lane.payee, lane.paid]));
+    const due = lanes.filter(({ payee, cumulative }) => {
+      const before = pending.get(payee) ?? paid.get(payee) ?? 0n;
+      return cumulative > before;
+    });
+    return this.inChunks(
+      due.map(({ payee, cumulative }) => [payee, cumulative.toString()]),
+      (chunk) => ({ kind: 'settle', escrow: session.escrow.address, lanes: chunk, ledgerHead }),
+    );
+  }
+
+  deposit(amount: bigint): number {
+    if (amount <= 0n) throw new ChainError('a deposit is more than 0', { fault: 'user' });
+    const session = this.ready();
+    const { network, token, escrow, watch } = session;
+    const { payer, info } = network;
+    const at = { token: token.address, escrow: escrow.address };
+    const text = amount.toString();
+    if (info.isSimulated && payer !== null) {
+      this.ask({ kind: 'mint', token: at.token, to: payer.address, amount: text }, null);
+    }
+    this.ask({ kind: 'approve', ...at, amount: text }, null);
+    return this.ask(
+      { kind: 'topUp', escrow: at.escrow, amount: text, expiry: watch.view?.expiry ?? 0 },
+      watch.job,
+    );
+  }
+
+  extend(expiry: number): number | null {
+    const { escrow, watch } = this.ready();
+    if (expiry <= (watch.view?.expiry ?? 0)) return null;
+    return this.ask({ kind: 'topUp', escrow: escrow.address, amount: '0', expiry }, watch.job);
+  }
+
+  refund(): number {
+    const { escrow, watch } = this.ready();
+    return this.ask({ kind: 'refund', escrow: escrow.address }, watch.job);
+  }
+
+  setLimits(limits: SpendLimits): void {
+    this.chosenLimits = limits;
+    this.session?.caps.setLimits(limits);
+    this.tell();
+  }
+
+  /** Resolves when nothing runs any more and a simulated chain has written its state. */
+  async close(): Promise<void> {
+    this.isClosed = true;
+    if (this.timer !== null) clearTimeout(this.timer);
+    await this.polling;
+    this.flushPromises();
+    await this.closeChain();
+  }
+
+  /** @throws ChainError that says why it is not. */
+  private ready(): Session {
+    if (this.session !== null) return this.session;
+    throw new ChainError(
+      this.problem === null
+        ? 'the chain is not ready yet'
+        : `the chain is not ready: ${this.problem}`,
+      { retryable: true },
+    );
+  }
+
+  private ask(intent: Intent, job: JobId | null): number {
+    const id = this.ready().outbox.request(intent, job);
+    this.tell();
+    this.wake();
+    return id;
+  }
+
+  /** The last one's id: with it, all are done. */
+  private inChunks(
+    targets: readonly LaneTarget[],
+    intentOf: (chunk: readonly LaneTarget[]) => Intent,
+  ): number | null {
+    const { job } = this.ready().watch;
+    let last: number | null = null;
+    for (const chunk of chunksOf(targets)) last = this.ask(intentOf(chunk), job);
+    return last;
+  }
+
+  /** What is asked for and not on the chain yet. */
+  private pendingTargets(kind: 'reserve' | 'settle', job: JobId): ReadonlyMap<Address, bigint> {
+    const { database } = this.ready();
+    const targets = new Map<Address, bigint>();
+    for (const row of [...database.waiting(), ...database.followed(Number.MAX_SAFE_INTEGER)]) {
+      const { intent } = row;
+      if (row.job !== job || intent.kind !== kind) continue;
+      const lanes = intent.kind === 'reserve' ? intent.caps : intent.lanes;
+      for (const [payee, amount] of lanes) {
+        const before = targets.get(payee) ?? 0n;
+        if (BigInt(amount) > before) targets.set(payee, BigInt(amount));
+      }
+    }
+    return targets;
+  }
+
+  /** Looks at the chain now, or as soon as the look that runs is over. */
+  private wake(): void {
+    if (this.isTurning) this.isAskedAgain = true;
+    else this.schedule(0);
+  }
+
+  private schedule(delayMs: number): void {
+    if (this.isClosed) return;
+    if (this.timer !== null) clearTimeout(this.timer);
+    this.timer = setTimeout(() => {
+      this.timer = null;
+      this.polling = this.turn().finally(() => {
+        this.polling = null;
+      });
+    }, delayMs);
+  }
+
+  /** One look; never rejects. */
+  private async turn(): Promise<void> {
+    let delayMs: number;
+    this.isTurning = true;
+    this.isAskedAgain = false;
+    try {
+      const session = this.session ?? (await this.begin());
+      this.session = session;
+      await this.look(session);
+      this.problem = null;
+      this.retryMs = CHAIN_LIMITS.retryMinMs;
+      delayMs = this.restMs(session);
+    } catch (error) {
+      const text = error instanceof Error ? error.message : String(error);
+      if (text !== this.problem) this.options.log(`chain: ${text}`);
+      this.problem = text;
+      delayMs = this.retryMs;
+      this.retryMs = Math.min(2 * this.retryMs, CHAIN_LIMITS.retryMaxMs);
+    }
+    this.isTurning = false;
+    this.schedule(this.wasAskedAgain() ? 0 : delayMs);
+    this.tell();
+  }
+
+  /** Something was asked for during the look that is over; after a failure the pause comes first. */
+  private wasAskedAgain(): boolean {
+    return this.isAskedAgain && this.problem === null;
+  }
+
+  /** Opens what is not open, and makes it ready; what failed is opened anew the next time. */
+  private async begin(): Promise<Session> {
+    if (this.opened === null) {
+      this.opened = await this.options.open();
+      this.expectEnd(this.opened);
+    }
+    try {
+      return await this.setUp(this.opened);
+    } catch (error) {
+      // Settings are read again; a simulated chain is what it is.
+      if (!this.opened.network.info.isSimulated) await this.closeChain();
+      throw error;
+    }
+  }
+
+  private expectEnd(opened: OpenChain): void {
+    void opened.network.ended.then((how) => {
+      if (this.isClosed || this.opened !== opened) return;
+      this.session = null;
+      this.opened = null;
+      opened.database.close();
+      this.problem = `the ${opened.network.info.name} ended (${how}); it is started again`;
+      this.options.log(`chain: ${this.problem}`);
+      this.tell();
+      if (!this.isTurning) this.schedule(this.retryMs);
+    });
+  }
+
+  private async closeChain(): Promise<void> {
+    const { opened } = this;
+    this.opened = null;
+    this.session = null;
+    await opened?.network.stop();
+    opened?.database.close();
+  }
+
+  private async setUp(opened: OpenChain): Promise<Session> {
+    const { owner, wallMs } = this.options;
+    const { network, database } = opened;
+    const { chain, payer, feeCeiling, info } = network;
+    const { confirmations } = info;
+    database.useChain(network.identity);
+    if (info.isSimulated) database.loseOtherChains();
+    let escrow: EscrowClient | null = null;
+    const outbox = new Outbox({
+      ...{ chain, database, payer, feeCeiling, confirmations, wallMs },
+      escrow: () => escrow,
+    });
+    const ready = await setUp({
+      ...{ network, database, outbox, owner, wallMs },
+      onEscrow: (found) => {
+        escrow = found;
+      },
+    });
+    const limits = this.chosenLimits ?? limitsOf(network.limits, ready.token.decimals);
+    return {
+      ...{ network, database, outbox, escrow: ready.escrow, token: ready.token },
+      watch: new JobWatch({ escrow: ready.escrow, database, job: ready.job, confirmations }),
+      signatures: escrowSignatures(info.chainId, ready.escrow.address),
+      caps: new SpendCaps(limits, database.spendRecord()),
+    };
+  }
+
+  private async look({ network, outbox, watch }: Session): Promise<void> {
+    const head = await network.chain.head();
+    this.timeS = blockTime(head, network.info.isSimulated, this.options.wallMs());
+    await outbox.poll(head.number);
+    const changed = await watch.poll(outbox.isBusy ? await network.chain.head() : head);
+    if (changed.length > 0) this.options.onLanes(changed);
+    const expiry = watch.view?.expiry ?? Number.POSITIVE_INFINITY;
+    const { simulatedRenewS, simulatedJobS } = CHAIN_LIMITS;
+    if (network.info.isSimulated && !outbox.isBusy && expiry - this.timeS < simulatedRenewS) {
+      this.extend(this.timeS + simulatedJobS);
+    }
+  }
+
+  private restMs({ outbox, network }: Session): number {
+    const { busyPollMs, idlePollMs, networkPollMs } = CHAIN_LIMITS;
+    if (!network.info.isSimulated) return networkPollMs;
+    return outbox.isBusy ? busyPollMs : idlePollMs;
+  }
+
+  private jobOf({ watch }: Session): ChainJob | null {
+    const { view } = watch;
+    if (view === null) return null;
+    const { payer, signer, expiry, free, reserved } = view;
+    const state = jobState(view, this.timeS);
+    return { id: watch.job, payer, signer, expiry, free, reserved, state, deposit: watch.deposit };
+  }
+
+  private tell(): void {
+    const status = this.status();
+    const text = JSON.stringify(status, (_key, value: unknown) =>
+      typeof value === 'bigint' ? value.toString() : value,
+    );
+    if (text === this.told) return;
+    this.told = text;
+    this.options.onStatus(status);
+  }
+
+  /** Vouchers of one turn of the loop share one write. */
+  private promisesWritten(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      if (this.unwritten.push({ resolve, reject }) > 1) return;
+      setImmediate(() => {
+        this.flushPromises();
+      });
+    });
+  }
+
+  private flushPromises(): void {
+    const waiting = this.unwritten.splice(0);
+    if (waiting.length === 0) return;
+    const lanes = this.promisedLanes;
+    const minutes = this.promisedMinutes;
+    this.promisedLanes = new Map();
+    this.promisedMinutes = new Map();
+    const oldest = Math.floor(this.options.wallMs() / MINUTE_MS) - CHAIN_LIMITS.spendMinutes;
+    try {
+      this.ready().database.promise(lanes, minutes, oldest);
+      for (const { resolve } of waiting) resolve();
+    } catch (cause) {
+      // Not signed, as far as anybody will know.
+      const error = new ChainError(`what is promised cannot be written: ${String(cause)}`, {
+        cause,
+      });
+      for (const { reject } of waiting) reject(error);
+    }
+  }
+}
+
+/** A simulated chain's is on the loopback; a network's may have a key in it. */
+function shownUrl({ info }: OpenNetwork): string {
+  return info.isSimulated ? info.rpcUrl : withoutSecrets(info.rpcUrl);
+}
+
+function limitsOf(texts: LimitTexts, decimals: number): SpendLimits {
+  const amount = (text: string | null, name: string): bigint | null =>
+    text === null ? null : parseAmount(text, decimals, `limit ${name}`);
+  return {
+    perLane: amount(texts.perContributor, 'perContributor'),
+    perHour: amount(texts.perHour, 'perHour'),
+    perRun: amount(texts.perRun, 'perRun'),
+  };
+}

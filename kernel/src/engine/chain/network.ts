@@ -1,0 +1,174 @@
+/** @file Which chain an engine works with, opened: a simulated one of its own, or the network of the settings with its keys. */
+import { randomBytes } from 'node:crypto';
+import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Account } from '@ravenlab/contracts';
+import {
+  ChainClient,
+  SIMULATED_CHAIN_ID,
+  devAccounts,
+  openKeystore,
+  parseAddress,
+  readPassword,
+  startSimulatedChain,
+} from '@ravenlab/contracts';
+import type { Address, JobId } from '@ravenlab/protocol';
+import { CHAIN_LIMITS } from '@ravenlab/protocol';
+import type { ChainNetwork } from './chainService.js';
+import type { ChainSettings, KeySettings } from './settings.js';
+
+/** Amounts as people write them, in coins of the token. */
+export interface LimitTexts {
+  readonly perContributor: string | null;
+  readonly perHour: string | null;
+  readonly perRun: string | null;
+}
+
+export interface OpenNetwork {
+  readonly info: ChainNetwork;
+  /** The same for as long as it is the same chain: a simulated one may begin anew. */
+  readonly identity: string;
+  readonly chain: ChainClient;
+  readonly payer: Account | null;
+  readonly signer: Account;
+  /** Null on a simulated chain, where the engine deploys its own. */
+  readonly place: { readonly escrow: Address; readonly token: Address } | null;
+  /** Named by the settings; null takes one that was opened from here. */
+  readonly job: JobId | null;
+  readonly localPayees: readonly Address[];
+  readonly feeCeiling: bigint;
+  readonly limits: LimitTexts;
+  /** Resolves when the chain is gone by itself; never for a network. */
+  readonly ended: Promise<string>;
+  stop(): Promise<void>;
+}
+
+const GWEI = 10n ** 9n;
+const NO_LIMIT_TEXTS: LimitTexts = { perContributor: null, perHour: null, perRun: null };
+const STATE_FILE = 'state.json';
+const PID_FILE = 'anvil.pid';
+const POLL_MS = 20;
+/** Nobody's account. */
+const MARK = '0x000000000000000000000000000000000000a11e' as Address;
+const MARK_BYTES = 16;
+
+/** Account 0 pays, 1 signs, the others are for local workers. */
+const FIRST_LOCAL_PAYEE = 2;
+const LOCAL_PAYEES = 8;
+
+/** Starts the engine's own chain where it ended the last time. @throws ChainError */
+export async function openSimulated(
+  folder: string,
+  log: (text: string) => void,
+): Promise<OpenNetwork> {
+  const accounts = devAccounts();
+  const [payer, signer] = accounts;
+  if (payer === undefined || signer === undefined) throw new Error('there are twenty accounts');
+  const simulated = await startAgain(folder, log);
+  try {
+    const chain = await ChainClient.open(simulated.url, SIMULATED_CHAIN_ID);
+    return {
+      info: {
+        chainId: SIMULATED_CHAIN_ID,
+        name: 'simulated chain',
+        isSimulated: true,
+        rpcUrl: simulated.url,
+        explorerUrl: null,
+        confirmations: 1,
+      },
+      identity: await markOf(chain),
+      ...{ chain, payer, signer, place: null, job: null },
+      localPayees: accounts
+        .slice(FIRST_LOCAL_PAYEE, FIRST_LOCAL_PAYEE + LOCAL_PAYEES)
+        .map(({ address }) => address),
+      feeCeiling: CHAIN_LIMITS.simulatedFeeCeiling,
+      limits: NO_LIMIT_TEXTS,
+      ended: simulated.ended,
+      stop: () => simulated.stop(),
+    };
+  } catch (error) {
+    await simulated.stop();
+    throw error;
+  }
+}
+
+/**
+ * What a simulated chain is known by, kept in its own state. Its first block will not do: after a state was read back, anvil answers
+ * now with that one, now with the one that it began with itself.
+ */
+async function markOf(chain: ChainClient): Promise<string> {
+  const known = await chain.codeAt(MARK);
+  if (known !== '0x') return known;
+  const mark = `0x${randomBytes(MARK_BYTES).toString('hex')}`;
+  await chain.rpc.call('anvil_setCode', [MARK, mark]);
+  return mark;
+}
+
+async function startAgain(folder: string, log: (text: string) => void) {
+  const stateFile = join(folder, STATE_FILE);
+  const pidFile = join(folder, PID_FILE);
+  await formerGone(pidFile);
+  const start = () => startSimulatedChain({ stateFile });
+  const simulated = await start().catch((error: unknown) => {
+    if (!existsSync(stateFile)) throw error;
+    // A state that was half written must not stop the chain for good; nothing on it was worth anything.
+    renameSync(stateFile, `${stateFile}.unreadable`);
+    log(`the simulated chain begins anew, its state could not be read: ${String(error)}`);
+    return start();
+  });
+  writeFileSync(pidFile, String(simulated.pid), { mode: 0o600 });
+  return simulated;
+}
+
+/** The chain of an engine that was killed writes its state a moment longer. */
+async function formerGone(pidFile: string): Promise<void> {
+  if (!existsSync(pidFile)) return;
+  const pid = Number(readFileSync(pidFile, 'utf8'));
+  const end = performance.now() + CHAIN_LIMITS.anvilExitMs;
+  while (Number.isSafeInteger(pid) && pid > 0 && isAlive(pid) && performance.now() < end) {
+    await new Promise((wake) => setTimeout(wake, POLL_MS));
+  }
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Opens the network of the settings, and the keystores. @throws ChainError that says what to mend. */
+export async function openNetwork(
+  settings: ChainSettings,
+  password: string | null,
+  log: (text: string) => void,
+): Promise<OpenNetwork> {
+  const { chainId, rpcUrl, name, explorerUrl, confirmations, limits } = settings;
+  const chain = await ChainClient.open(rpcUrl, chainId);
+  const open = async ({ keystore, passwordFile }: KeySettings): Promise<Account> => {
+    const secret = await readPassword({ file: passwordFile, env: password }, log);
+    return openKeystore(keystore, { password: secret, chainId });
+  };
+  return {
+    info: {
+      ...{ chainId, rpcUrl, name, explorerUrl, confirmations },
+      isSimulated: false,
+    },
+    chain,
+    identity: (await chain.block(0))?.hash ?? `chain ${String(chainId)}`,
+    payer: settings.payer === null ? null : await open(settings.payer),
+    signer: await open(settings.signer),
+    place: {
+      escrow: parseAddress(settings.escrow, 'escrow of the settings'),
+      token: parseAddress(settings.token, 'token of the settings'),
+    },
+    job: settings.job,
+    localPayees: [],
+    feeCeiling: BigInt(settings.maxFeeGwei) * GWEI,
+    limits,
+    ended: new Promise(() => undefined),
+    stop: () => Promise.resolve(),
+  };
+}

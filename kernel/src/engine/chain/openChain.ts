@@ -1,0 +1,48 @@
+/** @file Opens the chain that was chosen, with the file of what is known of it. */
+import { join } from 'node:path';
+import { keystoreAddress } from '@ravenlab/contracts';
+import type { OpenChain } from './chainAgent.js';
+import { ChainDatabase } from './chainDatabase.js';
+import { openNetwork, openSimulated } from './network.js';
+import type { ChainChoice, ChainSettings } from './settings.js';
+import { readSettings } from './settings.js';
+
+export interface OpenChainOptions {
+  readonly choice: Exclude<ChainChoice, { kind: 'off' }>;
+  readonly home: string;
+  readonly folder: string;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly log: (text: string) => void;
+}
+
+const DATABASE = 'chain.sqlite';
+
+/** @throws ChainError that says what to mend; nothing is left open then. */
+export async function openChain(options: OpenChainOptions): Promise<OpenChain> {
+  const { choice, home, folder, env, log } = options;
+  if (choice.kind === 'simulated') {
+    const database = new ChainDatabase(join(folder, DATABASE));
+    return paired(database, openSimulated(folder, log));
+  }
+  const settings = readSettings(choice.file, env);
+  const database = new ChainDatabase(networkDatabase(home, settings));
+  return paired(database, openNetwork(settings, env['RAVENLAB_CHAIN_PASSWORD'] ?? null, log));
+}
+
+/** One file for each account: who sends from it has to know every nonce. */
+export function networkDatabase(home: string, { chainId, payer, signer }: ChainSettings): string {
+  const account = keystoreAddress((payer ?? signer).keystore);
+  return join(home, 'chain', `${String(chainId)}-${account}`, DATABASE);
+}
+
+async function paired(
+  database: ChainDatabase,
+  opening: Promise<OpenChain['network']>,
+): Promise<OpenChain> {
+  try {
+    return { database, network: await opening };
+  } catch (error) {
+    database.close();
+    throw error;
+  }
+}

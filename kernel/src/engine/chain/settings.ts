@@ -1,0 +1,169 @@
+/**
+ * @file Which chain a person chose: RAVENLAB_CHAIN, else chain.json in RavenLab's folder, else a simulated one. The file names keystores
+ * and never holds a key or a password; it is the owner's alone all the same, because an RPC URL may hold a key.
+ */
+import { existsSync } from 'node:fs';
+import { dirname, isAbsolute, join } from 'node:path';
+import { readPrivate } from '@ravenlab/contracts';
+import type { JobId } from '@ravenlab/protocol';
+import { CHAIN_LIMITS, ChainError } from '@ravenlab/protocol';
+import type { LimitTexts } from './network.js';
+
+export const SETTINGS_FILE = 'chain.json';
+
+export interface KeySettings {
+  /** Absolute. */
+  readonly keystore: string;
+  readonly passwordFile: string | null;
+}
+
+export interface ChainSettings {
+  readonly rpcUrl: string;
+  readonly chainId: number;
+  readonly name: string;
+  readonly explorerUrl: string | null;
+  readonly escrow: string;
+  readonly token: string;
+  readonly job: JobId | null;
+  readonly signer: KeySettings;
+  /** Null: deposits, reservations and settlements are made elsewhere. */
+  readonly payer: KeySettings | null;
+  readonly confirmations: number;
+  readonly maxFeeGwei: number;
+  readonly limits: LimitTexts;
+}
+
+export type ChainChoice =
+  | { readonly kind: 'off' }
+  | { readonly kind: 'simulated' }
+  | { readonly kind: 'settings'; readonly file: string };
+
+type Env = Readonly<Record<string, string | undefined>>;
+
+/** @param home RavenLab's folder of this person */
+export function chainChoice(env: Env, home: string): ChainChoice {
+  const chosen = env['RAVENLAB_CHAIN'] ?? '';
+  if (chosen === 'off' || chosen === 'simulated') return { kind: chosen };
+  if (chosen !== '') return { kind: 'settings', file: chosen };
+  const file = join(home, SETTINGS_FILE);
+  return existsSync(file) ? { kind: 'settings', file } : { kind: 'simulated' };
+}
+
+/** @throws ChainError naming the file, the field, and what was expected. */
+export function readSettings(file: string, env: Env): ChainSettings {
+  const fields = new Fields(file, parsed(file));
+  const folder = dirname(file);
+  const limits = fields.object('limits');
+  return {
+    rpcUrl: env['RAVENLAB_CHAIN_RPC'] ?? fields.text('rpcUrl'),
+    chainId: fields.whole('chainId', 1, Number.MAX_SAFE_INTEGER),
+    name:
+      fields.optional('name') ??
+      `chain ${String(fields.whole('chainId', 1, Number.MAX_SAFE_INTEGER))}`,
+    explorerUrl: fields.optional('explorerUrl'),
+    escrow: fields.text('escrow'),
+    token: fields.text('token'),
+    job: jobOf(fields),
+    signer: keyOf(fields.required('signer'), folder),
+    payer: fields.has('payer') ? keyOf(fields.required('payer'), folder) : null,
+    confirmations: fields.whole(
+      'confirmations',
+      1,
+      CHAIN_LIMITS.confirmationsMax,
+      CHAIN_LIMITS.confirmations,
+    ),
+    maxFeeGwei: fields.whole('maxFeeGwei', 1, 1_000_000, CHAIN_LIMITS.maxFeeGwei),
+    limits: {
+      perContributor: limits?.optional('perContributor') ?? null,
+      perHour: limits?.optional('perHour') ?? null,
+      perRun: limits?.optional('perRun') ?? null,
+    },
+  };
+}
+
+function parsed(file: string): unknown {
+  const text = readPrivate(file, 'chain settings');
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    throw new ChainError(`chain settings ${file} are no JSON: ${(cause as Error).message}`, {
+      fault: 'user',
+      cause,
+    });
+  }
+}
+
+function jobOf(fields: Fields): JobId | null {
+  const job = fields.optional('job');
+  if (job === null) return null;
+  if (/^0x[0-9a-fA-F]{64}$/.test(job)) return job.toLowerCase() as JobId;
+  return fields.refuse('job', '0x and 64 hex digits', job);
+}
+
+/** Paths are relative to the file that names them. */
+function keyOf(fields: Fields, folder: string): KeySettings {
+  const at = (path: string): string => (isAbsolute(path) ? path : join(folder, path));
+  const passwordFile = fields.optional('passwordFile');
+  return {
+    keystore: at(fields.text('keystore')),
+    passwordFile: passwordFile === null ? null : at(passwordFile),
+  };
+}
+
+class Fields {
+  private readonly file: string;
+  private readonly values: Readonly<Record<string, unknown>>;
+  private readonly path: string;
+
+  constructor(file: string, value: unknown, path = '') {
+    this.file = file;
+    this.path = path;
+    if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+      throw new ChainError(`chain settings ${file}: ${path === '' ? 'all' : path} is no object`, {
+        fault: 'user',
+      });
+    }
+    this.values = value as Readonly<Record<string, unknown>>;
+  }
+
+  has(name: string): boolean {
+    return (this.values[name] ?? null) !== null;
+  }
+
+  object(name: string): Fields | null {
+    return this.has(name) ? this.required(name) : null;
+  }
+
+  required(name: string): Fields {
+    const value = this.values[name];
+    if (value === undefined) this.refuse(name, 'an object', value);
+    return new Fields(this.file, value, `${this.path}${name}.`);
+  }
+
+  text(name: string): string {
+    return this.optional(name) ?? this.refuse(name, 'text', undefined);
+  }
+
+  optional(name: string): string | null {
+    const value = this.values[name] ?? null;
+    if (value === null) return null;
+    return typeof value === 'string' && value !== '' ? value : this.refuse(name, 'text', value);
+  }
+
+  whole(name: string, min: number, max: number, otherwise?: number): number {
+    const value = this.values[name] ?? otherwise;
+    const isFit =
+      typeof value === 'number' && Number.isInteger(value) && value >= min && value <= max;
+    return isFit
+      ? value
+      : this.refuse(name, `a whole number from ${String(min)} to ${String(max)}`, value);
+  }
+
+  refuse(name: string, expected: string, actual: unknown): never {
+    const text = (JSON.stringify(actual) as string | undefined) ?? 'missing';
+    throw new ChainError(
+      `chain settings ${this.file}: ${this.path}${name} is ${text.slice(0, 80)}, expected ${expected}`,
+      { fault: 'user' },
+    );
+  }
+}

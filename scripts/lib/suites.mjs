@@ -110,7 +110,8 @@ const python = (script, args) => async (context) => {
   const scriptArgs = [fromRoot('scripts/python', script), '--report', output, ...args];
   const result = await run(venvProgram('python'), scriptArgs, {
     log: context.name,
-    env: jupyterEnv(),
+    // Each engine would start a chain of its own.
+    env: { RAVENLAB_CHAIN: 'off', ...jupyterEnv() },
     timeoutMs: context.limitMs,
   });
   if (result.timedOut || !existsSync(output)) {

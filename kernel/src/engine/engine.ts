@@ -225,6 +225,7 @@ export class Engine {
     this.locals.close();
     this.treasury.close();
     await this.durability.close(isForgetting);
+    await this.options.chain.close();
     await this.thread.close();
     this.localPort.close();
     this.remote.close();

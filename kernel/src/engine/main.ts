@@ -4,8 +4,8 @@
  */
 import { fileURLToPath } from 'node:url';
 import * as zmq from 'zeromq';
+import { engineChain } from './chain/engineChain.js';
 import { DEFAULT_ENGINE_HOST, readEngineEnv } from './engineEnv.js';
-import { NO_CHAIN } from './chain/noChain.js';
 import { Engine } from './engine.js';
 import { newEngineId } from './engineId.js';
 
@@ -39,7 +39,7 @@ const engine = new Engine({
   ],
   host: env.host ?? DEFAULT_ENGINE_HOST,
   journal: env.journal,
-  chain: NO_CHAIN,
+  chain: engineChain(engineId, log),
   lingerMs: env.lingerMs,
   log,
   onFatal: (error) => {

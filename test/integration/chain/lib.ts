@@ -7,7 +7,7 @@ import { devAccounts } from '../../../contracts/src/devAccounts.js';
 import { ChainAgent } from '../../../kernel/src/engine/chain/chainAgent.js';
 import type { ChainStatus, LaneOnChain } from '../../../kernel/src/engine/chain/chainService.js';
 import { openChain } from '../../../kernel/src/engine/chain/openChain.js';
-import type { ChainChoice } from '../../../kernel/src/engine/chain/settings.js';
+import type { ChainChoice } from '../../../kernel/src/engine/chain/chainChoice.js';
 
 export interface AgentUnderTest {
   readonly agent: ChainAgent;

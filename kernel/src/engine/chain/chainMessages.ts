@@ -1,7 +1,7 @@
 /** @file What the engine's loop and its chain thread say to each other. Plain, clonable data; no key ever crosses. */
 import type { WireError } from '@ravenlab/protocol';
 import type { ChainService, ChainStatus, LaneOnChain } from './chainService.js';
-import type { ChainChoice } from './settings.js';
+import type { ChainChoice } from './chainChoice.js';
 
 /** What is asked and answered; the rest is told. */
 export type ChainCalls = Pick<

@@ -4,7 +4,8 @@ import { keystoreAddress } from '@ravenlab/contracts';
 import type { OpenChain } from './chainAgent.js';
 import { ChainDatabase } from './chainDatabase.js';
 import { openNetwork, openSimulated } from './network.js';
-import type { ChainChoice, ChainSettings } from './settings.js';
+import type { ChainChoice } from './chainChoice.js';
+import type { ChainSettings } from './settings.js';
 import { readSettings } from './settings.js';
 
 export interface OpenChainOptions {

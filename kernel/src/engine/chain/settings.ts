@@ -1,15 +1,12 @@
 /**
- * @file Which chain a person chose: RAVENLAB_CHAIN, else chain.json in RavenLab's folder, else a simulated one. The file names keystores
- * and never holds a key or a password; it is the owner's alone all the same, because an RPC URL may hold a key.
+ * @file The settings of a network: where it is, which escrow and token, whose keys. The file names keystores and never holds a key or a
+ * password; it is the owner's alone all the same, because an RPC URL may hold a key.
  */
-import { existsSync } from 'node:fs';
 import { dirname, isAbsolute, join } from 'node:path';
 import { readPrivate } from '@ravenlab/contracts';
 import type { JobId } from '@ravenlab/protocol';
 import { CHAIN_LIMITS, ChainError } from '@ravenlab/protocol';
 import type { LimitTexts } from './network.js';
-
-export const SETTINGS_FILE = 'chain.json';
 
 export interface KeySettings {
   /** Absolute. */
@@ -33,21 +30,7 @@ export interface ChainSettings {
   readonly limits: LimitTexts;
 }
 
-export type ChainChoice =
-  | { readonly kind: 'off' }
-  | { readonly kind: 'simulated' }
-  | { readonly kind: 'settings'; readonly file: string };
-
 type Env = Readonly<Record<string, string | undefined>>;
-
-/** @param home RavenLab's folder of this person */
-export function chainChoice(env: Env, home: string): ChainChoice {
-  const chosen = env['RAVENLAB_CHAIN'] ?? '';
-  if (chosen === 'off' || chosen === 'simulated') return { kind: chosen };
-  if (chosen !== '') return { kind: 'settings', file: chosen };
-  const file = join(home, SETTINGS_FILE);
-  return existsSync(file) ? { kind: 'settings', file } : { kind: 'simulated' };
-}
 
 /** @throws ChainError naming the file, the field, and what was expected. */
 export function readSettings(file: string, env: Env): ChainSettings {

@@ -29,8 +29,8 @@ const moduleNameMapper = {
 };
 
 /** Folders under test/; every `*.test.ts` inside belongs to the project of that name. */
-const LOGIC = ['unit', 'property', 'scenario', 'sim', 'conformance'];
-const PROCESSES = ['contracts', 'integration', 'browser'];
+const LOGIC = ['unit', 'property', 'scenario', 'sim'];
+const PROCESSES = ['conformance', 'contracts', 'integration', 'browser'];
 
 const project = (name, extra = {}) => ({
   displayName: name,

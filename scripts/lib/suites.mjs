@@ -2,6 +2,7 @@
 import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { ensureChromium } from './chromium.mjs';
+import { deviceEnv } from './devices.mjs';
 import { cleanEnv, run } from './exec.mjs';
 import { jupyterEnv } from './jupyter.mjs';
 import { otherNodes } from './nodes.mjs';
@@ -189,6 +190,10 @@ const PRETTIER_ARGS = [
   'warn',
 ];
 const processEnv = () => Promise.resolve(jupyterEnv());
+const conformanceEnv = async (options) => ({
+  ...(await otherNodes(options)),
+  ...(await deviceEnv(options)),
+});
 const browserEnv = async ({ mayInstall }) => ({
   ...jupyterEnv(),
   RAVENLAB_CHROMIUM: await ensureChromium({ mayInstall }),
@@ -214,7 +219,7 @@ const ROWS = [
   ['scenario', 'logic', 5, jestProject()],
   ['sim', 'logic', 5, jestProject()],
   ['simulation', 'logic', 2, simulation],
-  ['conformance', 'processes', 8, jestProject({ prepare: otherNodes })],
+  ['conformance', 'processes', 8, jestProject({ prepare: conformanceEnv })],
   ['contracts', 'processes', 6, jestProject({ args: ['--runInBand'] })],
   ['integration', 'processes', 10, jestProject({ prepare: processEnv, args: ['--runInBand'] })],
   [

@@ -6,9 +6,9 @@
  */
 import { createHash } from 'node:crypto';
 import type { Program, TensorData, TensorType } from '@ravenlab/protocol';
-import { liveTensors } from '../../worker/src/compute/tfjs/tfjsBackend.js';
+import { liveTensors } from '../../worker/src/compute/tfjs/tensorProgram.js';
 import { floats, prng } from '../unit/core/lib/oracle.js';
-import { BACKENDS_EVERYWHERE, open, programOf, runOnce } from './lib/backends.js';
+import { BACKENDS_UNDER_TEST, open, programOf, runOnce } from './lib/backends.js';
 import { MODEL_NAMES, capturedModel } from './lib/captured.js';
 
 const THREADS = [1, 2, 3, 4] as const;
@@ -151,7 +151,7 @@ describe('onnx-cpu gives the same bits on 1, 2, 3 and 4 threads', () => {
   });
 });
 
-describe.each(BACKENDS_EVERYWHERE)('%s', (name) => {
+describe.each(BACKENDS_UNDER_TEST)('%s', (name) => {
   test('leaves its inputs as they were and repeats its bits', async () => {
     const backend = await open(name);
     const { program, inputs } = capturedModel('mlp');
@@ -191,6 +191,35 @@ describe.each(BACKENDS_EVERYWHERE)('%s', (name) => {
     expect(runOnce(backend, sum, [x])[0]).toEqual(Float32Array.of(NaN));
     backend.dispose();
   });
+});
+
+/** The backends whose memory ends below this machine's. */
+describe.each(BACKENDS_UNDER_TEST.filter((name) => /wasm|webgpu/.test(name)))('%s', (name) => {
+  test.each([33_000, 500_000])(
+    'says that %d rows of as many columns are too much, and goes on with the next program',
+    async (side) => {
+      const backend = await open(name);
+      const sumOf = (extent: number): Program => ({
+        inputs: [float([1, 1])],
+        nodes: [
+          {
+            op: 'broadcastTo',
+            inputs: [0],
+            params: { shape: [extent, extent] },
+            type: float([extent, extent]),
+          },
+          { op: 'exp', inputs: [1], params: {}, type: float([extent, extent]) },
+          { op: 'sum', inputs: [2], params: { axes: [0, 1], keepDims: false }, type: float([]) },
+        ],
+        outputs: [3],
+      });
+      const inputs = [new Float32Array(1)];
+      const tooMuch: unknown = expect.objectContaining({ code: 'limit', retryable: true });
+      expect(() => runOnce(backend, sumOf(side), inputs)).toThrow(tooMuch as Error);
+      expect(runOnce(backend, sumOf(30), inputs)[0]).toEqual(Float32Array.of(900));
+      backend.dispose();
+    },
+  );
 });
 
 test('tfjs-cpu holds no tensor after a run', async () => {

@@ -12,7 +12,7 @@ import { CHECKED_OPS, productsOf } from '../../kernel/src/core/verify/products.j
 import type { Backend } from '../../worker/src/compute/backend.js';
 import { GRAD_CASES } from '../unit/core/lib/gradCases.js';
 import { randomOf } from '../unit/core/verify/lib.js';
-import { BACKENDS_EVERYWHERE, inputData, open, programOf, runOnce } from './lib/backends.js';
+import { BACKENDS_UNDER_TEST, inputData, open, programOf, runOnce } from './lib/backends.js';
 import type { ForwardCase } from './lib/caseInputs.js';
 import { FORWARD_CASES } from './lib/cases.js';
 
@@ -46,7 +46,7 @@ function isAccepted(
   });
 }
 
-describe.each(BACKENDS_EVERYWHERE)('%s', (name) => {
+describe.each(BACKENDS_UNDER_TEST)('%s', (name) => {
   let backend: Backend;
   beforeAll(async () => {
     backend = await open(name);

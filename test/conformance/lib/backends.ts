@@ -1,8 +1,12 @@
 /** @file The backends under test and how to compare what they say with the float64 oracle. */
+import { existsSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import type { BackendName, DType, Program, TensorData, TensorType } from '@ravenlab/protocol';
-import { allocate, inferOp, sizeOf } from '@ravenlab/protocol';
+import { BACKENDS, allocate, inferOp, sizeOf } from '@ravenlab/protocol';
 import type { OpName, OpParams } from '@ravenlab/protocol';
 import type { Backend } from '../../../worker/src/compute/backend.js';
+import { openHosted } from '../../../worker/src/compute/hosted/hostedBackend.js';
 import { openBackend } from '../../../worker/src/compute/openBackend.js';
 import { floats } from '../../unit/core/lib/oracle.js';
 import type { ForwardInput } from './caseInputs.js';
@@ -12,10 +16,40 @@ const RELATIVE = 1e-4;
 const ABSOLUTE = 2e-6;
 
 /** Those that npm alone brings. */
-export const BACKENDS_EVERYWHERE = ['onnx-cpu', 'onnx-wasm', 'tfjs-cpu'] as const;
+const EVERYWHERE: readonly BackendName[] = ['onnx-cpu', 'onnx-wasm', 'tfjs-cpu'];
+
+/** Names of the others that start here, as `npm test conformance` found out. */
+const FOUND = (process.env['RAVENLAB_BACKENDS'] ?? '').split(' ').filter((name) => name !== '');
+
+export const BACKENDS_UNDER_TEST: readonly BackendName[] = [
+  ...EVERYWHERE,
+  ...FOUND.filter((name): name is BackendName => BACKENDS.some((known) => known === name)),
+];
+
+/** What is not tested here, each with its reason. */
+export const MISSING_BACKENDS: readonly string[] = (
+  process.env['RAVENLAB_BACKENDS_MISSING'] ?? 'devices (only `npm test conformance` looks for them)'
+)
+  .split('\n')
+  .filter((line) => line !== '');
+
+/** Error allowed on top, where a device promises no better: WGSL's sine is right to 2^-11. */
+const ALLOWED: Partial<Readonly<Record<BackendName, Partial<Readonly<Record<OpName, number>>>>>> = {
+  'tfjs-webgpu': { sin: 2 ** -11, cos: 2 ** -11 },
+};
+
+/** For the op itself and for its gradient. */
+export function allowedError(backend: BackendName, op: OpName): number {
+  return ALLOWED[backend]?.[op] ?? 0;
+}
+
+/** Threads start from what is built. */
+const HOST_THREAD = resolve(__dirname, '../../../worker/dist/compute/hosted/hostThread.js');
 
 export function open(name: BackendName, threads = 2): Promise<Backend> {
-  return openBackend(name, { threads });
+  if (name !== 'tfjs-webgpu') return openBackend(name, { threads });
+  if (!existsSync(HOST_THREAD)) throw new Error(`${HOST_THREAD} is missing: run npm run build`);
+  return openHosted(name, pathToFileURL(HOST_THREAD));
 }
 
 /** Compiles, runs once, frees. */

@@ -23,6 +23,10 @@ const OPENERS: Readonly<Partial<Record<BackendName, Open>>> = {
     const { wasmRuntime } = await import('./onnx/wasmRuntime.js');
     return new OnnxBackend(await wasmRuntime(deviceModel()));
   },
+  'tfjs-webgpu': async () => {
+    const { openHosted } = await import('./hosted/hostedBackend.js');
+    return openHosted('tfjs-webgpu');
+  },
   'tfjs-cpu': async () => {
     const { TfjsBackend } = await import('./tfjs/tfjsBackend.js');
     return new TfjsBackend();

@@ -170,7 +170,7 @@ function randomSlot<T extends OnnxTensor>(
 function failure(error: unknown, what: string): RavenError {
   if (error instanceof RavenError) return error;
   const text = error instanceof Error ? error.message : String(error);
-  const isMemory = /alloc|memory/i.test(text);
+  const isMemory = /alloc|memory|integer overflow|shape is too large/i.test(text);
   return new RavenError(isMemory ? 'limit' : 'program', `${what}: ${text}`, {
     fault: 'local',
     retryable: isMemory,

@@ -2,6 +2,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { Tensor } from '@tensorflow/tfjs-core';
 import type { EMIT_ELEMENTWISE } from '../onnx/emitElementwise.js';
+import { cast } from './tfKernels.js';
 import type { TfRows } from './tfRow.js';
 import { binary, operand, unary } from './tfRow.js';
 
@@ -31,7 +32,7 @@ export const TF_ELEMENTWISE: TfRows<keyof typeof EMIT_ELEMENTWISE> = {
     const x = operand(inputs, 0);
     return params.dtype === 'bool' && x.dtype !== 'bool'
       ? tf.notEqual(x, tf.zerosLike(x))
-      : tf.cast(x, params.dtype);
+      : cast(x, params.dtype);
   },
   where: (inputs, { type }) => {
     const shape = [...type.shape];

@@ -3,6 +3,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import type { Tensor } from '@tensorflow/tfjs-core';
 import type { EMIT_LAYOUT } from '../onnx/emitLayout.js';
 import { indexRange, select } from './tfElementwise.js';
+import { cast, pad, stridedSlice, transpose } from './tfKernels.js';
 import type { TfEmit, TfRows } from './tfRow.js';
 import { operand } from './tfRow.js';
 
@@ -47,17 +48,16 @@ const scatterAdd: TfEmit<'scatterAdd'> = (inputs, { params, type }) => {
 
 export const TF_LAYOUT: TfRows<keyof typeof EMIT_LAYOUT> = {
   reshape: (inputs, { params }) => tf.reshape(operand(inputs, 0), [...params.shape]),
-  transpose: (inputs, { params }) => tf.transpose(operand(inputs, 0), [...params.perm]),
+  transpose: (inputs, { params }) => transpose(operand(inputs, 0), params.perm),
   broadcastTo: (inputs, { params }) => tf.broadcastTo(operand(inputs, 0), [...params.shape]),
   concat: (inputs, { params }) => tf.concat([...inputs], params.axis),
-  slice: (inputs, { params }) =>
-    tf.stridedSlice(operand(inputs, 0), [...params.begin], [...params.end], [...params.step]),
+  slice: (inputs, { params }) => stridedSlice(operand(inputs, 0), params),
   pad: (inputs, { params }) => {
     const paddings = params.before.map((before, axis): [number, number] => [
       before,
       params.after[axis] ?? 0,
     ]);
-    return tf.pad(operand(inputs, 0), paddings, params.value);
+    return pad(operand(inputs, 0), paddings, params.value);
   },
   tile: (inputs, { params }) => tf.tile(operand(inputs, 0), [...params.repeats]),
   reverse: (inputs, { params }) => tf.reverse(operand(inputs, 0), [...params.axes]),
@@ -65,6 +65,6 @@ export const TF_LAYOUT: TfRows<keyof typeof EMIT_LAYOUT> = {
   scatterAdd,
   oneHot: (inputs, { params }) => {
     const column = tf.expandDims(operand(inputs, 0), -1);
-    return tf.cast(tf.equal(column, indexRange(params.depth)), 'float32');
+    return cast(tf.equal(column, indexRange(params.depth)), 'float32');
   },
 };

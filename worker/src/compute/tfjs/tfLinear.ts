@@ -83,15 +83,19 @@ function place(
 ): Tensor {
   const [batch = 1, channels = 1, outH = 1, outW = 1] = slice.shape;
   const [sh = 1, sw = 1] = stride;
-  // Zeros between neighbours: [.., H', 1, W', 1] padded to [.., H', s, W', s].
-  const apart = tf.pad(tf.reshape(slice, [batch * channels, outH, 1, outW, 1]), [
+  // Zeros between neighbours, columns first: no step has more than four axes, beyond which a GPU does not pad.
+  const wide = tf.pad(tf.reshape(slice, [batch * channels * outH, outW, 1]), [
+    [0, 0],
+    [0, 0],
+    [0, sw - 1],
+  ]);
+  const tall = tf.pad(tf.reshape(wide, [batch * channels, outH, 1, outW * sw]), [
     [0, 0],
     [0, 0],
     [0, sh - 1],
     [0, 0],
-    [0, sw - 1],
   ]);
-  const spread = tf.reshape(apart, [batch, channels, outH * sh, outW * sw]);
+  const spread = tf.reshape(tall, [batch, channels, outH * sh, outW * sw]);
   const rows = (outH - 1) * sh + 1;
   const columns = (outW - 1) * sw + 1;
   const exact = tf.slice(spread, [0, 0, 0, 0], [batch, channels, rows, columns]);

@@ -2,6 +2,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { Tensor } from '@tensorflow/tfjs-core';
 import type { EMIT_REDUCTION } from '../onnx/emitReduction.js';
+import { cumsum, reduceAxes } from './tfKernels.js';
 import type { TfEmit, TfRows } from './tfRow.js';
 import { operand } from './tfRow.js';
 
@@ -14,7 +15,7 @@ type Reducer = (x: Tensor, axes: number[], keepDims: boolean) => Tensor;
 
 /** tfjs reads "no axes" as "no change" for some reductions and as "all" for others. */
 function reduce(run: Reducer, x: Tensor, { axes, keepDims }: Reduction): Tensor {
-  return axes.length === 0 ? tf.clone(x) : run(x, [...axes], keepDims);
+  return axes.length === 0 ? tf.clone(x) : reduceAxes(run, x, axes, keepDims);
 }
 
 function along<N extends 'sum' | 'reduceMax' | 'reduceMin'>(run: Reducer): TfEmit<N> {
@@ -55,7 +56,7 @@ export const TF_REDUCTION: TfRows<keyof typeof EMIT_REDUCTION> = {
   reduceMin: along(tf.min),
   argMax: (inputs, { params }) => tf.argMax(operand(inputs, 0), params.axis),
   cumsum: (inputs, { params }) =>
-    tf.cumsum(operand(inputs, 0), params.axis, params.exclusive, params.reverse),
+    cumsum(operand(inputs, 0), params.axis, params.exclusive, params.reverse),
   softmax: (inputs, { params }) => lastAxis((x) => tf.softmax(x), operand(inputs, 0), params.axis),
   logSoftmax: (inputs, { params }) =>
     lastAxis((x) => tf.logSoftmax(x), operand(inputs, 0), params.axis),

@@ -167,6 +167,12 @@ export class ScriptedEngine {
   /** HELLO answered by WELCOME. */
   async welcome(): Promise<HelloMessage> {
     const hello = await this.next('hello');
+    await this.greet(hello);
+    return hello;
+  }
+
+  /** WELCOME. */
+  async greet(hello: HelloMessage): Promise<void> {
     await this.send({
       kind: 'welcome',
       engineId: this.engineId,
@@ -178,7 +184,6 @@ export class ScriptedEngine {
       chunkBytes: LIMITS.frameBytes,
       price: '1/GFLOP',
     });
-    return hello;
   }
 
   async send(message: EngineToWorker): Promise<void> {

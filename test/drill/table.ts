@@ -4,6 +4,14 @@ import { CROWDS } from './drills/crowd.js';
 import { DISKS } from './drills/disk.js';
 import { RESTARTS } from './drills/restarts.js';
 import { SILENCES } from './drills/silence.js';
+import { VOUCHERS } from './drills/vouchers.js';
 import type { Drill } from './lib/drill.js';
 
-export const DRILLS: readonly Drill[] = [...CRASHES, ...SILENCES, ...RESTARTS, ...DISKS, ...CROWDS];
+export const DRILLS: readonly Drill[] = [
+  ...CRASHES,
+  ...SILENCES,
+  ...RESTARTS,
+  ...DISKS,
+  ...CROWDS,
+  ...VOUCHERS,
+];

@@ -7,6 +7,8 @@ const fromRoot = (path: string): string =>
 
 export const ENGINE_ENTRY = fromRoot('kernel/dist/engine/main.js');
 export const WORKER_CLI = fromRoot('worker/dist/cli.js');
+export const JOURNAL_THREAD = fromRoot('kernel/dist/engine/journalThread.js');
+export const VOUCHER_CHILD = fromRoot('test/drill/voucherChild.ts');
 export const TRAINER = fromRoot('test/drill/trainer.ts');
 
 /** @throws Error naming what is not built. */

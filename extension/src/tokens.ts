@@ -39,6 +39,12 @@ export const CommandIds = {
   pause: 'ravenlab:pause-worker',
   resume: 'ravenlab:resume-worker',
   ban: 'ravenlab:ban-worker',
+  deposit: 'ravenlab:deposit',
+  settle: 'ravenlab:settle-now',
+  extend: 'ravenlab:extend-job',
+  limits: 'ravenlab:spending-limits',
+  refund: 'ravenlab:refund',
+  exportLedger: 'ravenlab:export-ledger',
 } as const;
 
 export const PANEL_ID = 'ravenlab-panel';

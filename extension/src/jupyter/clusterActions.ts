@@ -1,10 +1,11 @@
 /** @file What a user can do to the cluster in use; shared by the panel and the commands. Reports failures as notifications. */
-import { Dialog, Notification, showDialog } from '@jupyterlab/apputils';
+import { Dialog, showDialog } from '@jupyterlab/apputils';
 import type { TranslationBundle } from '@jupyterlab/translation';
 import { displayName } from '@ravenlab/protocol';
-import { CommandError } from '../model/clusterModel.js';
 import { Store } from '../model/store.js';
-import type { IClusterRegistry, PanelSubject } from '../tokens.js';
+import type { IClusterRegistry } from '../tokens.js';
+import { Attempts } from './attempts.js';
+import { copyText } from './browser.js';
 
 /** The join command on show; it holds a secret, so it is kept in memory only while it is shown. */
 export interface Invitation {
@@ -17,27 +18,17 @@ export interface Invitation {
 /** A stop that the engine has not confirmed by then is repeated as a kernel interrupt. */
 const STOP_PATIENCE_MS = 800;
 
-type ClusterSubject = Extract<PanelSubject, { kind: 'cluster' }>;
-
-async function copyText(text: string): Promise<boolean> {
-  try {
-    await navigator.clipboard.writeText(text);
-    return true;
-  } catch {
-    // Refused, or no clipboard outside a secure context: the field stays for copying by hand.
-    return false;
-  }
-}
-
 export class ClusterActions {
   readonly invitation = new Store<Invitation | null>(null);
   readonly isStopping = new Store(false);
   private readonly registry: IClusterRegistry;
+  private readonly attempts: Attempts;
   private readonly trans: TranslationBundle;
 
   constructor(registry: IClusterRegistry, trans: TranslationBundle) {
     this.registry = registry;
     this.trans = trans;
+    this.attempts = new Attempts(registry, trans);
     registry.subjectChanged.connect(() => this.invitation.set(null));
   }
 
@@ -55,7 +46,7 @@ export class ClusterActions {
   }
 
   async invite(): Promise<void> {
-    await this.attempt(this.trans.__('Invite'), async ({ model }) => {
+    await this.attempts.run(this.trans.__('Invite'), async ({ model }) => {
       const { command, expiresAtMs } = await model.command('invite', {});
       const isCopied = await copyText(command);
       this.invitation.set({ command, expiresAtMs, isCopied });
@@ -77,7 +68,7 @@ export class ClusterActions {
   async stopRun(): Promise<void> {
     if (this.isStopping.get()) return;
     this.isStopping.set(true);
-    await this.attempt(this.trans.__('Stop'), async ({ model, session }) => {
+    await this.attempts.run(this.trans.__('Stop'), async ({ model, session }) => {
       const patience = window.setTimeout(() => {
         void session.session?.kernel?.interrupt();
       }, STOP_PATIENCE_MS);
@@ -91,32 +82,32 @@ export class ClusterActions {
   }
 
   async scale(workers: number): Promise<void> {
-    await this.attempt(this.trans.__('Set workers'), async ({ model }) => {
+    await this.attempts.run(this.trans.__('Set workers'), async ({ model }) => {
       await model.command('scale', { workers });
     });
   }
 
   async drain(workerId: string): Promise<void> {
-    await this.attempt(this.trans.__('Drain'), async ({ model }) => {
+    await this.attempts.run(this.trans.__('Drain'), async ({ model }) => {
       await model.command('drain', { workerId });
     });
   }
 
   async pause(workerId: string): Promise<void> {
-    await this.attempt(this.trans.__('Pause'), async ({ model }) => {
+    await this.attempts.run(this.trans.__('Pause'), async ({ model }) => {
       await model.command('pause', { workerId });
     });
   }
 
   async resume(workerId: string): Promise<void> {
-    await this.attempt(this.trans.__('Resume'), async ({ model }) => {
+    await this.attempts.run(this.trans.__('Resume'), async ({ model }) => {
       await model.command('resume', { workerId });
     });
   }
 
   /** Asks first: a contributor who is sent away cannot come back by itself. */
   async ban(workerId: string): Promise<void> {
-    await this.attempt(this.trans.__('Ban'), async ({ model }) => {
+    await this.attempts.run(this.trans.__('Ban'), async ({ model }) => {
       const rows = model.view().replica?.state.contributors ?? [];
       const row = rows.find((each) => each.workerId === workerId);
       const name = row === undefined ? workerId.slice(0, 8) : displayName(row);
@@ -134,21 +125,5 @@ export class ClusterActions {
       });
       if (button.accept) await model.command('ban', { workerId });
     });
-  }
-
-  private async attempt(
-    what: string,
-    run: (subject: ClusterSubject) => Promise<void>,
-  ): Promise<void> {
-    const { subject } = this.registry;
-    try {
-      if (subject.kind !== 'cluster') {
-        throw new CommandError('offline', this.trans.__('open a RavenLab notebook first'));
-      }
-      await run(subject);
-    } catch (error) {
-      const why = error instanceof Error ? error.message : String(error);
-      Notification.error(`${what}: ${why}`, { autoClose: 8000 });
-    }
   }
 }

@@ -9,6 +9,7 @@ import { Signal } from '@lumino/signaling';
 import { PANEL_LIMITS } from '@ravenlab/protocol';
 import { ravenIcon } from '../icons.js';
 import { ClusterActions } from '../jupyter/clusterActions.js';
+import { PaymentActions } from '../jupyter/paymentActions.js';
 import { ClusterSidePanel } from '../jupyter/panelWidget.js';
 import { createStatusWidget } from '../jupyter/statusWidget.js';
 import { Store } from '../model/store.js';
@@ -100,6 +101,34 @@ function addCommands(app: JupyterFrontEnd, services: PanelServices): void {
   }
 }
 
+function addPaymentCommands(
+  app: JupyterFrontEnd,
+  { actions, payments, trans }: PanelServices,
+): void {
+  const hasJob = () => actions.isReady && payments.hasChain;
+  const rows = [
+    [CommandIds.deposit, trans.__('Deposit for Contributors…'), hasJob, () => payments.deposit()],
+    [
+      CommandIds.settle,
+      trans.__('Settle with Contributors Now'),
+      () => hasJob() && payments.canSettle,
+      () => payments.settle(),
+    ],
+    [CommandIds.extend, trans.__('Extend the Paid Job…'), hasJob, () => payments.extend()],
+    [CommandIds.limits, trans.__('Set Spending Limits…'), hasJob, () => payments.setLimits()],
+    [CommandIds.refund, trans.__('Take back the Deposit…'), hasJob, () => payments.refund()],
+    [
+      CommandIds.exportLedger,
+      trans.__('Export the Ledger…'),
+      hasJob,
+      () => payments.exportLedger(),
+    ],
+  ] as const;
+  for (const [id, label, isEnabled, execute] of rows) {
+    app.commands.addCommand(id, { label, describedBy: NO_ARGS, isEnabled, execute });
+  }
+}
+
 /** Opens the panel the first time a RavenLab kernel is in use, once a page load, if the user wants that. */
 function revealOnce(app: JupyterFrontEnd, registry: IClusterRegistry): void {
   const reveal = () => {
@@ -154,6 +183,8 @@ export const panelPlugin: JupyterFrontEndPlugin<void> = {
     const services = {
       registry,
       actions: new ClusterActions(registry, trans),
+      payments: new PaymentActions(registry, trans),
+      dismissed: new Store<ReadonlySet<string>>(new Set()),
       commands: app.commands,
       settings: new Store<PanelSettings>({ lossSmoothing: 0.6 }),
       trans,
@@ -162,11 +193,18 @@ export const panelPlugin: JupyterFrontEndPlugin<void> = {
     app.shell.add(panel, 'right', { rank: 100, type: 'RavenLab' });
     restorer?.add(panel, PANEL_ID);
     addCommands(app, services);
+    addPaymentCommands(app, services);
     for (const command of [
       CommandIds.openPanel,
       CommandIds.invite,
       CommandIds.stopRun,
       CommandIds.scale,
+      CommandIds.deposit,
+      CommandIds.settle,
+      CommandIds.extend,
+      CommandIds.limits,
+      CommandIds.refund,
+      CommandIds.exportLedger,
     ]) {
       palette?.addItem({ command, category: 'RavenLab' });
     }

@@ -1,6 +1,5 @@
 /** @file The panel: picks what to show for the subject in use. Lays out, computes nothing. */
-import { closeIcon } from '@jupyterlab/ui-components';
-import type { Alert, PanelState } from '@ravenlab/protocol';
+import type { PanelState } from '@ravenlab/protocol';
 import { coinScaleFor, formatAmount, formatCount, formatRate } from '@ravenlab/protocol';
 import { useEffect, useState } from 'react';
 import { inviteIcon, ravenIcon } from '../icons.js';
@@ -9,11 +8,12 @@ import { CLUSTER_LABELS, spokenSummary } from '../model/wording.js';
 import { CommandIds } from '../tokens.js';
 import type { PanelServices } from './context.js';
 import { ServicesContext, useServices, useStore, useSubject } from './context.js';
+import { Alerts } from './alerts.js';
 import { ContributorsSection } from './contributorsSection.js';
 import { ForeignKernel, NoKernel, NoNotebook, NotLive, StaleBanner } from './emptyStates.js';
 import { InvitationBox } from './invitationBox.js';
 import { JobSection } from './jobSection.js';
-import { IconButton, Metric, Pill } from './parts.js';
+import { Metric, Pill } from './parts.js';
 import { PaymentsSection } from './paymentsSection.js';
 
 /** A screen reader is not a ticker. */
@@ -54,30 +54,6 @@ function Header(props: { readonly state: PanelState; readonly canAct: boolean })
   );
 }
 
-/** Kept by the kernel until newer ones push it out; a reader may have read enough of one earlier. */
-function Alerts(props: { readonly state: PanelState }) {
-  const { trans } = useServices();
-  const [dismissed, setDismissed] = useState<ReadonlySet<string>>(new Set());
-  const { engineId } = props.state.cluster;
-  // Another engine counts its alerts from the beginning.
-  const keyOf = (alert: Alert) => `${engineId ?? ''} ${alert.alertId}`;
-  const shown = props.state.alerts.filter((alert) => !dismissed.has(keyOf(alert)));
-  return (
-    <ul className="rvn-alerts" aria-label={trans.__('Notices')} aria-live="polite">
-      {shown.map((alert) => (
-        <li key={keyOf(alert)} data-tone={alert.level === 'error' ? 'bad' : alert.level}>
-          <span>{alert.text}</span>
-          <IconButton
-            icon={closeIcon}
-            title={trans.__('Dismiss this notice')}
-            onClick={() => setDismissed(new Set([...dismissed, keyOf(alert)]))}
-          />
-        </li>
-      ))}
-    </ul>
-  );
-}
-
 function SpokenSummary(props: { readonly model: ClusterModel }) {
   const { trans } = useServices();
   const [text, setText] = useState('');
@@ -97,7 +73,11 @@ function SpokenSummary(props: { readonly model: ClusterModel }) {
   );
 }
 
-function Content(props: { readonly view: ModelView; readonly state: PanelState }) {
+function Content(props: {
+  readonly view: ModelView;
+  readonly state: PanelState;
+  readonly atMs: number;
+}) {
   const { view, state } = props;
   const isLive = view.phase === 'live';
   return (
@@ -112,7 +92,7 @@ function Content(props: { readonly view: ModelView; readonly state: PanelState }
         workerCount={state.cluster.workerCount}
         payments={state.payments}
       />
-      <PaymentsSection payments={state.payments} />
+      <PaymentsSection payments={state.payments} atMs={props.atMs} />
     </div>
   );
 }
@@ -123,7 +103,7 @@ function ClusterView(props: { readonly model: ClusterModel }) {
   if (view.replica === null) return <NotLive phase={view.phase} reason={view.reason} />;
   return (
     <>
-      <Content view={view} state={view.replica.state} />
+      <Content view={view} state={view.replica.state} atMs={view.replica.atMs} />
       <SpokenSummary model={model} />
     </>
   );

@@ -3,6 +3,7 @@ import type { JupyterFrontEnd } from '@jupyterlab/application';
 import type { TranslationBundle } from '@jupyterlab/translation';
 import { createContext, useContext, useEffect, useState, useSyncExternalStore } from 'react';
 import type { ClusterActions } from '../jupyter/clusterActions.js';
+import type { PaymentActions } from '../jupyter/paymentActions.js';
 import type { Store } from '../model/store.js';
 import type { IClusterRegistry, PanelSubject } from '../tokens.js';
 
@@ -15,6 +16,9 @@ export interface PanelSettings {
 export interface PanelServices {
   readonly registry: IClusterRegistry;
   readonly actions: ClusterActions;
+  readonly payments: PaymentActions;
+  /** Notices that the user has read enough of. */
+  readonly dismissed: Store<ReadonlySet<string>>;
   readonly commands: JupyterFrontEnd['commands'];
   readonly settings: Store<PanelSettings>;
   readonly trans: TranslationBundle;

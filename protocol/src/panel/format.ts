@@ -122,6 +122,18 @@ export function coinScaleFor(
   return scale;
 }
 
+/**
+ * Coins as a person types them (`12`, `0.5`), in base units. Null for anything else: signs, exponents, separators of thousands,
+ * more digits behind the point than the currency has. Nothing is rounded.
+ */
+export function parseAmount(typed: string, decimals: number): string | null {
+  const match = /^(\d{1,60})(?:\.(\d{1,36}))?$/.exec(typed.trim());
+  if (match === null) return null;
+  const [, whole = '', fraction = ''] = match;
+  if (fraction.length > decimals) return null;
+  return BigInt(whole + fraction.padEnd(decimals, '0')).toString();
+}
+
 /** Sum of decimal base-unit strings. */
 export function sumAmounts(amounts: readonly string[]): string {
   let total = 0n;

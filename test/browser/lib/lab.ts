@@ -2,12 +2,13 @@
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { existsSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { cp, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { delimiter, join, resolve } from 'node:path';
+import type { PanelOp, PanelResults, PanelState } from '@ravenlab/protocol';
 
 const ROOT = resolve(__dirname, '..', '..', '..');
 const READY_LIMIT_MS = 60_000;
@@ -20,9 +21,44 @@ export interface Lab {
   readonly folder: string;
   /** Where its kernels' engines keep what they keep. */
   readonly ravenHome: string;
+  /** What staged kernels show and were asked; only with `isStaged`. */
+  readonly stage: Stage;
   /** What the server wrote so far; for messages of failed tests. */
   log(): string;
   stop(): Promise<void>;
+}
+
+/** The other side of stagedKernel.mjs. */
+export class Stage {
+  private readonly folder: string;
+
+  constructor(folder: string) {
+    this.folder = folder;
+    mkdirSync(folder);
+  }
+
+  show(state: PanelState): void {
+    this.write('state.json', state);
+  }
+
+  /** What each command answers from now on. */
+  answer(results: { readonly [Op in PanelOp]?: PanelResults[Op] }): void {
+    this.write('results.json', results);
+  }
+
+  /** What was asked so far, oldest first. */
+  commands(): readonly { readonly op: string; readonly args: unknown }[] {
+    const file = join(this.folder, 'commands.jsonl');
+    if (!existsSync(file)) return [];
+    const lines = readFileSync(file, 'utf8').trim().split('\n');
+    return lines.map((line) => JSON.parse(line) as { op: string; args: unknown });
+  }
+
+  private write(name: string, value: unknown): void {
+    const draft = join(this.folder, `${name}.draft`);
+    writeFileSync(draft, JSON.stringify(value));
+    renameSync(draft, join(this.folder, name));
+  }
 }
 
 function freePort(): Promise<number> {
@@ -78,7 +114,7 @@ async function stopGroup(child: ChildProcess): Promise<void> {
 }
 
 /** This checkout's kernel and extension, found before those that the virtual environment was last set up with. */
-async function shareOwn(share: string): Promise<void> {
+async function shareOwn(share: string, kernelMain: string): Promise<void> {
   const template = join(ROOT, 'kernel', 'kernelspec');
   const kernel = join(share, 'kernels', 'ravenlab');
   await cp(template, kernel, { recursive: true });
@@ -87,7 +123,7 @@ async function shareOwn(share: string): Promise<void> {
   };
   const paths: Readonly<Record<string, string>> = {
     node: process.execPath,
-    '{{KERNEL_MAIN}}': join(ROOT, 'kernel', 'dist', 'main.js'),
+    '{{KERNEL_MAIN}}': kernelMain,
   };
   const argv = spec.argv.map((part) => paths[part] ?? part);
   await writeFile(join(kernel, 'kernel.json'), JSON.stringify({ ...spec, argv }));
@@ -101,6 +137,7 @@ function serverEnv(home: string, token: string): NodeJS.ProcessEnv {
     ...process.env,
     PATH: [join(ROOT, '.venv', 'bin'), process.env['PATH'] ?? ''].join(delimiter),
     RAVENLAB_HOME: join(home, 'ravenlab'),
+    RAVENLAB_STAGE: join(home, 'stage'),
     JUPYTER_PATH: join(home, 'share'),
     JUPYTER_TOKEN: token,
     JUPYTER_CONFIG_DIR: join(home, 'config'),
@@ -114,12 +151,17 @@ function serverEnv(home: string, token: string): NodeJS.ProcessEnv {
 
 /** Serves copies of the project's notebooks, so that a run never changes the committed ones. */
 export async function startLab(
-  options: { readonly notebooks?: readonly string[] } = {},
+  options: { readonly notebooks?: readonly string[]; readonly isStaged?: boolean } = {},
 ): Promise<Lab> {
   const home = await mkdtemp(join(tmpdir(), 'ravenlab-browser-'));
   const folder = join(home, 'notebooks');
   await mkdir(folder);
-  await shareOwn(join(home, 'share'));
+  const stage = new Stage(join(home, 'stage'));
+  const kernelMain =
+    options.isStaged === true
+      ? join(__dirname, 'stagedKernel.mjs')
+      : join(ROOT, 'kernel', 'dist', 'main.js');
+  await shareOwn(join(home, 'share'), kernelMain);
   const data = join(ROOT, 'notebooks', 'data');
   if (existsSync(data)) await cp(data, join(folder, 'data'), { recursive: true });
   for (const name of options.notebooks ?? []) {
@@ -168,6 +210,7 @@ export async function startLab(
     url: `${address}/lab?token=${token}`,
     folder,
     ravenHome: join(home, 'ravenlab'),
+    stage,
     log,
     stop,
   };

@@ -13,6 +13,7 @@ import {
   formatLoss,
   formatRate,
   fractionOf,
+  parseAmount,
   sumAmounts,
 } from '@ravenlab/protocol';
 
@@ -61,6 +62,35 @@ test.each([
 ])('%s base units with %i decimals read as %s %s', (amount, decimals, unit, expected) => {
   const scale = coinScaleFor(amount, { currency: 'RVN', decimals });
   expect([scale.unit, formatAmount(amount, scale.decimals)]).toEqual([unit, expected]);
+});
+
+test.each([
+  ['12', 18, '12000000000000000000'],
+  [' 0.5 ', 6, '500000'],
+  ['000.000001', 6, '1'],
+  ['7', 0, '7'],
+])('typed %p with %i decimals is %s base units', (typed, decimals, expected) => {
+  expect(parseAmount(typed, decimals)).toBe(expected);
+});
+
+test.each(['', '.', '1.', '.5', '-1', '+1', '1e3', '1,000', '0x10', '1 000', 'NaN', '0.0000001'])(
+  'typed %p is no amount of a currency with 6 decimals',
+  (typed) => {
+    expect(parseAmount(typed, 6)).toBeNull();
+  },
+);
+
+test('what is shown in full and typed again is the same amount', () => {
+  fc.assert(
+    fc.property(
+      fc.bigInt({ min: 1n, max: 10n ** 30n }),
+      fc.integer({ min: 0, max: 18 }),
+      (n, d) => {
+        const shown = formatAmount(String(n), d, d).replaceAll(',', '');
+        expect(parseAmount(shown, d)).toBe(String(n));
+      },
+    ),
+  );
 });
 
 test('amounts add and compare as numbers, not as text', () => {

@@ -308,6 +308,8 @@ export const ENGINE_LIMITS = {
   exitMs: 2_000,
   /** Peers that are connected and have not said HELLO. */
   strangers: 64,
+  /** Invites that are valid at the same time. */
+  invites: 64,
   /** Time that the engine process gets until it is ready; ms. */
   engineStartMs: 20_000,
   /** Frames of one message between kernel and engine: a data set of 1 MiB blocks, twice over. */
@@ -329,6 +331,34 @@ export const ENGINE_LIMITS = {
   meterMs: 1_000,
   /** Runs remembered for a session that attaches; the one that trained longest ago is forgotten first. */
   runs: 64,
+} as const;
+
+/** Bounds of the engine's way in for other machines, per connection and per address. */
+export const GATE_LIMITS = {
+  /** Connections that are no worker's yet; of one more, the oldest of the address that has most of them ends. */
+  strangers: 64,
+  strangersPerAddress: 32,
+  /** Connections of one address, and handshakes of one key: so many at once, refilled at this rate. */
+  arrivalsBurst: 128,
+  arrivalsPerSecond: 32,
+  /** Addresses, and keys, whose arrivals are counted. */
+  addresses: 4_096,
+  /** From the connection to its first bytes; ms. */
+  greetMs: 2_000,
+  /** ... from there to WELCOME: handshake, HELLO, and a challenge; ms. */
+  strangerMs: 20_000,
+  /** Bytes that came in and are no whole message yet: of a stranger, which says HELLO and little else, and of a worker. */
+  strangerBytes: 1 * MIB,
+  memberBytes: 32 * MIB,
+  /** A connection that has so much under way and does not end a message is cut after this long; ms. */
+  stuckMs: 2_000,
+  /** Not counted: a handshake, and heartbeats by the second. */
+  handshakeBytes: 2 * KIB,
+  idleBytesPerSecond: 256,
+  /** The gate hears of delivered messages after this many bytes. */
+  tookEveryBytes: 64 * KIB,
+  /** Time for a goodbye to leave; ms. */
+  lingerMs: 500,
 } as const;
 
 /** Bounds of what a cell may leave pending, and of the files it reads. */

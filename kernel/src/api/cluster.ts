@@ -2,6 +2,9 @@
 import type { Contributor, ContributorState, PanelState } from '@ravenlab/protocol';
 import {
   ClusterError,
+  ENGINE_LIMITS,
+  PANEL_LIMITS,
+  WORKER_LIMITS,
   coinScaleFor,
   displayName,
   formatAmount,
@@ -9,6 +12,7 @@ import {
   formatGflops,
   formatLatency,
   formatRate,
+  read,
   readPanelState,
   ShapeError,
 } from '@ravenlab/protocol';
@@ -23,6 +27,21 @@ const NODE_INSPECT = Symbol.for('nodejs.util.inspect.custom');
 const POLL_MS = 100;
 /** How long `ready` waits in silence. */
 const PATIENCE_MS = 1_000;
+/** An invite, and the words around it. */
+const INVITE_CHARS = 2 * WORKER_LIMITS.inviteChars;
+
+const inviteFields = read.record({
+  command: read.text(INVITE_CHARS),
+  name: read.text(PANEL_LIMITS.nameChars),
+  expiresAtMs: read.nullable(read.count()),
+  workers: read.count(),
+});
+
+function readInvite(value: unknown, path: string): Invite {
+  const { command: text, name, expiresAtMs, workers } = inviteFields(value, path);
+  const expires = expiresAtMs === null ? null : new Date(expiresAtMs);
+  return { command: text, name, expires, workers };
+}
 
 interface Column {
   readonly title: string;
@@ -115,8 +134,20 @@ class WorkerTable implements Iterable<Contributor> {
 
 /** What to send someone who wants to help. */
 export interface Invite {
-  /** Typed in a terminal of the machine that joins. */
+  /** Typed in a terminal of the machine that joins. A secret, like a password. */
   readonly command: string;
+  readonly name: string;
+  /** From then on it lets nobody in anew; null for never. */
+  readonly expires: Date | null;
+  /** Workers that came by it and are here. */
+  readonly workers: number;
+}
+
+export interface InviteOptions {
+  /** What `invites()` and `revoke()` call it; 'default' when left out. The same name is the same invite. */
+  readonly name?: string;
+  /** Null never ends; left out, an invite of this name keeps its end. */
+  readonly expires?: Date | null;
 }
 
 /** A worker by its row or id; the first characters of an id will do when they are of one worker only. */
@@ -221,11 +252,31 @@ class Cluster {
     await command('configure', { ...rules });
   }
 
-  /** The command by which another machine joins. */
-  async invite(): Promise<Invite> {
-    const { command: text } = await command('invite');
-    if (typeof text !== 'string') throw new ClusterError('the engine made no invite');
-    return { command: text };
+  /**
+   * The command by which another machine joins: one for all of them, or one a name, to be withdrawn by itself.
+   * @throws ClusterError for a name or an end that cannot be.
+   */
+  async invite({ name, expires }: InviteOptions = {}): Promise<Invite> {
+    const args = {
+      ...(name === undefined ? {} : { name }),
+      ...(expires === undefined ? {} : { expiresAtMs: expires?.getTime() ?? null }),
+    };
+    return readInvite(await command('invite', args), 'invite');
+  }
+
+  /** The invites that were made and not withdrawn, oldest first. */
+  async invites(): Promise<readonly Invite[]> {
+    const { invites } = await command('invites');
+    return read.list(readInvite, ENGINE_LIMITS.invites)(invites, 'invites');
+  }
+
+  /**
+   * Withdraws an invite: whoever came by it goes, and nobody comes by it again.
+   * @returns how many workers went. @throws ClusterError when there is none of this name.
+   */
+  async revoke(name: string): Promise<number> {
+    const { workers } = await command('revoke', { name });
+    return read.count()(workers, 'revoke.workers');
   }
 
   /**

@@ -43,6 +43,7 @@ type Stage =
 interface Guest {
   readonly peer: Peer;
   readonly hello: HelloMessage;
+  readonly invite: string | null;
   stage: Stage;
   /** The job of the terms that it was told last. */
   job: JobId | null;
@@ -59,7 +60,7 @@ export class Anteroom {
   }
 
   /** @returns false when there is nothing to prove: it names no wallet, or nobody is paid. */
-  enter(peer: Peer, hello: HelloMessage): boolean {
+  enter(peer: Peer, hello: HelloMessage, invite: string | null): boolean {
     this.leave(peer);
     const { desk, serverKey, wallMs } = this.options;
     const domain = desk.domain();
@@ -71,7 +72,7 @@ export class Anteroom {
       this.turnAway(peer, `no IDENTIFY within ${String(LIMITS.challengeMs)} ms`);
     }, LIMITS.challengeMs);
     const stage: Stage = { kind: 'challenged', claim };
-    this.guests.set(peer.key, { peer, hello, stage, job: null, timer, pings: null });
+    this.guests.set(peer.key, { peer, hello, invite, stage, job: null, timer, pings: null });
     const challenge = { nonce, expiry, serverKey: claim.serverKey, ...domain };
     peer.send(encodeEngineMessage({ kind: 'challenge', ...challenge }));
     return true;
@@ -114,6 +115,12 @@ export class Anteroom {
     for (const guest of this.guests.values()) {
       if (guest.stage.kind === 'dealing' && guest.stage.payee === payee) this.tellTerms(guest);
     }
+  }
+
+  /** Those that came by this invite. */
+  guestsOf(invite: string): Peer[] {
+    const guests = [...this.guests.values()];
+    return guests.filter((guest) => guest.invite === invite).map(({ peer }) => peer);
   }
 
   leave(peer: Peer): void {

@@ -7,6 +7,7 @@ import type { SharedHeap } from './heap.js';
 import type { Durability } from './durability.js';
 import type { LocalWorkers } from './localWorkers.js';
 import type { PanelView } from './panelView.js';
+import { inviteCommands } from './inviteCommands.js';
 import { paymentCommands } from './paymentCommands.js';
 import type { RemoteAccess } from './remoteAccess.js';
 import type { Resources } from './resources.js';
@@ -39,11 +40,6 @@ export interface CommandTargets {
 type Args = Readonly<Record<string, unknown>>;
 type Command = (args: Args) => unknown;
 
-/** What a person types to join; `npm run worker` is a script of the workspace. */
-function joinCommand(invite: string): string {
-  return `npm run worker -- join ${invite}`;
-}
-
 export class Commands {
   private readonly targets: CommandTargets;
   private readonly table: ReadonlyMap<string, Command>;
@@ -58,10 +54,7 @@ export class Commands {
         targets.locals.scale(workers);
         return { workers: targets.locals.count };
       },
-      invite: async () => {
-        const command = joinCommand(await targets.remote.invite());
-        return { command, expiresAtMs: null };
-      },
+      ...inviteCommands(targets),
       drain: (args) => this.moveWorker('drain', args),
       pause: (args) => this.moveWorker('pause', args),
       resume: (args) => this.moveWorker('resume', args),

@@ -48,6 +48,7 @@ import type { RestoredPay } from './treasury/payRows.js';
 import { makeTreasury } from './treasury/makeTreasury.js';
 import type { Treasury } from './treasury/treasury.js';
 import { Vitals } from './vitals.js';
+import type { Admission } from './workerHub.js';
 import { WorkerHub } from './workerHub.js';
 
 /** Until a price is agreed on: test coins. 0.001 per TFLOP. */
@@ -167,7 +168,7 @@ export class Engine {
     this.locals.scale(this.options.localWorkers);
     await this.durability.recover(restored, { panel: this.panel, cluster: this.cluster });
     this.remote = new RemoteAccess(this.hub, {
-      host: this.options.host,
+      ...{ host: this.options.host, folder: this.sockets, now: monotonicMs, wallMs: Date.now },
       saved: restored.remote,
       save: (text) => this.durability.saveRemote(text),
     });
@@ -387,8 +388,10 @@ export class Engine {
   }
 
   /** The socket folder's rights admit local workers; a token that they show must be theirs. */
-  private admits(hello: HelloMessage, peer: Peer): boolean {
-    return peer.origin === 'local' || this.remote.admits(hello.token);
+  private admits(hello: HelloMessage, peer: Peer): Admission | null {
+    if (peer.origin === 'local') return { invite: null };
+    const invite = this.remote.admits(hello.token);
+    return invite === null ? null : { invite };
   }
 
   /** A kernel that worked with an earlier life of this engine sees in the panel that there was one. */

@@ -4,6 +4,7 @@
  */
 import { fileURLToPath } from 'node:url';
 import * as zmq from 'zeromq';
+import { ENGINE_LIMITS } from '@ravenlab/protocol';
 import { engineChain } from './chain/engineChain.js';
 import { DEFAULT_ENGINE_HOST, readEngineEnv } from './engineEnv.js';
 import { Engine } from './engine.js';
@@ -11,6 +12,8 @@ import { newEngineId } from './engineId.js';
 
 zmq.context.blocky = false;
 zmq.context.ioThreads = 2;
+// One for each worker of another machine.
+zmq.context.maxSockets = 2 * (ENGINE_LIMITS.members + ENGINE_LIMITS.strangers);
 
 /** What closing may take, image and ledger included; ms. */
 const CLOSE_MS = 5_000;

@@ -1,62 +1,65 @@
-/** @file The way in for other machines: a CURVE key pair, a token, an invite that holds both. Opened on the first invite. */
-import { randomBytes, timingSafeEqual } from 'node:crypto';
+/** @file The way in for other machines: a CURVE key pair, a port, and the invites that name both. Opened on the first invite. */
 import * as zmq from 'zeromq';
 import { encodeInvite } from '@ravenlab/protocol';
+import { Doorman } from './gate/doorman.js';
+import { RemotePort } from './gate/remotePort.js';
+import type { SavedInvite } from './invites.js';
+import { DEFAULT_INVITE, InviteBook } from './invites.js';
 import type { PortHandlers } from './transport.js';
-import { RouterPort } from './transport.js';
 
-const ZAP_ENDPOINT = 'inproc://zeromq.zap.01';
-const TOKEN_BYTES = 18;
-
-/** What makes an invite valid in a later life of the engine; a secret. */
+/** What makes invites valid in a later life of the engine; a secret. */
 interface SavedAccess {
   readonly port: number;
   readonly publicKey: string;
   readonly secretKey: string;
+  readonly invites: readonly SavedInvite[];
+}
+
+/** As it was saved while there was one invite. */
+interface SingleAccess extends Omit<SavedAccess, 'invites'> {
   readonly token: string;
 }
 
 export interface RemoteAccessOptions {
   /** Address to bind and to put into invites; the loopback address keeps strangers out. */
   readonly host: string;
+  /** For sockets; nobody else may enter it. */
+  readonly folder: string;
   /** As an earlier life of this engine saved it, or null. */
   readonly saved: string | null;
   /** Resolves when `text` is on the disk. */
   readonly save: (text: string) => Promise<unknown>;
+  readonly now: () => number;
+  readonly wallMs: () => number;
+}
+
+/** An invite for its maker to see; a secret. */
+export interface InviteText {
+  readonly name: string;
+  readonly text: string;
+  readonly createdMs: number;
+  readonly expiresMs: number | null;
 }
 
 export class RemoteAccess {
   private readonly handlers: PortHandlers;
   private readonly options: RemoteAccessOptions;
-  private readonly saved: SavedAccess | null;
-  private readonly token: string;
-  private readonly keys: ReturnType<typeof zmq.curveKeyPair>;
-  private opening: Promise<string> | null = null;
-  private port: RouterPort | null = null;
-  private zap: zmq.Router | null = null;
+  private readonly keys: { readonly publicKey: string; readonly secretKey: string };
+  private readonly book: InviteBook;
+  /** Handshakes by key; who has many addresses has one key, or pays for a new one each time. */
+  private readonly keyDoor = new Doorman();
+  /** Null as long as nobody was ever invited. */
+  private chosenPort: number | null;
+  private opening: Promise<number> | null = null;
+  private port: RemotePort | null = null;
 
   constructor(handlers: PortHandlers, options: RemoteAccessOptions) {
     this.handlers = handlers;
     this.options = options;
-    this.saved = options.saved === null ? null : (JSON.parse(options.saved) as SavedAccess);
-    this.keys = this.saved ?? zmq.curveKeyPair();
-    this.token = this.saved?.token ?? randomBytes(TOKEN_BYTES).toString('base64url');
-  }
-
-  /**
-   * Listens again where an earlier life of this engine did, so that its workers come back by themselves. Rejects when the port
-   * is another process's by now.
-   */
-  async reopen(): Promise<void> {
-    if (this.saved !== null) await this.invite();
-  }
-
-  /** The invite; the first call opens the port. */
-  invite(): Promise<string> {
-    this.opening ??= this.open();
-    // The next one who asks gets a new try.
-    this.opening.catch(() => (this.opening = null));
-    return this.opening;
+    const saved = options.saved === null ? null : readSaved(options.saved);
+    this.chosenPort = saved?.port ?? null;
+    this.keys = saved ?? zmq.curveKeyPair();
+    this.book = new InviteBook(saved?.invites ?? [], options.wallMs);
   }
 
   /** CURVE public key that invites name, Z85. */
@@ -64,68 +67,94 @@ export class RemoteAccess {
     return this.keys.publicKey;
   }
 
-  /** Whether `token` is the invite's; takes the same time for every wrong one. */
-  admits(token: string): boolean {
-    const given = Buffer.from(token);
-    const expected = Buffer.from(this.token);
-    return given.length === expected.length && timingSafeEqual(given, expected);
+  /**
+   * Listens again where an earlier life of this engine did, so that its workers come back by themselves. Rejects when the port
+   * is another process's by now.
+   */
+  async reopen(): Promise<void> {
+    if (this.chosenPort !== null) await this.listening();
+  }
+
+  /**
+   * The invite of this name; the first one opens the port. Resolves when it is on the disk.
+   * @param expiresMs wall clock; null never ends, left out leaves it as it is. Rejects with RavenError for what cannot be.
+   */
+  async invite(name: string = DEFAULT_INVITE, expiresMs?: number | null): Promise<InviteText> {
+    const invite = this.book.issue(name, expiresMs);
+    const port = await this.listening();
+    await this.save(port);
+    return this.textOf(invite, port);
+  }
+
+  /** All that were made and not withdrawn, oldest first. */
+  async invites(): Promise<InviteText[]> {
+    const all = this.book.all();
+    if (all.length === 0) return [];
+    const port = await this.listening();
+    return all.map((invite) => this.textOf(invite, port));
+  }
+
+  /** Withdraws an invite; whom it let in is for the caller to end. Resolves with false when there was none, else on the disk. */
+  async revoke(name: string): Promise<boolean> {
+    if (!this.book.revoke(name)) return false;
+    if (this.chosenPort !== null) await this.save(this.chosenPort);
+    return true;
+  }
+
+  /** The name of the invite that admits this token; null when none does. Takes as long for every token. */
+  admits(token: string): string | null {
+    return this.book.nameOf(token);
   }
 
   close(): void {
     this.port?.close();
-    this.zap?.close();
   }
 
-  private async open(): Promise<string> {
-    const { saved, token } = this;
-    const { host, save } = this.options;
-    const { publicKey, secretKey } = this.keys;
-    if (this.zap === null) await this.openZap();
-    const router = new RouterPort(
-      { origin: 'remote', curve: { publicKey, secretKey } },
-      this.handlers,
-    );
+  private listening(): Promise<number> {
+    this.opening ??= this.open();
+    // The next one who asks gets a new try.
+    this.opening.catch(() => (this.opening = null));
+    return this.opening;
+  }
+
+  private async open(): Promise<number> {
+    const { host, folder } = this.options;
+    const remote = new RemotePort({
+      ...{ handlers: this.handlers, curve: this.keys, host, folder },
+      mayEnter: (publicKey) => this.mayEnter(publicKey),
+    });
     try {
-      const wanted = saved === null ? '*' : String(saved.port);
-      const endpoint = await router.listen(`tcp://${bracketed(host)}:${wanted}`);
-      const port = Number(endpoint.slice(endpoint.lastIndexOf(':') + 1));
-      const access: SavedAccess = { port, publicKey, secretKey, token };
-      if (saved === null) await save(JSON.stringify(access));
-      this.port = router;
-      return encodeInvite({ host, port, serverKey: publicKey, token });
+      this.chosenPort = await remote.listen(this.chosenPort ?? 0);
+      this.port = remote;
+      return this.chosenPort;
     } catch (error) {
-      router.close();
+      remote.close();
       throw error;
     }
   }
 
-  /**
-   * ZAP (RFC 27): without a handler libzmq lets everyone in who knows the server's key. Ours admits CURVE clients only;
-   * the token in HELLO decides the rest, because a socket does not say whose key a message came with.
-   */
-  private async openZap(): Promise<void> {
-    const zap = new zmq.Router({ linger: 0, sendTimeout: 0 });
-    this.zap = zap;
-    await zap.bind(ZAP_ENDPOINT);
-    void this.serveZap(zap);
+  private mayEnter(publicKey: string): boolean {
+    const isRare = this.keyDoor.arrive(publicKey, this.options.now());
+    if (isRare) this.keyDoor.settle(publicKey);
+    return isRare;
   }
 
-  private async serveZap(zap: zmq.Router): Promise<void> {
-    try {
-      for await (const frames of zap) {
-        const [id, empty, version, requestId, , , , mechanism, key] = frames;
-        if (id === undefined || empty === undefined || requestId === undefined) continue;
-        const isCurve = mechanism?.toString() === 'CURVE' && key?.byteLength === 32;
-        const verdict = isCurve ? ['200', 'OK'] : ['400', 'CURVE is required'];
-        await zap.send([id, '', version ?? '1.0', requestId, ...verdict, '', '']);
-      }
-    } catch (error) {
-      if (!zap.closed)
-        this.handlers.onError(error instanceof Error ? error : new Error(String(error)));
-    }
+  private async save(port: number): Promise<void> {
+    const access: SavedAccess = { port, ...this.keys, invites: this.book.all() };
+    await this.options.save(JSON.stringify(access));
+  }
+
+  private textOf({ name, token, createdMs, expiresMs }: SavedInvite, port: number): InviteText {
+    const { host } = this.options;
+    const text = encodeInvite({ host, port, serverKey: this.keys.publicKey, token });
+    return { name, text, createdMs, expiresMs };
   }
 }
 
-function bracketed(host: string): string {
-  return host.includes(':') ? `[${host}]` : host;
+function readSaved(text: string): SavedAccess {
+  const saved = JSON.parse(text) as SavedAccess | SingleAccess;
+  if ('invites' in saved) return saved;
+  const { port, publicKey, secretKey, token } = saved;
+  const invite = { name: DEFAULT_INVITE, token, createdMs: 0, expiresMs: null };
+  return { port, publicKey, secretKey, invites: [invite] };
 }

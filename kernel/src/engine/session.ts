@@ -42,6 +42,8 @@ export interface SessionCounters {
 export class WorkerSession {
   readonly peer: Peer;
   readonly hello: HelloMessage;
+  /** The name of the invite that it came by; null for a machine of the engine's owner. */
+  invite: string | null = null;
   /** The wallet that it has proved to be its own; null works unpaid. */
   payee: Address | null = null;
   /** The job whose terms it has accepted. */

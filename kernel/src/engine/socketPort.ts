@@ -71,11 +71,15 @@ export class SocketPort {
     const peer: Peer = {
       key: `local:${String(++this.accepted)}`,
       origin: 'local',
+      publicKey: null,
       send: (frames) => {
         if (!this.connections.has(connection)) return false;
         connection.send(frames);
         return true;
       },
+      // Our own processes: they go when they are told.
+      admit: () => undefined,
+      cut: () => undefined,
     };
     handlers.onOpen(peer);
   }

@@ -43,8 +43,8 @@ export interface HubOptions {
   readonly feed: (event: ClusterEvent, done?: DoneMessage) => void;
   /** Null when the execution has ended. */
   readonly collectorOf: (execution: number) => Collector | null;
-  /** Whether the secret in a HELLO admits its sender. */
-  readonly admits: (hello: HelloMessage, peer: Peer) => boolean;
+  /** By which right the secret in a HELLO admits its sender; null when it does not. */
+  readonly admits: (hello: HelloMessage, peer: Peer) => Admission | null;
   /** Who pays workers that came by an invite. */
   readonly desk: DealDesk;
   /** The CURVE public key that invites name, Z85. */
@@ -55,6 +55,11 @@ export interface HubOptions {
   readonly log: (text: string) => void;
   /** A socket failed, or a mistake of ours came to light. */
   readonly onFatal: (error: Error) => void;
+}
+
+export interface Admission {
+  /** The name of the invite that it came by; null for a machine of the engine's owner. */
+  readonly invite: string | null;
 }
 
 type Kind = WorkerToEngine['kind'];
@@ -154,8 +159,21 @@ export class WorkerHub implements PortHandlers {
     const session = this.byWorker.get(worker);
     if (session === undefined) return;
     this.say(session.peer, 'expelled', reason);
-    this.banned.add(session.peer.key);
+    this.dismiss(session.peer);
     this.detach(session, reason);
+  }
+
+  /** The invite was withdrawn: whom it let in goes, and does not come back. @returns how many went. */
+  revoke(invite: string): number {
+    let count = 0;
+    const goes = (peer: Peer): void => {
+      count++;
+      this.refuse(peer, 'refused', 'the invite that you came by was withdrawn');
+    };
+    for (const session of [...this.byWorker.values()])
+      if (session.invite === invite) goes(session.peer);
+    for (const peer of this.anteroom.guestsOf(invite)) goes(peer);
+    return count;
   }
 
   /** Terms of this payee are there, or have changed; another job begins with another session. */
@@ -269,8 +287,19 @@ export class WorkerHub implements PortHandlers {
   private welcome(peer: Peer, hello: HelloMessage): void {
     this.forgetStranger(peer);
     if (!this.mayJoin(peer, hello)) return;
-    const isGuest = peer.origin === 'remote' && this.anteroom.enter(peer, hello);
+    const isGuest =
+      peer.origin === 'remote' && this.anteroom.enter(peer, hello, this.inviteOf(peer, hello));
     if (!isGuest) this.join(this.greet(peer, hello));
+  }
+
+  private inviteOf(peer: Peer, hello: HelloMessage): string | null {
+    return this.options.admits(hello, peer)?.invite ?? null;
+  }
+
+  /** Reads nothing more of it, and ends its connection where that is ours to end. */
+  private dismiss(peer: Peer): void {
+    this.banned.add(peer.key);
+    peer.cut();
   }
 
   /** Whether it may become a member; when not, it has been told. */
@@ -284,7 +313,9 @@ export class WorkerHub implements PortHandlers {
     peer: Peer,
     hello: HelloMessage,
   ): readonly [reason: ByeReason, message: string] | null {
-    if (!this.options.admits(hello, peer))
+    if (peer.publicKey !== null && peer.publicKey !== hello.workerId)
+      return ['refused', 'a workerId is the key of its own connection'];
+    if (this.options.admits(hello, peer) === null)
       return ['refused', 'this invite is not valid any more; ask for a new one'];
     if (this.options.cluster.standings.get(hello.workerId)?.status === 'banned')
       return ['refused', BANNED];
@@ -297,7 +328,9 @@ export class WorkerHub implements PortHandlers {
   }
 
   private greet(peer: Peer, hello: HelloMessage): WorkerSession {
+    peer.admit();
     const session = new WorkerSession(peer, hello, this.options.resources);
+    session.invite = this.inviteOf(peer, hello);
     session.send({
       kind: 'welcome',
       engineId: this.options.engineId,
@@ -340,7 +373,7 @@ export class WorkerHub implements PortHandlers {
   private startOver(session: WorkerSession, reason: string): void {
     const { worker, peer } = session;
     this.say(peer, 'expelled', reason);
-    this.banned.add(peer.key);
+    this.dismiss(peer);
     this.detach(session, reason);
     this.options.feed({ kind: 'left', worker, reason, isOrderly: true });
   }
@@ -415,7 +448,7 @@ export class WorkerHub implements PortHandlers {
     this.forgetStranger(peer);
     this.anteroom.leave(peer);
     this.say(peer, reason, message);
-    this.banned.add(peer.key);
+    this.dismiss(peer);
     this.lose(peer, message);
   }
 

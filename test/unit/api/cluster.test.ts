@@ -85,13 +85,31 @@ test('scale and invite pass on to the engine', async () => {
     asked.push(args);
     return { workers: 3 };
   });
-  session.commands.set('invite', () => ({
-    command: 'npm run worker -- join x',
-    expiresAtMs: null,
-  }));
+  const invite = {
+    ...{ command: 'npm run worker -- join x', name: 'lab', createdAtMs: 5, workers: 2 },
+    expiresAtMs: 1_800_000_000_000,
+  };
+  const askedFor: unknown[] = [];
+  session.commands.set('invite', (args) => {
+    askedFor.push(args);
+    return invite;
+  });
+  session.commands.set('invites', () => ({ invites: [{ ...invite, expiresAtMs: null }] }));
+  session.commands.set('revoke', (args) => ({ ...args, workers: 2 }));
   await cluster.scale(3);
   expect(asked).toEqual([{ workers: 3 }]);
-  expect(await cluster.invite()).toEqual({ command: 'npm run worker -- join x' });
+  const expires = new Date(1_800_000_000_000);
+  const shown = { command: 'npm run worker -- join x', name: 'lab', workers: 2 };
+  expect(await cluster.invite()).toEqual({ ...shown, expires });
+  await cluster.invite({ name: 'lab', expires });
+  await cluster.invite({ expires: null });
+  expect(askedFor).toEqual([
+    {},
+    { name: 'lab', expiresAtMs: 1_800_000_000_000 },
+    { expiresAtMs: null },
+  ]);
+  expect(await cluster.invites()).toEqual([{ ...shown, expires: null }]);
+  expect(await cluster.revoke('lab')).toBe(2);
 });
 
 test('an answer that is no panel state is refused', async () => {

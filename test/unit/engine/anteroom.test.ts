@@ -78,7 +78,7 @@ function setUp(desk: Partial<Desk> = {}) {
   const hub = new WorkerHub({
     ...{ engineId: 'e'.repeat(16) as EngineId, price: 'free', cluster: createCluster() },
     ...{ now: () => 1000, wallMs: () => 1_800_000_000_000, resources: new Resources() },
-    ...{ desk: dealDesk, serverKey: () => SERVER_KEY, admits: () => true },
+    ...{ desk: dealDesk, serverKey: () => SERVER_KEY, admits: () => ({ invite: null }) },
     feed: (event) => events.push(event.kind),
     collectorOf: () => null,
     findResource: () => undefined,
@@ -89,11 +89,16 @@ function setUp(desk: Partial<Desk> = {}) {
       throw error;
     },
   });
-  const connect = (key: string, origin: Peer['origin'] = 'remote') => {
+  const connect = (key: string, origin: Peer['origin'] = 'remote', id: string = WORKER) => {
     const said: EngineToWorker[] = [];
     const peer: Peer = {
       key,
       origin,
+      ...{
+        publicKey: origin === 'remote' ? id : null,
+        admit: () => undefined,
+        cut: () => undefined,
+      },
       send: (frames) => {
         const decoded = decodeEngineMessage([...frames]);
         if (!decoded.ok) throw decoded.error;
@@ -285,7 +290,7 @@ test('who joined while nobody was paid is asked to come anew when work is paid',
   const { hub, state, events, connect } = setUp({ isPaying: false });
   const paid = connect('remote:1');
   await paid.say(HELLO);
-  const free = connect('remote:2');
+  const free = connect('remote:2', 'remote', 'cd'.repeat(32));
   await free.say({ ...HELLO, workerId: 'cd'.repeat(32) as WorkerId, payee: null });
   state.isPaying = true;
   hub.recall();

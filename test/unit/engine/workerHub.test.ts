@@ -35,7 +35,7 @@ function joined() {
     ...{ engineId: 'e'.repeat(16) as EngineId, price: 'free', cluster, feed },
     ...{ now: () => 1000, wallMs: () => 1000, resources: new Resources() },
     collectorOf: () => collector as unknown as Collector,
-    admits: () => true,
+    admits: () => ({ invite: null }),
     desk: NO_DEALS,
     serverKey: () => '',
     findResource: () => undefined,
@@ -48,6 +48,7 @@ function joined() {
   const peer: Peer = {
     key: 'local:1',
     origin: 'local',
+    ...{ publicKey: null, admit: () => undefined, cut: () => undefined },
     send: (frames) => {
       const decoded = decodeEngineMessage([...frames]);
       if (!decoded.ok) throw decoded.error;

@@ -4,6 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Address } from '@ravenlab/protocol';
 import { devAccounts } from '../../../contracts/src/devAccounts.js';
+import { tokenCalls } from '../../../contracts/src/escrowClient.js';
+import { Rpc } from '../../../contracts/src/rpc.js';
 import { ChainAgent } from '../../../kernel/src/engine/chain/chainAgent.js';
 import type { ChainStatus, LaneOnChain } from '../../../kernel/src/engine/chain/chainService.js';
 import { openChain } from '../../../kernel/src/engine/chain/openChain.js';
@@ -61,6 +63,8 @@ export function startAgent(options: AgentOptions): AgentUnderTest {
           );
           reject(new Error(`${what}: not within ${String(DEADLINE_MS)} ms: ${text}`));
         }, DEADLINE_MS);
+        // A test that lost interest must not keep the process.
+        timer.unref();
         const listener = (status: ChainStatus) => {
           if (!fits(status)) return;
           clearTimeout(timer);
@@ -84,3 +88,22 @@ export const isSettled = ({ transactions }: ChainStatus): boolean =>
 export const PAYEES: readonly Address[] = devAccounts()
   .slice(2)
   .map(({ address }) => address);
+
+/** What a test does to an anvil that nobody could do to a network. */
+export function escrowClock(url: string) {
+  const rpc = new Rpc(url);
+  return {
+    /** Later by so many seconds. */
+    travel: async (seconds: number): Promise<void> => {
+      await rpc.call('evm_increaseTime', [seconds]);
+      await rpc.call('evm_mine', []);
+    },
+    /** Play money from nowhere. */
+    mint: async (token: Address, to: Address, amount: bigint): Promise<void> => {
+      const from = devAccounts()[9]?.address;
+      const transaction = { from, to: token, data: tokenCalls.mint(to, amount) };
+      await rpc.call('eth_sendTransaction', [transaction]);
+      await rpc.call('evm_mine', []);
+    },
+  };
+}

@@ -139,16 +139,28 @@ function isAlive(pid: number): boolean {
   }
 }
 
+/** Asks for the password of a keystore; null where nobody can be asked. */
+export type PasswordPrompt = (keystore: string) => (() => Promise<string>) | null;
+
+interface Secrets {
+  /** Of the environment. */
+  readonly password: string | null;
+  readonly prompt: PasswordPrompt;
+  readonly log: (text: string) => void;
+}
+
 /** Opens the network of the settings, and the keystores. @throws ChainError that says what to mend. */
 export async function openNetwork(
   settings: ChainSettings,
-  password: string | null,
-  log: (text: string) => void,
+  { password, prompt, log }: Secrets,
 ): Promise<OpenNetwork> {
   const { chainId, rpcUrl, name, explorerUrl, confirmations, limits } = settings;
   const chain = await ChainClient.open(rpcUrl, chainId);
   const open = async ({ keystore, passwordFile }: KeySettings): Promise<Account> => {
-    const secret = await readPassword({ file: passwordFile, env: password }, log);
+    const secret = await readPassword(
+      { file: passwordFile, env: password, prompt: prompt(keystore) },
+      log,
+    );
     return openKeystore(keystore, { password: secret, chainId });
   };
   return {

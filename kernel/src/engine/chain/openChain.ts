@@ -1,8 +1,10 @@
 /** @file Opens the chain that was chosen, with the file of what is known of it. */
 import { join } from 'node:path';
 import { keystoreAddress } from '@ravenlab/contracts';
+import type { Address } from '@ravenlab/protocol';
 import type { OpenChain } from './chainAgent.js';
 import { ChainDatabase } from './chainDatabase.js';
+import type { PasswordPrompt } from './network.js';
 import { openNetwork, openSimulated } from './network.js';
 import type { ChainChoice } from './chainChoice.js';
 import type { ChainSettings } from './settings.js';
@@ -14,6 +16,8 @@ export interface OpenChainOptions {
   readonly folder: string;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly log: (text: string) => void;
+  /** How a person is asked for a keystore's password; an engine asks nobody. */
+  readonly prompt?: PasswordPrompt;
 }
 
 const DATABASE = 'chain.sqlite';
@@ -27,13 +31,23 @@ export async function openChain(options: OpenChainOptions): Promise<OpenChain> {
   }
   const settings = readSettings(choice.file, env);
   const database = new ChainDatabase(networkDatabase(home, settings));
-  return paired(database, openNetwork(settings, env['RAVENLAB_CHAIN_PASSWORD'] ?? null, log));
+  return paired(
+    database,
+    openNetwork(settings, {
+      password: env['RAVENLAB_CHAIN_PASSWORD'] ?? null,
+      prompt: options.prompt ?? (() => null),
+      log,
+    }),
+  );
 }
 
 /** One file for each account: who sends from it has to know every nonce. */
-export function networkDatabase(home: string, { chainId, payer, signer }: ChainSettings): string {
-  const account = keystoreAddress((payer ?? signer).keystore);
+export function accountDatabase(home: string, chainId: number, account: Address): string {
   return join(home, 'chain', `${String(chainId)}-${account}`, DATABASE);
+}
+
+function networkDatabase(home: string, { chainId, payer, signer }: ChainSettings): string {
+  return accountDatabase(home, chainId, keystoreAddress((payer ?? signer).keystore));
 }
 
 async function paired(

@@ -1,0 +1,184 @@
+/**
+ * @file `npm run chain` as a person runs it, at a real anvil that plays the network: from keys to refund, and each thing that can be wrong
+ * with its words, after which nothing is lost.
+ */
+import { execFile } from 'node:child_process';
+import { chmodSync, existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import type { Address } from '@ravenlab/protocol';
+import { startSimulatedChain } from '../../../contracts/src/anvil.js';
+import type { SimulatedChain } from '../../../contracts/src/anvil.js';
+import { devAccounts } from '../../../contracts/src/devAccounts.js';
+import { createKeystore } from '../../../contracts/src/keystore.js';
+import { Rpc } from '../../../contracts/src/rpc.js';
+import { escrowClock, isReady, newHome, startAgent } from './lib.js';
+
+const CLI = resolve(__dirname, '../../../kernel/dist/chainCli/main.js');
+if (!existsSync(CLI)) throw new Error(`${CLI} is missing: run npm run build`);
+
+const { home, remove } = newHome();
+const at = (name: string): string => join(home, name);
+const [payerKey, signerKey, payee] = devAccounts();
+let network: SimulatedChain;
+let rpc: Rpc;
+let escrow = '';
+let token = '' as Address;
+
+interface Outcome {
+  readonly code: number;
+  readonly out: string;
+  readonly err: string;
+}
+
+function chain(
+  args: readonly string[],
+  env: Readonly<Record<string, string>> = {},
+): Promise<Outcome> {
+  return new Promise((done) => {
+    const options = {
+      timeout: 60_000,
+      env: { ...process.env, RAVENLAB_HOME: home, RAVENLAB_CHAIN: '', ...env },
+    };
+    execFile(process.execPath, [CLI, ...args], options, (error, out, err) => {
+      done({ code: error === null ? 0 : Number(error.code ?? -1), out, err });
+    });
+  });
+}
+
+async function good(...args: string[]): Promise<string> {
+  const { code, out, err } = await chain(args);
+  if (code !== 0) throw new Error(`chain ${args.join(' ')}: code ${String(code)}\n${out}${err}`);
+  return out;
+}
+
+/** The one line that a person reads; nothing of a stack. */
+async function refused(...args: string[]): Promise<string> {
+  const { code, err } = await chain(args);
+  expect(code).toBe(1);
+  expect(err).not.toMatch(/\n {4}at /);
+  return err;
+}
+
+const setUpArgs = (...changes: string[]): string[] => [
+  ...['setup', '--rpc', network.url, '--chain-id', '31337', '--escrow', escrow, '--token', token],
+  ...['--signer', at('signer.json'), '--signer-password-file', at('password')],
+  ...['--payer', at('payer.json'), '--payer-password-file', at('password')],
+  ...['--confirmations', '1', ...changes],
+];
+
+beforeAll(async () => {
+  network = await startSimulatedChain();
+  rpc = new Rpc(network.url);
+  writeFileSync(at('password'), 'correct horse\n', { mode: 0o600 });
+  const made = { password: 'correct horse', scryptCost: 2 ** 10 };
+  await createKeystore(at('payer.json'), { ...made, privateKey: payerKey!.privateKey });
+  await createKeystore(at('signer.json'), { ...made, privateKey: signerKey!.privateKey });
+});
+
+afterAll(async () => {
+  await network.stop();
+  remove();
+});
+
+test('a key is made and named, in a file of its owner alone', async () => {
+  const file = at('made/key.json');
+  const said = await good('keystore', 'new', file, '--password-file', at('password'));
+  const address = (await good('keystore', 'address', file)).trim();
+  expect(address).toMatch(/^0x[0-9a-f]{40}$/);
+  expect(said).toContain(address);
+  expect(statSync(file).mode & 0o777).toBe(0o600);
+});
+
+test('an escrow and play money are deployed, and settings are written once all of it is there', async () => {
+  const out = await good(
+    ...['deploy', '--rpc', network.url, '--chain-id', '31337', '--payer', at('payer.json')],
+    ...['--payer-password-file', at('password'), '--dev-token', 'PLAY', '--decimals', '6'],
+  );
+  escrow = /escrow: (0x[0-9a-f]{40})/.exec(out)?.[1] ?? '';
+  token = (/token: (0x[0-9a-f]{40})/.exec(out)?.[1] ?? '') as Address;
+  expect(await refused(...setUpArgs('--token', escrow))).toContain('how many decimals');
+  expect(await refused(...setUpArgs('--escrow', token))).toContain('not the LaneEscrow');
+  expect(await refused(...setUpArgs('--chain-id', '8453'))).toContain(
+    'is chain 31337, expected chain 8453',
+  );
+  expect(await refused(...setUpArgs('--rpc', 'http://127.0.0.1:1'))).toContain('does not answer');
+  expect(await refused(...setUpArgs('--per-hour', '0.0000001'))).toContain('finer than the token');
+  expect(existsSync(at('chain.json'))).toBe(false);
+  await good(...setUpArgs('--per-hour', '5', '--name', 'Play net'));
+  expect(statSync(at('chain.json')).mode & 0o777).toBe(0o600);
+  expect(readFileSync(at('chain.json'), 'utf8')).not.toContain('correct horse');
+});
+
+test('more than the payer has is refused with both amounts, before anything is sent', async () => {
+  const before = await rpc.call('eth_getTransactionCount', [payerKey!.address, 'latest']);
+  expect(await refused('open', '--deposit', '100')).toMatch(/has 0 PLAY, and 100 PLAY/);
+  expect(await rpc.call('eth_getTransactionCount', [payerKey!.address, 'latest'])).toBe(before);
+});
+
+test('a job is opened, reserved, settled and refunded to the last unit', async () => {
+  await escrowClock(network.url).mint(token, payerKey!.address, 100_000_000n);
+  expect(await good('open', '--deposit', '60.5', '--days', '10')).toContain('holds 60.5 PLAY');
+  await good('reserve', payee!.address, '20');
+  expect(await good('reserve', payee!.address, '20')).toContain('as much already');
+  expect(await refused('settle', payee!.address, '20.000001')).toContain('a cap of 20 PLAY');
+  expect(await refused('reserve', payee!.address, '200')).toContain('InsufficientFree');
+  await good('settle', payee!.address, '7.25');
+  expect(await good('settle', payee!.address, '7.25')).toContain('7.25 PLAY are paid already');
+  await good('deposit', '9.5');
+  const said = await good('status');
+  expect(said).toMatch(/Play net \(chain 31337\) at http:\/\/127\.0\.0\.1/);
+  expect(said).toMatch(/open until .* free 50 PLAY, reserved 12\.75 PLAY/);
+  expect(await good('refund')).toContain('50 PLAY sent back; 12.75 PLAY stay reserved');
+});
+
+test('an engine takes the job by the settings, and only one does', async () => {
+  const choice = { kind: 'settings', file: at('chain.json') } as const;
+  const first = startAgent({ home, owner: 'engine-a', choice });
+  const second = startAgent({ home, owner: 'engine-b', choice });
+  const ready = await Promise.race([first.when('ready', isReady), second.when('ready', isReady)]);
+  expect(ready.network).toMatchObject({ name: 'Play net', isSimulated: false });
+  expect(ready.limits).toEqual({ perLane: null, perHour: 5_000_000n, perRun: null });
+  expect(ready.localPayees).toEqual([]);
+  const loser = first.agent.status().phase === 'ready' ? second : first;
+  const { problem } = await loser.when('told', ({ phase }) => phase === 'problem');
+  expect(problem).toMatch(/no open job.*npm run chain -- open/);
+  await Promise.all([first.close(), second.close()]);
+});
+
+test('a wrong password, a keystore that others can read, and one of everybody are refused', async () => {
+  writeFileSync(at('wrong'), 'battery staple\n', { mode: 0o600 });
+  const settings = at('wrong.json');
+  await good(...setUpArgs('--settings', settings, '--payer-password-file', at('wrong')));
+  expect(await refused('status', '--settings', settings)).toContain('the password is wrong');
+  chmodSync(at('signer.json'), 0o644);
+  expect(await refused('status')).toMatch(/signer\.json can be used by others.*chmod 600/);
+  chmodSync(at('signer.json'), 0o600);
+  const other = await startSimulatedChain({ chainId: 31_338 });
+  try {
+    const deploy = ['deploy', '--rpc', other.url, '--chain-id', '31338'];
+    const payer = ['--payer', at('payer.json'), '--payer-password-file', at('password')];
+    expect(await refused(...deploy, ...payer)).toContain('whose keys everybody knows');
+  } finally {
+    await other.stop();
+  }
+});
+
+test('no settings, no command, no such command: each says what there is', async () => {
+  expect(await refused('status', '--settings', at('nowhere.json'))).toContain('cannot be read');
+  expect((await chain([])).out).toContain('npm run chain -- keystore new');
+  expect(await chain(['pay'])).toMatchObject({ code: 2, out: '' });
+  expect(await refused('open', '--nonsense')).toContain('--nonsense');
+});
+
+test('a clock that is wrong is told before an expiry is chosen by it, and an expired job before it is filled', async () => {
+  const clock = escrowClock(network.url);
+  await clock.travel(3 * 3_600);
+  expect(await refused('open', '--deposit', '1')).toMatch(
+    /10\d{3} s ahead of this machine's clock/,
+  );
+  await clock.travel(10 * 86_400);
+  expect(await refused('deposit', '1')).toMatch(/expired at .*Extend it/);
+  expect(await good('status')).toContain('expired until');
+  await clock.travel(2 * 86_400);
+  expect(await good('refund')).toMatch(/12\.75 PLAY sent back; 0 PLAY stay reserved/);
+});

@@ -27,7 +27,7 @@ import { LIMITS } from './limits.js';
 import type { EngineToWorker, WireMessage, WorkerToEngine } from './message.js';
 import { WIRE_VERSION } from './message.js';
 import type { Decoded } from './words.js';
-import { bytesOfWords, decoded, WordReader, wordsOf, WordWriter } from './words.js';
+import { decoded, WordReader, wordsOf, WordWriter } from './words.js';
 
 /** 'RVNL', little-endian. */
 const MAGIC = 0x4c4e5652;
@@ -258,7 +258,7 @@ function encode(message: WireMessage): Uint8Array[] {
   }
   out.patch(HEADER_WORDS_AT, out.length);
   out.patch(BODY_FRAMES_AT, frames.length);
-  frames.unshift(bytesOfWords(out.finish()));
+  frames.unshift(out.finish());
   if (totalBytes(frames) > LIMITS.messageBytes) {
     out.refuse(
       `${String(totalBytes(frames))} bytes, at most ${String(LIMITS.messageBytes)}; send it in parts`,

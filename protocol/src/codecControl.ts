@@ -137,22 +137,43 @@ const FIELDS: { readonly [K in ControlKind]: Fields<Omit<ControlMessages[K], 'ki
   ...DEAL_FIELDS,
 };
 
+const READERS = Object.fromEntries(
+  Object.entries(FIELDS).map(([kind, fields]) => [
+    kind,
+    record(fields as Fields<Record<string, unknown>>),
+  ]),
+) as Readonly<Record<ControlKind, Reader<Record<string, unknown>>>>;
+
 /** @throws RavenError `limit` when a field or the whole is out of bounds: the sender checks what the receiver would refuse. */
 export function encodeControl<K extends ControlKind>(
   kind: K,
   message: ControlMessages[K],
 ): Uint8Array {
-  const plain = plainOf({ ...message, kind: undefined }) as Record<string, unknown>;
-  delete plain['kind'];
-  return packChecked(kind, plain, (value) => readControl(kind, value));
+  const fields = message as unknown as Readonly<Record<string, unknown>>;
+  const plain: Record<string, unknown> = {};
+  for (const name of Object.keys(fields)) {
+    if (name !== 'kind') plain[name] = plainOf(fields[name]);
+  }
+  return packChecked(kind, plain, READERS[kind]);
 }
 
-/** A copy in which money is decimal text, at any depth: msgpack has no number for it. */
+/** The value with money as decimal text, at any depth, because msgpack has no number for it; a copy only where there is some. */
 function plainOf(value: unknown): unknown {
   if (typeof value === 'bigint') return value.toString();
-  if (Array.isArray(value)) return value.map(plainOf);
   if (typeof value !== 'object' || value === null) return value;
-  return Object.fromEntries(Object.entries(value).map(([key, field]) => [key, plainOf(field)]));
+  if (Array.isArray(value)) {
+    const items = value.map(plainOf);
+    return items.some((item, index) => item !== value[index]) ? items : value;
+  }
+  const fields = value as Readonly<Record<string, unknown>>;
+  let copy: Record<string, unknown> | null = null;
+  for (const name of Object.keys(fields)) {
+    const plain = plainOf(fields[name]);
+    if (plain === fields[name]) continue;
+    copy ??= { ...fields };
+    copy[name] = plain;
+  }
+  return copy ?? value;
 }
 
 /** @throws RemoteProtocolError */
@@ -164,8 +185,7 @@ export function decodeControl<K extends ControlKind>(
 }
 
 function readControl<K extends ControlKind>(kind: K, value: unknown): ControlMessages[K] {
-  const fields = record(FIELDS[kind] as Fields<Record<string, unknown>>)(value, kind);
-  return { kind, ...fields } as unknown as ControlMessages[K];
+  return { kind, ...READERS[kind](value, kind) } as unknown as ControlMessages[K];
 }
 
 const wireErrors = list(wireError, LIMITS.errorsPerMessage);
@@ -178,7 +198,7 @@ export function encodeErrors(errors: readonly WireError[]): Uint8Array {
     fault,
     retryable,
   }));
-  return packChecked('errors', plain, (value) => wireErrors(value, 'errors'));
+  return packChecked('errors', plain, wireErrors);
 }
 
 /** @throws RemoteProtocolError */
@@ -186,9 +206,9 @@ export function decodeErrors(bytes: Uint8Array): readonly WireError[] {
   return wireErrors(unpack('errors', bytes), 'errors');
 }
 
-function packChecked(what: string, plain: unknown, read: (value: unknown) => unknown): Uint8Array {
+function packChecked(what: string, plain: unknown, read: Reader<unknown>): Uint8Array {
   try {
-    read(plain);
+    read(plain, what);
     // A fresh copy: the packer hands out views of a pool that it may reuse.
     const packed: unknown = packr.pack(plain);
     const bytes = new Uint8Array(packed as Uint8Array);

@@ -13,7 +13,7 @@ import type { Program, ProgramNode } from './program.js';
 import { inferNode, IR_VERSION, verifyCounts, verifyOutputs, verifyType } from './program.js';
 import type { TensorType } from './shape.js';
 import type { Decoded } from './words.js';
-import { bytesOfWords, decoded, WordReader, wordsOf, WordWriter } from './words.js';
+import { decoded, WordReader, wordsOf, WordWriter } from './words.js';
 
 /** 'RVIR', little-endian. */
 const MAGIC = 0x52495652;
@@ -85,7 +85,7 @@ export function encodeProgram(program: Program): Uint8Array {
   for (const type of inputs) writeType(out, type);
   for (const node of nodes) writeNode(out, node);
   for (const id of outputs) out.natural('output', id);
-  return bytesOfWords(out.finish().slice());
+  return out.finish();
 }
 
 function writeNode(out: WordWriter, node: ProgramNode): void {

@@ -70,18 +70,31 @@ export function readBlockRef(input: WordReader): BlockRef {
 
 // ---------------------------------------------------------------- PROGRAM
 
+const BYTE_DIGITS: readonly string[] = Array.from({ length: 256 }, (_, byte) =>
+  byte.toString(16).padStart(2, '0'),
+);
+const HASH = new RegExp(`^[0-9a-f]{${String(2 * HASH_BYTES)}}$`);
+const hashWords = new Int32Array(HASH_BYTES / 4);
+const hashBytes = bytesOfWords(hashWords);
+
 /** The hash travels as its 32 bytes in order, whatever the words around it are. */
 function writeHash(out: WordWriter, hash: string): void {
-  if (!/^[0-9a-f]{64}$/.test(hash)) out.refuse(`hash: expected 64 hex digits, got "${hash}"`);
-  const bytes = new Uint8Array(HASH_BYTES);
-  for (let i = 0; i < HASH_BYTES; i++) bytes[i] = parseInt(hash.slice(2 * i, 2 * i + 2), 16);
-  for (const word of wordsOf(bytes, 'hash')) out.int('hash', word);
+  if (!HASH.test(hash)) out.refuse(`hash: expected 64 hex digits, got "${hash}"`);
+  for (let i = 0; i < HASH_BYTES; i++) {
+    hashBytes[i] = 16 * digitOf(hash.charCodeAt(2 * i)) + digitOf(hash.charCodeAt(2 * i + 1));
+  }
+  for (const word of hashWords) out.int('hash', word);
+}
+
+/** Of one of 0 … 9, a … f. */
+function digitOf(charCode: number): number {
+  return (charCode & 0x0f) + (charCode >= 0x61 ? 9 : 0);
 }
 
 function readHash(input: WordReader): ProgramHash {
-  const words = Int32Array.from({ length: HASH_BYTES / 4 }, () => input.int('hash'));
+  for (let i = 0; i < hashWords.length; i++) hashWords[i] = input.int('hash');
   let hash = '';
-  for (const byte of bytesOfWords(words)) hash += byte.toString(16).padStart(2, '0');
+  for (const byte of hashBytes) hash += BYTE_DIGITS[byte] ?? '';
   return hash as ProgramHash;
 }
 

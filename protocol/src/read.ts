@@ -99,10 +99,11 @@ export function fieldNames<T>(fields: Fields<T>): readonly (keyof T & string)[] 
 
 /** All fields present and well formed; unknown fields are dropped, so that a newer peer may add some. */
 export function record<T>(fields: Fields<T>): Reader<T> {
+  const names = fieldNames(fields);
   return (value, path) => {
     const source = objectOf(value, path);
     const result: Partial<T> = {};
-    for (const name of fieldNames(fields)) {
+    for (const name of names) {
       const field = Object.hasOwn(source, name) ? source[name] : undefined;
       result[name] = fields[name](field, `${path}.${name}`);
     }

@@ -7,7 +7,11 @@ export type Decoded<T> =
   | { readonly ok: false; readonly error: RemoteProtocolError };
 
 const TWO_32 = 2 ** 32;
-const INITIAL_WORDS = 64;
+const WORD_BYTES = Int32Array.BYTES_PER_ELEMENT;
+const INITIAL_WORDS = 1_024;
+/** What is written into is used again up to this length. */
+const SPARE_WORDS = 16_384;
+const NO_WORDS = new Int32Array(0);
 const float = new Float64Array(1);
 const floatWords = new Int32Array(float.buffer);
 
@@ -130,16 +134,22 @@ export class WordReader {
   }
 }
 
+/** Memory of a writer that is through, for the next one: fresh memory costs a small message more than its words. */
+let spare: Int32Array = new Int32Array(INITIAL_WORDS);
+
 /** Collects words in a growing buffer of at most `maxWords`. Its refusals are the caller's mistakes, hence thrown. */
 export class WordWriter {
   readonly #what: string;
   readonly #maxWords: number;
-  #words = new Int32Array(INITIAL_WORDS);
+  #words: Int32Array;
   #at = 0;
 
   constructor(what: string, maxWords: number) {
     this.#what = what;
     this.#maxWords = maxWords;
+    // One at a time: a writer within a writer, or after one that refused, begins with nothing.
+    this.#words = spare.length <= maxWords ? spare : NO_WORDS;
+    spare = NO_WORDS;
   }
 
   get length(): number {
@@ -157,9 +167,8 @@ export class WordWriter {
     if (needed > this.#maxWords) {
       this.refuse(`more than ${String(this.#maxWords)} words; make it smaller or send it in parts`);
     }
-    const grown = new Int32Array(
-      Math.min(this.#maxWords, Math.max(needed, this.#words.length * 2)),
-    );
+    const wanted = Math.max(needed, this.#words.length * 2, INITIAL_WORDS);
+    const grown = new Int32Array(Math.min(this.#maxWords, wanted));
     grown.set(this.#words.subarray(0, this.#at));
     this.#words = grown;
   }
@@ -222,8 +231,13 @@ export class WordWriter {
     this.#words[at] = value;
   }
 
-  /** The words so far; a view, valid until the next write. */
-  finish(): Int32Array {
-    return this.#words.subarray(0, this.#at);
+  /** The words as bytes in memory of their own; the writer is empty then. */
+  finish(): Uint8Array {
+    const words = this.#words;
+    const bytes = bytesOfWords(words).slice(0, this.#at * WORD_BYTES);
+    this.#words = NO_WORDS;
+    this.#at = 0;
+    if (words.length <= SPARE_WORDS) spare = words;
+    return bytes;
   }
 }

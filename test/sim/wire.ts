@@ -46,17 +46,22 @@ const WORKER = '0'.repeat(64) as WorkerId;
 const ZEROS = new Uint8Array(STATE_BYTES);
 const ELEMENT_BYTES = 4;
 
+const element = new Float32Array(1);
+const elementBytes = new Uint8Array(element.buffer);
+
 /** A tensor whose first element is `value`; the rest is zero. */
 function tensor(value: number, sizeBytes: number): Uint8Array[] {
-  const first = new Uint8Array(Float32Array.of(value).buffer);
+  element[0] = value;
+  const first = elementBytes.slice();
   return sizeBytes === ELEMENT_BYTES
     ? [first]
     : [first, ZEROS.subarray(0, sizeBytes - ELEMENT_BYTES)];
 }
 
 function firstOf(chunks: Chunks): number {
-  const bytes = chunks[0] ?? new Uint8Array(ELEMENT_BYTES);
-  return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength).getFloat32(0, true);
+  const [bytes] = chunks;
+  for (let i = 0; i < ELEMENT_BYTES; i++) elementBytes[i] = bytes?.[i] ?? 0;
+  return element[0] ?? Number.NaN;
 }
 
 interface Refs {
@@ -119,7 +124,8 @@ function resourceOf(chunk: BlobChunk): SimResource {
 function runMessage(run: SimRun): RunMessage {
   const units = run.groups.flat();
   const dataId = run.dataId as DataId;
-  const indices = Int32Array.from(units, ({ shard }) => shard % BLOCKS);
+  const indices = new Int32Array(units.length);
+  for (const [index, { shard }] of units.entries()) indices[index] = shard % BLOCKS;
   const sizes = run.groups.map((group) => group.length);
   return {
     kind: 'run',

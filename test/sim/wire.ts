@@ -102,10 +102,16 @@ function provided(resources: readonly SimResource[]): EngineToWorker[] {
     const name = nameOf(id);
     // The first piece of the tensor says how large all of it is; the rest would be zeros.
     const bytes = tensor(value, ELEMENT_BYTES);
-    const piece = { offsetBytes: 0, totalBytes: sizeBytes, bytes };
+    const totalBytes = sizeBytes;
+    const offsetBytes = 0;
     if (name.kind === 'program') messages.push({ kind: 'program', index: 0, hash: HASH, bytes });
-    else if (name.kind === 'block') chunks.push({ ...piece, ...name });
-    else chunks.push({ ...piece, kind: 'state', stateId: STATE, version: name.version });
+    else if (name.kind === 'block') {
+      const { kind, dataId, block } = name;
+      chunks.push({ kind, dataId, block, offsetBytes, totalBytes, bytes });
+    } else {
+      const { kind, version } = name;
+      chunks.push({ kind, stateId: STATE, version, offsetBytes, totalBytes, bytes });
+    }
   }
   if (chunks.length > 0) messages.push({ kind: 'blob', chunks });
   return messages;
@@ -167,8 +173,10 @@ function messagesToWorker(message: ToWorker): EngineToWorker[] {
       return provided(message.resources);
     case 'run':
       return [runMessage(message)];
-    case 'drop':
-      return [{ kind: 'drop', data: [], ...refsOf(message.resources) }];
+    case 'drop': {
+      const { programs, states, blocks } = refsOf(message.resources);
+      return [{ kind: 'drop', data: [], programs, states, blocks }];
+    }
     case 'revoke':
       return [{ kind: 'cancel', executions: [], leases: message.leases }];
     case 'revokeExecution':
@@ -280,8 +288,10 @@ function messageToEngine(message: ToEngine): WorkerToEngine {
         .map(({ sizeBytes }) => sizeBytes);
       return { kind: 'done', execution: message.execution as ExecutionId, outputBytes, units };
     }
-    case 'need':
-      return { kind: 'need', ...refsOf(message.resources) };
+    case 'need': {
+      const { programs, states, blocks } = refsOf(message.resources);
+      return { kind: 'need', programs, states, blocks };
+    }
     case 'credit':
       return { kind: 'credit', consumedBytes: 0 };
     case 'pong':

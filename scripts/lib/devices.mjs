@@ -6,7 +6,7 @@ import { cleanEnv, run } from './exec.mjs';
 import { fromRoot } from './paths.mjs';
 
 /** Backends that need more than npm gives. */
-const CANDIDATES = ['onnx-cuda', 'tfjs-webgpu'];
+const CANDIDATES = ['onnx-cuda', 'tfjs-node', 'tfjs-node-gpu', 'tfjs-webgpu'];
 const PROBE_MS = 60_000;
 
 /** Where drivers say that they are installed. */

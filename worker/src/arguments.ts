@@ -1,8 +1,7 @@
 /** @file The worker's command line: what can be asked for, and clear words for what cannot. */
 import { parseArgs } from 'node:util';
 import type { Address, BackendName, Invite } from '@ravenlab/protocol';
-import { LIMITS, RavenError, decodeInvite } from '@ravenlab/protocol';
-import { INSTALLED_BACKENDS } from './compute/openBackend.js';
+import { BACKENDS, LIMITS, RavenError, decodeInvite } from '@ravenlab/protocol';
 import type { ChainPolicy } from './wallet/checklist.js';
 import type { PasswordChoice } from './wallet/wallet.js';
 import { IDENTITIES } from './home.js';
@@ -20,7 +19,7 @@ The invite comes from the cluster panel (Invite) or from cluster.invite() in a n
 
   --threads <n>      compute threads (default: all cores)
   --memory <size>    memory to use at most, like 4G (default: half of the machine's)
-  --backend <name>   auto | ${INSTALLED_BACKENDS.join(' | ')} (default: auto)
+  --backend <name>   auto | ${BACKENDS.join(' | ')} (default: auto)
   --name <text>      name shown to the cluster (default: none)
 
 Pay: the first join makes a wallet in the worker's home, and clusters that pay promise what is earned by vouchers.
@@ -275,9 +274,9 @@ function readBackend(
   byDefault: CommonOptions['backend'],
 ): CommonOptions['backend'] {
   if (text === undefined || text === 'auto') return text ?? byDefault;
-  const backend = INSTALLED_BACKENDS.find((name) => name === text);
+  const backend = BACKENDS.find((name) => name === text);
   if (backend !== undefined) return backend;
-  throw wrong(`--backend ${text}: expected auto or one of ${INSTALLED_BACKENDS.join(', ')}`);
+  throw wrong(`--backend ${text}: expected auto or one of ${BACKENDS.join(', ')}`);
 }
 
 function readName(text = ''): string {

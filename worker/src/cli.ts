@@ -15,7 +15,7 @@ import {
   temporaryIdentity,
   workerHome,
 } from './home.js';
-import { BACKEND_TABLE } from './compute/backendTable.js';
+import { BACKEND_TABLE, prepareEnvironment } from './compute/backendTable.js';
 import { quickRunsOf } from './compute/quickRuns.js';
 import { chooseBackend } from './doctor/choose.js';
 import { runDoctor } from './doctor/doctor.js';
@@ -62,6 +62,7 @@ async function main(): Promise<number> {
 async function decided(command: Asked): Promise<Working> {
   const { backend, threads } = command;
   const chosen = backend === 'auto' ? await chooseBackend(threads) : backend;
+  prepareEnvironment(chosen);
   const addressable = BACKEND_TABLE[chosen].addressableBytes ?? Infinity;
   return { ...command, backend: chosen, memoryBytes: Math.min(command.memoryBytes, addressable) };
 }

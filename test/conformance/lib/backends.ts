@@ -6,6 +6,7 @@ import type { BackendName, DType, Program, TensorData, TensorType } from '@raven
 import { BACKENDS, allocate, inferOp, sizeOf } from '@ravenlab/protocol';
 import type { OpName, OpParams } from '@ravenlab/protocol';
 import type { Backend } from '../../../worker/src/compute/backend.js';
+import type { HostedName } from '../../../worker/src/compute/hosted/hostMessages.js';
 import { openHosted } from '../../../worker/src/compute/hosted/hostedBackend.js';
 import { openBackend } from '../../../worker/src/compute/openBackend.js';
 import { floats } from '../../unit/core/lib/oracle.js';
@@ -43,11 +44,13 @@ export function allowedError(backend: BackendName, op: OpName): number {
   return ALLOWED[backend]?.[op] ?? 0;
 }
 
+const isHosted = (name: BackendName): name is HostedName => /^tfjs-(?!cpu)/.test(name);
+
 /** Threads start from what is built. */
 const HOST_THREAD = resolve(__dirname, '../../../worker/dist/compute/hosted/hostThread.js');
 
 export function open(name: BackendName, threads = 2): Promise<Backend> {
-  if (name !== 'tfjs-webgpu') return openBackend(name, { threads });
+  if (!isHosted(name)) return openBackend(name, { threads });
   if (!existsSync(HOST_THREAD)) throw new Error(`${HOST_THREAD} is missing: run npm run build`);
   return openHosted(name, pathToFileURL(HOST_THREAD));
 }

@@ -8,20 +8,28 @@ export interface BackendRow {
   readonly isAccelerator: boolean;
   /** What it can address, bytes; null where the machine's memory is the bound. */
   readonly addressableBytes: number | null;
+  /** Settings of its libraries, where the owner has not made others. They are read when a library is loaded. */
+  readonly environment: Readonly<Record<string, string>>;
   /** What to do when it does not start; completes "to make it available: ". */
   readonly remedy: string;
 }
 
+/** TF32 gives a thousandth where float32 gives a millionth. */
+const FULL_FLOAT32 = { NVIDIA_TF32_OVERRIDE: '0' };
+/** TensorFlow tells its life on the terminal; errors come back as exceptions. */
+const QUIET = { TF_CPP_MIN_LOG_LEVEL: '2' };
 const LINK = 'npm run link:tensorflow';
 
 /** In the order in which `auto` tries them. */
 export const BACKEND_TABLE: Readonly<Record<BackendName, BackendRow>> = {
   'tfjs-node-gpu': {
+    environment: { ...QUIET, ...FULL_FLOAT32, TF_FORCE_GPU_ALLOW_GROWTH: 'true' },
     isAccelerator: true,
     addressableBytes: null,
     remedy: `${LINK} -- --gpu, on a machine with an NVIDIA card and its driver`,
   },
   'onnx-cuda': {
+    environment: FULL_FLOAT32,
     isAccelerator: true,
     addressableBytes: null,
     remedy:
@@ -29,6 +37,7 @@ export const BACKEND_TABLE: Readonly<Record<BackendName, BackendRow>> = {
       'onnxruntime-gpu) beside libonnxruntime.so.1 of onnxruntime-node, and CUDA and cuDNN on LD_LIBRARY_PATH',
   },
   'tfjs-webgpu': {
+    environment: {},
     isAccelerator: true,
     addressableBytes: null,
     remedy:
@@ -36,13 +45,31 @@ export const BACKEND_TABLE: Readonly<Record<BackendName, BackendRow>> = {
       'chromium-common, and VK_ICD_FILENAMES=/usr/lib/chromium/vk_swiftshader_icd.json',
   },
   'onnx-cpu': {
+    environment: {},
     isAccelerator: false,
     addressableBytes: null,
     remedy: 'npm install, on Linux, macOS or Windows with x64 or arm64',
   },
-  'tfjs-node': { isAccelerator: false, addressableBytes: null, remedy: LINK },
-  'onnx-wasm': { isAccelerator: false, addressableBytes: 4 * GIB, remedy: 'npm install' },
-  'tfjs-cpu': { isAccelerator: false, addressableBytes: null, remedy: 'npm install' },
+  'tfjs-node': { environment: QUIET, isAccelerator: false, addressableBytes: null, remedy: LINK },
+  'onnx-wasm': {
+    environment: {},
+    isAccelerator: false,
+    addressableBytes: 4 * GIB,
+    remedy: 'npm install',
+  },
+  'tfjs-cpu': {
+    environment: {},
+    isAccelerator: false,
+    addressableBytes: null,
+    remedy: 'npm install',
+  },
 };
 
 export const PREFERRED: readonly BackendName[] = Object.keys(BACKEND_TABLE) as BackendName[];
+
+/** Makes the settings of a backend's libraries. On the main thread, before any other: they read the process' own. */
+export function prepareEnvironment(name: BackendName): void {
+  for (const [key, value] of Object.entries(BACKEND_TABLE[name].environment)) {
+    process.env[key] ??= value;
+  }
+}

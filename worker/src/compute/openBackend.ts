@@ -4,10 +4,11 @@ import { BACKENDS, RavenError } from '@ravenlab/protocol';
 import { deviceModel } from '../machineInfo.js';
 import type { Backend, BackendOptions } from './backend.js';
 import { BACKEND_TABLE } from './backendTable.js';
+import type { HostedName } from './hosted/hostMessages.js';
 
 type Open = (options: BackendOptions) => Promise<Backend>;
 
-const OPENERS: Readonly<Partial<Record<BackendName, Open>>> = {
+const OPENERS: Readonly<Record<BackendName, Open>> = {
   'onnx-cpu': async (options) => {
     const [{ OnnxBackend }, { nativeRuntime }] = await onnx();
     return new OnnxBackend(nativeRuntime('onnx-cpu', options));
@@ -23,36 +24,35 @@ const OPENERS: Readonly<Partial<Record<BackendName, Open>>> = {
     const { wasmRuntime } = await import('./onnx/wasmRuntime.js');
     return new OnnxBackend(await wasmRuntime(deviceModel()));
   },
-  'tfjs-webgpu': async () => {
-    const { openHosted } = await import('./hosted/hostedBackend.js');
-    return openHosted('tfjs-webgpu');
-  },
+  'tfjs-webgpu': () => hosted('tfjs-webgpu'),
+  'tfjs-node': () => hosted('tfjs-node'),
+  'tfjs-node-gpu': () => hosted('tfjs-node-gpu'),
   'tfjs-cpu': async () => {
     const { TfjsBackend } = await import('./tfjs/tfjsBackend.js');
     return new TfjsBackend();
   },
 };
 
+async function hosted(name: HostedName): Promise<Backend> {
+  const { openHosted } = await import('./hosted/hostedBackend.js');
+  return openHosted(name);
+}
+
 function onnx() {
   return Promise.all([import('./onnx/onnxBackend.js'), import('./onnx/nativeRuntime.js')]);
 }
 
-/** Backends of this build; whether they start here is another question. */
-export const INSTALLED_BACKENDS: readonly BackendName[] = BACKENDS.filter(
-  (name) => OPENERS[name] !== undefined,
-);
-
-/** @throws RavenError 'cluster' when this build has no such backend or its native library does not load: why, and what to do. */
+/** @throws RavenError 'cluster' when there is no such backend or it does not start here: why, and what to do. */
 export async function openBackend(name: BackendName, options: BackendOptions): Promise<Backend> {
-  const open = OPENERS[name];
-  if (open === undefined) {
+  // The name may have come from outside.
+  if (!BACKENDS.includes(name)) {
     throw new RavenError(
       'cluster',
-      `backend ${name} is not in this build; choose one of ${INSTALLED_BACKENDS.join(', ')}`,
+      `there is no backend ${name}; choose one of ${BACKENDS.join(', ')}`,
     );
   }
   try {
-    return await open(options);
+    return await OPENERS[name](options);
   } catch (error) {
     throw new RavenError(
       'cluster',

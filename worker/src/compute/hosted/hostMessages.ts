@@ -30,4 +30,5 @@ export interface HostSettings {
   readonly port: MessagePort;
 }
 
-export type HostedName = 'tfjs-webgpu';
+/** tfjs has one current backend a thread: those that are not the reference live on threads of their own. */
+export type HostedName = 'tfjs-webgpu' | 'tfjs-node' | 'tfjs-node-gpu';

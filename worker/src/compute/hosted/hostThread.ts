@@ -3,13 +3,22 @@ import type { MessagePort } from 'node:worker_threads';
 import { parentPort, workerData } from 'node:worker_threads';
 import { RavenError, toWireError } from '@ravenlab/protocol';
 import type { TensorData } from '@ravenlab/protocol';
-import { openWebgpuBackend } from '../tfjs/webgpuBackend.js';
 import type { AsyncBackend, AsyncExecutable } from './asyncBackend.js';
 import type { FromHost, HostSettings, HostStart, HostedName, ToHost } from './hostMessages.js';
 
 const OPENERS: Readonly<Record<HostedName, () => Promise<AsyncBackend>>> = {
-  'tfjs-webgpu': openWebgpuBackend,
+  'tfjs-webgpu': async () => {
+    const { openWebgpuBackend } = await import('../tfjs/webgpuBackend.js');
+    return openWebgpuBackend();
+  },
+  'tfjs-node': () => tensorflow('tfjs-node'),
+  'tfjs-node-gpu': () => tensorflow('tfjs-node-gpu'),
 };
+
+async function tensorflow(name: 'tfjs-node' | 'tfjs-node-gpu'): Promise<AsyncBackend> {
+  const { openTensorflowBackend } = await import('../tfjs/tensorflowBackend.js');
+  return openTensorflowBackend(name);
+}
 
 class Host {
   private readonly port: MessagePort;

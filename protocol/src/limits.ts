@@ -248,6 +248,23 @@ export const ENGINE_LIMITS = {
   flapForgetMs: 600_000,
   /** Runs whose bit class is remembered. */
   runsPinned: 64,
+  /** First answers of a stranger that are all audited, and the share of later ones that always is; percent. */
+  auditFirst: 10,
+  auditPercent: 5,
+  /** An audit that no idle worker took for this long goes before other work; ms. */
+  auditPatienceMs: 500,
+  /** ... and is given up after this long: nobody here can do it; ms. */
+  auditWaitMs: 10_000,
+  /** A stranger without work for this long has its last answer audited: no later one will vouch for it; ms. */
+  auditIdleMs: 200,
+  /** How often audits that wait are looked after; ms. */
+  auditTickMs: 50,
+  /** Answers of one stranger that wait for an audit to vouch for them; beyond, the next one is audited. */
+  auditBacklog: 512,
+  /** Answers kept to be compared; beyond, no answer is kept that is not audited at once; bytes. */
+  auditBytes: 256 * MIB,
+  /** After a cheat was caught, audits under way get this long to catch others before the run goes back; ms. */
+  auditGraceMs: 150,
   /** NEEDs of one worker in a row without a result: beyond, it is not honest or not able. */
   needsInARow: 64,
   /** Share of a worker's memory that states and data may take; the rest is for running units. Percent. */

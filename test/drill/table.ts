@@ -1,5 +1,6 @@
 /** @file The table of drills, in the order in which they run. */
 import { CRASHES } from './drills/crashes.js';
+import { CHEATS } from './drills/cheat.js';
 import { CROWDS } from './drills/crowd.js';
 import { DISKS } from './drills/disk.js';
 import { RESTARTS } from './drills/restarts.js';
@@ -14,4 +15,5 @@ export const DRILLS: readonly Drill[] = [
   ...DISKS,
   ...CROWDS,
   ...VOUCHERS,
+  ...CHEATS,
 ];

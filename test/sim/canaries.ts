@@ -109,10 +109,12 @@ const SCHEDULER: readonly Canary[] = [
       const { cause } = effects[0] ?? { cause: 0 };
       const forged = {
         kind: 'accept',
+        worker: event.worker,
         execution: execution.id,
         shard: open.shard,
         count: 1,
         index: 0,
+        leases: [],
         cause,
       } as const;
       return [...effects, forged];

@@ -95,6 +95,8 @@ export class SimHub {
       incarnation,
       gflops: 10,
       bitClass: String(worker.bits),
+      isTrusted: true,
+      owner: worker.id,
       memoryBytes: MEMORY_BYTES,
       windowBytes: WINDOW_BYTES,
       held: adopted,

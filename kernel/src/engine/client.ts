@@ -102,6 +102,8 @@ export class EngineClient implements PanelSource {
   /** Starts in a row after which nothing was journaled, and why the last one ended. */
   private deaths = 0;
   private lastWords = '';
+  /** The engine ends because some of what it did is wrong, and is to be done again. */
+  private isRewinding = false;
   private lostEngines = 0;
   /** An engine was lost while no request waited for it: the first cell that asks is told, in all that it asks. */
   private loss: { readonly error: ClusterError; toldEpoch: number | null } | null = null;
@@ -401,6 +403,11 @@ export class EngineClient implements PanelSource {
       this.rejectAll(this.lostError(reason));
       return;
     }
+    if (this.isRewinding) {
+      this.isRewinding = false;
+      this.start();
+      return;
+    }
     this.again(reason);
   }
 
@@ -483,6 +490,9 @@ export class EngineClient implements PanelSource {
         this.deaths = 0;
         this.log.settle(message.watermark);
         this.release();
+        return;
+      case 'rewinding':
+        this.isRewinding = true;
         return;
       case 'panel':
         this.showPanel(message.state);

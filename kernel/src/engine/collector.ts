@@ -15,6 +15,8 @@ import {
 } from '@ravenlab/protocol';
 import { ShardTree } from '../core/cluster/shardTree.js';
 import { invariant } from '../core/cluster/transition.js';
+import type { Part } from '../core/verify/compare.js';
+import { isCompared } from './auditedPlan.js';
 import type { Block, SharedHeap } from './heap.js';
 import type { BoundPlan } from './planView.js';
 import type { Reducer, SumLayout } from './reducer.js';
@@ -137,6 +139,23 @@ export class Collector {
       for (const { source } of merges) this.heap.free(source);
       this.mergesLeft--;
       this.settle();
+    });
+  }
+
+  /** Copies of a result that is about to be accepted: what an audit compares. */
+  partsOf(shard: number, lease: LeaseId, outputs: readonly Chunks[] | null): Part[] {
+    const stage = this.stages.get(lease);
+    return this.bound.plan.outputs.flatMap((output, index): Part[] => {
+      if (!isCompared(output, shard)) return [];
+      const chunks = outputs?.[index];
+      const staged = stage === undefined ? null : this.target(stage, index);
+      const bytes = chunks === undefined ? staged : joinChunks(chunks);
+      return [
+        {
+          dtype: output.type.dtype,
+          bytes: bytes === null ? new Uint8Array(0) : new Uint8Array(bytes),
+        },
+      ];
     });
   }
 

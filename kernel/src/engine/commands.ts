@@ -3,6 +3,7 @@ import { PANEL_LIMITS, RavenError } from '@ravenlab/protocol';
 import type { ClusterEvent } from '../core/cluster/events.js';
 import type { ClusterState } from '../core/cluster/state.js';
 import { rulesOf } from '../core/cluster/rules.js';
+import type { Audits } from './audits.js';
 import type { SharedHeap } from './heap.js';
 import type { Durability } from './durability.js';
 import type { LocalWorkers } from './localWorkers.js';
@@ -28,6 +29,7 @@ export interface CommandTargets {
   readonly locals: LocalWorkers;
   readonly remote: RemoteAccess;
   readonly treasury: TreasuryView;
+  readonly audits: Audits;
   readonly resources: Resources;
   readonly heap: SharedHeap;
   readonly vitals: Vitals;
@@ -99,6 +101,7 @@ export class Commands {
 
   private status(): unknown {
     const { cluster, hub, resources, heap, locals, panel, durability, endpoint } = this.targets;
+    const { auditor } = this.targets.audits;
     const sessions = [...hub.sessions()].map((session) => ({
       workerId: session.worker,
       threads: session.hello.capabilities.threads,
@@ -112,6 +115,8 @@ export class Commands {
       sessions,
       departures: hub.departures,
       banned: rulesOf(cluster).banned,
+      caught: [...cluster.caught],
+      audits: { ...auditor.counters, open: auditor.book.openCount },
       mixClasses: cluster.mixesClasses,
       enginePid: process.pid,
       journal: durability.status(),

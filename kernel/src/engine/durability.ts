@@ -107,9 +107,12 @@ export class Durability implements RunnerJournal {
     });
   }
 
-  /** Takes the folder. Rejects when another engine has it. */
-  async open(): Promise<Restored> {
-    const restored = await this.journal.open();
+  /**
+   * Takes the folder. Rejects when another engine has it.
+   * @param caught workers that cheated: what they did since the last image is paid to nobody.
+   */
+  async open(caught: readonly string[]): Promise<Restored> {
+    const restored = await this.journal.open(caught);
     this.boot = restored.boot;
     this.book = new PaidBook(restored.paid);
     return restored;
@@ -193,6 +196,16 @@ export class Durability implements RunnerJournal {
   }
 
   // ── the runner ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** From this request on the run may be wrong; null: it is right. */
+  hold(from: RequestPoint | null): void {
+    this.journal.feed({ kind: 'held', from });
+  }
+
+  /** What is not in an image that counts is wrong, and is to be done again by another life of the engine. */
+  abandon(): void {
+    this.journal.feed({ kind: 'abandon' });
+  }
 
   started(point: RequestPoint, isEffect: boolean): void {
     this.journal.feed({ kind: 'started', point, isEffect });

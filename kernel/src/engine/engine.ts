@@ -19,8 +19,10 @@ import { createCluster } from '../core/cluster/state.js';
 import type { ClusterState } from '../core/cluster/state.js';
 import type { JournalMode } from '../core/journal/journal.js';
 import type { ChainService } from './chain/chainService.js';
+import { makeAudits } from './audits.js';
+import type { Audits } from './audits.js';
 import { ClusterLoop } from './clusterLoop.js';
-import type { Collector } from './collector.js';
+import type { Collector, Reducers } from './collector.js';
 import { Commands } from './commands.js';
 import { DataStore } from './dataStore.js';
 import { Durability } from './durability.js';
@@ -73,6 +75,8 @@ export interface EngineOptions {
   readonly chain: ChainService;
   /** How long it waits for a kernel when it has none; ms. */
   readonly lingerMs: number;
+  /** Results of invited workers are audited. */
+  readonly isAuditing: boolean;
   readonly log: (text: string) => void;
   /** The engine cannot go on. */
   readonly onFatal: (error: unknown) => void;
@@ -104,6 +108,7 @@ export class Engine {
   private loop!: ClusterLoop;
   private hub!: WorkerHub;
   private runner!: Runner;
+  private audits!: Audits;
   private panel!: PanelView;
   private commands!: Commands;
   private localPort!: SocketPort;
@@ -148,14 +153,14 @@ export class Engine {
   /** Opens everything. @returns the path of the kernel's socket. */
   async start(): Promise<string> {
     const { log, engineId } = this.options;
-    const restored = await this.durability.open();
+    const rules = this.rules.load();
+    const restored = await this.durability.open(rules?.caught ?? []);
     withdrawAddress(this.folder);
     sweepSaved(dirname(this.folder), Date.now());
     this.cluster = createCluster(1, restored.boot * LEASES_PER_BOOT);
     for (const { worker, posted, units } of restored.accounts) {
       this.cluster.ledger.restore(worker as WorkerId, BigInt(posted), units);
     }
-    const rules = this.rules.load();
     if (rules !== null) restoreRules(this.cluster, rules);
     this.treasury = this.makeTreasury(restored.pay);
     this.assemble(engineId, log);
@@ -187,6 +192,7 @@ export class Engine {
       locals: this.locals,
       remote: this.remote,
       treasury: this.treasury,
+      audits: this.audits,
       resources: this.resources,
       heap: this.heap,
       vitals: this.vitals,
@@ -198,6 +204,7 @@ export class Engine {
     const kernelPath = join(this.sockets, 'kernel.sock');
     await this.kernel.listen(kernelPath);
     this.durability.expectKernel();
+    this.audits.start();
     this.panelTimer = setInterval(() => {
       this.pushPanel();
     }, 1000 / ENGINE_LIMITS.panelHz);
@@ -222,7 +229,9 @@ export class Engine {
     if (this.meterTimer !== null) clearInterval(this.meterTimer);
     this.vitals.close();
     this.loop.stop();
-    this.hub.shutdown();
+    // Who is asked to do it again stays.
+    if (!this.audits.cheats.isRewinding) this.hub.shutdown();
+    this.audits.close();
     this.locals.close();
     this.treasury.close();
     await this.durability.close(isForgetting);
@@ -236,41 +245,16 @@ export class Engine {
   }
 
   private assemble(engineId: EngineId, log: (text: string) => void): void {
-    const { cluster, resources, heap, states, data, runs } = this;
-    const feed = (event: Parameters<ClusterLoop['feed']>[0]) => {
-      this.loop.feed(event);
-    };
+    const { cluster, resources, heap, states, data } = this;
     const payments = new PaymentsView({
       ledger: cluster.ledger,
       price: DEFAULT_PRICE,
       treasury: this.treasury,
     });
     this.panel = new PanelView({ engineId, cluster, payments, wallMs: Date.now });
-    this.runner = new Runner({
-      ...{ heap, states, data, runs, cluster, feed },
-      programs: this.programs,
-      journal: this.durability,
-      reducers: { inline: new InlineReducer(heap.memory), thread: this.thread },
-      beforeSubmit: () => {
-        this.tellRetired();
-      },
-      onCommitted: (plan, collector) => {
-        this.onCommitted(plan, collector);
-      },
-      onFailed: (plan, error) => {
-        this.onFailed(plan, error);
-      },
-      onRefused: (message) => {
-        const text = `Workers refuse a step that they did before the engine was started again (${message}). It is tried again until one takes it.`;
-        this.alert('warning', text);
-        this.kernel.notice({ level: 'warning', text });
-      },
-      after: (delayMs, act) => {
-        setTimeout(() => {
-          if (!this.closing) act();
-        }, delayMs);
-      },
-    });
+    const reducers = { inline: new InlineReducer(heap.memory), thread: this.thread };
+    this.runner = this.makeRunner(reducers);
+    this.audits = this.makeAudits(reducers);
     this.hub = new WorkerHub({
       ...{ engineId, resources, cluster, log, onFatal: this.options.onFatal },
       price: priceText(DEFAULT_PRICE),
@@ -279,7 +263,9 @@ export class Engine {
       feed: (event, done) => {
         this.loop.feed(event, done ?? null);
       },
-      collectorOf: (execution) => this.runner.collectorOf(execution),
+      // What runs on this machine is the user's own, and needs no audit.
+      trusts: ({ origin }) => origin === 'local' || !this.options.isAuditing,
+      collectorOf: (execution) => this.audits.collectorOf(execution),
       admits: (hello, peer) => this.admits(hello, peer),
       desk: this.treasury,
       serverKey: () => this.remote.serverKey,
@@ -301,9 +287,67 @@ export class Engine {
     });
   }
 
+  private makeRunner(reducers: Reducers): Runner {
+    const { heap, states, data, runs, cluster } = this;
+    return new Runner({
+      ...{ heap, states, data, runs, cluster, reducers },
+      feed: (event) => {
+        this.loop.feed(event);
+      },
+      programs: this.programs,
+      journal: this.durability,
+      isAudited: {
+        data: (ids) => this.audits.auditor.usesData(ids),
+        program: (hash) => this.audits.auditor.usesProgram(hash),
+      },
+      onWithdrawn: (point) => {
+        this.audits.auditor.withdrawn(point);
+      },
+      beforeSubmit: () => {
+        this.tellRetired();
+      },
+      onCommitted: (plan, collector) => {
+        this.onCommitted(plan, collector);
+      },
+      onFailed: (plan, error) => {
+        this.onFailed(plan, error);
+      },
+      onRefused: (message) => {
+        const text = `Workers refuse a step that they did before the engine was started again (${message}). It is tried again until one takes it.`;
+        this.alert('warning', text);
+        this.kernel.notice({ level: 'warning', text });
+      },
+      after: (delayMs, act) => {
+        setTimeout(() => {
+          if (!this.closing) act();
+        }, delayMs);
+      },
+    });
+  }
+
+  private makeAudits(reducers: Reducers): Audits {
+    const { cluster, heap, states, runner, durability, rules, kernel, treasury } = this;
+    return makeAudits({
+      ...{ cluster, heap, states, reducers, runner, durability, rules, kernel, treasury },
+      now: monotonicMs,
+      isJournaled: this.options.journal !== 'off',
+      feed: (event) => {
+        this.loop.feed(event);
+      },
+      beforeSubmit: () => {
+        this.tellRetired();
+      },
+      onEnd: this.options.onEnd,
+      alert: (level, text) => {
+        this.alert(level, text);
+      },
+    });
+  }
+
   private performers(): Performers {
     return performersOf({
       ...{ hub: this.hub, runner: this.runner, treasury: this.treasury },
+      auditor: this.audits.auditor,
       durability: this.durability,
       log: this.options.log,
       now: monotonicMs,

@@ -15,6 +15,8 @@ export interface EngineEnv {
   readonly journal: JournalMode;
   /** How long an engine waits for a kernel when its own has vanished; ms. */
   readonly lingerMs: number;
+  /** RAVENLAB_AUDITS=off: whoever has an invite is trusted like a worker of this machine. */
+  readonly isAuditing: boolean;
 }
 
 const JOURNAL_MODES: readonly JournalMode[] = ['cache', 'sync', 'off'];
@@ -38,6 +40,11 @@ function lingerMs(text: string | undefined): number {
   );
 }
 
+function isAuditing(text: string | undefined): boolean {
+  if (text === undefined || text === 'on' || text === 'off') return text !== 'off';
+  throw new RavenError('cluster', `RAVENLAB_AUDITS is '${text}', expected on or off`);
+}
+
 /** @throws RavenError naming the variable that is wrong. */
 export function readEngineEnv(env: Readonly<Record<string, string | undefined>>): EngineEnv {
   const workers = env['RAVENLAB_LOCAL_WORKERS'];
@@ -58,5 +65,6 @@ export function readEngineEnv(env: Readonly<Record<string, string | undefined>>)
     engineId: engineId === undefined ? null : (engineId as EngineId),
     journal: journalMode(env['RAVENLAB_JOURNAL']),
     lingerMs: lingerMs(env['RAVENLAB_LINGER_MS']),
+    isAuditing: isAuditing(env['RAVENLAB_AUDITS']),
   };
 }

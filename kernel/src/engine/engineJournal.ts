@@ -124,9 +124,12 @@ export class EngineJournal {
     });
   }
 
-  /** Takes the folder and reads what an earlier life left. Rejects when another engine has the folder. */
-  async open(): Promise<Restored> {
-    const response = await this.ask({ kind: 'open' });
+  /**
+   * Takes the folder and reads what an earlier life left. Rejects when another engine has the folder.
+   * @param caught workers whose rows above the image are removed first.
+   */
+  async open(caught: readonly string[] = []): Promise<Restored> {
+    const response = await this.ask({ kind: 'open', caught });
     if (response.kind !== 'opened') throw new Error(`the journal answered ${response.kind}`);
     const { restored } = response;
     const current = restored.current?.image ?? null;

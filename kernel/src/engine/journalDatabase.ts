@@ -29,6 +29,15 @@ CREATE TABLE IF NOT EXISTS unit (
   at_ms INTEGER NOT NULL,
   PRIMARY KEY (session, request, shard)
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS refused (
+  session INTEGER NOT NULL,
+  request INTEGER NOT NULL,
+  shard INTEGER NOT NULL,
+  worker TEXT NOT NULL,
+  amount TEXT NOT NULL,
+  at_ms INTEGER NOT NULL,
+  PRIMARY KEY (session, request, shard, worker)
+) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS account (
   worker TEXT PRIMARY KEY,
   posted TEXT NOT NULL,
@@ -43,6 +52,8 @@ CREATE TABLE IF NOT EXISTS blob (
   bytes BLOB NOT NULL
 ) WITHOUT ROWID;
 `;
+
+const REFUSED_COLUMNS = 'session, request, shard, worker, amount, at_ms';
 
 /** Names in `record`. */
 const CURRENT = 'current';
@@ -65,6 +76,7 @@ export class JournalDatabase {
   private readonly pay: PayTables;
   private readonly insertUnit: Database.Statement;
   private readonly insertMany: Database.Statement;
+  private readonly keepRefused: Database.Statement;
   private readonly removeUnit: Database.Statement;
   private readonly readAccount: Database.Statement;
   private readonly writeAccount: Database.Statement;
@@ -85,6 +97,10 @@ export class JournalDatabase {
     this.pay = new PayTables(this.db);
     this.insertUnit = this.db.prepare(insertUnits(1));
     this.insertMany = this.db.prepare(insertUnits(ROWS_PER_INSERT));
+    this.keepRefused = this.db.prepare(
+      `INSERT OR IGNORE INTO refused (${REFUSED_COLUMNS}) SELECT ${REFUSED_COLUMNS} FROM unit ` +
+        'WHERE session = ? AND request = ? AND shard = ? AND worker = ?',
+    );
     this.removeUnit = this.db.prepare(
       'DELETE FROM unit WHERE session = ? AND request = ? AND shard = ? AND worker = ?',
     );
@@ -103,14 +119,18 @@ export class JournalDatabase {
     );
   }
 
-  /** What there is, and one start more: no number of this life may have been given out in an earlier one. */
-  open(): Restored {
+  /**
+   * What there is, and one start more: no number of this life may have been given out in an earlier one.
+   * @param caught workers that cheated: their rows above the image are refused.
+   */
+  open(caught: readonly string[] = []): Restored {
     const boot = Number(this.recordText(BOOT) ?? '0') + 1;
     this.synced(true);
     this.putRecord.run(BOOT, String(boot));
     const lastSynced = this.record(LAST_SYNCED);
     const current = this.trusted(this.record(CURRENT)) ?? lastSynced;
     const { session, request } = current?.image.point ?? START;
+    for (const worker of caught) this.refuse(worker, { session, request });
     const units = this.db
       .prepare(
         'SELECT session, request, shard FROM unit WHERE session > ? OR (session = ? AND request > ?)',
@@ -141,6 +161,31 @@ export class JournalDatabase {
       blobs: current === null ? [] : this.blobs(),
       remote: this.recordText(REMOTE),
     };
+  }
+
+  /** What a cheat was paid above the image will be done again by somebody who is paid for it; its rows stay as evidence. */
+  private refuse(worker: string, { session, request }: RequestPoint): void {
+    const where = 'worker = ? AND (session > ? OR (session = ? AND request > ?))';
+    const which = [worker, session, session, request];
+    const transaction = this.db.transaction(() => {
+      const rows = this.db.prepare(`SELECT amount FROM unit WHERE ${where}`).all(...which) as {
+        readonly amount: string;
+      }[];
+      if (rows.length === 0) return;
+      this.db
+        .prepare(
+          `INSERT OR IGNORE INTO refused (${REFUSED_COLUMNS}) SELECT ${REFUSED_COLUMNS} FROM unit WHERE ${where}`,
+        )
+        .run(...which);
+      this.db.prepare(`DELETE FROM unit WHERE ${where}`).run(...which);
+      const before = this.readAccount.get(worker) as AccountRow | undefined;
+      const posted = rows.reduce(
+        (sum, { amount }) => sum - BigInt(amount),
+        BigInt(before?.posted ?? '0'),
+      );
+      this.writeAccount.run(worker, posted.toString(), (before?.units ?? 0) - rows.length);
+    });
+    transaction();
   }
 
   /** One transaction: all of it or nothing. @throws the database's error, of which nothing has happened. */
@@ -214,6 +259,7 @@ export class JournalDatabase {
 
   /** A unit whose result was refused: whoever does it again is paid for it. */
   private unmeter({ session, request, shard, worker, amount }: CommittedWork): void {
+    this.keepRefused.run(session, request, shard, worker);
     if (this.removeUnit.run(session, request, shard, worker).changes === 0) return;
     const before = this.readAccount.get(worker) as AccountRow | undefined;
     const posted = BigInt(before?.posted ?? '0') - amount;

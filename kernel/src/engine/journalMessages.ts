@@ -84,7 +84,7 @@ export interface Restored {
 }
 
 export type JournalRequest =
-  | { readonly kind: 'open' }
+  | { readonly kind: 'open'; readonly caught: readonly string[] }
   | {
       readonly kind: 'image';
       readonly slot: number;

@@ -53,9 +53,9 @@ const opened = (): JournalDatabase => {
 };
 
 const ANSWERS: Answers = {
-  open: () => {
+  open: ({ caught }) => {
     database = new JournalDatabase(folder, bootId);
-    return { kind: 'opened', restored: database.open() };
+    return { kind: 'opened', restored: database.open(caught) };
   },
   image: (request) => {
     writeImage(request);

@@ -72,6 +72,10 @@ export class KernelPort {
     this.send({ kind: 'durable', watermark });
   }
 
+  rewinding(): void {
+    this.send({ kind: 'rewinding' });
+  }
+
   notice(notice: Notice): void {
     this.send({ kind: 'notice', notice });
   }

@@ -67,6 +67,8 @@ export type ToKernel =
       readonly error: WireError;
       readonly meta: Readonly<Record<string, unknown>>;
     }
+  /** What is not in the journal was found wrong: this life of the engine ends, and the next one is asked again. */
+  | { readonly kind: 'rewinding' }
   | { readonly kind: 'panel'; readonly state: PanelState }
   | { readonly kind: 'notice'; readonly notice: Notice };
 

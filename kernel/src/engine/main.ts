@@ -44,6 +44,7 @@ const engine = new Engine({
   journal: env.journal,
   chain: engineChain(engineId, log),
   lingerMs: env.lingerMs,
+  isAuditing: env.isAuditing,
   log,
   onFatal: (error) => {
     exitCode = 1;

@@ -1,8 +1,9 @@
-/** @file What each effect of the scheduler does to workers, runs, pay and the journal: a table, nothing is decided here. */
+/** @file What each effect of the scheduler does to workers, runs, audits, pay and the journal: a table, nothing is decided here. */
 import { ENGINE_LIMITS } from '@ravenlab/protocol';
+import type { Auditor } from './auditor.js';
 import type { Performers } from './clusterLoop.js';
 import type { Durability } from './durability.js';
-import { runInputs } from './planView.js';
+import { fromShard, runOf } from './runOf.js';
 import type { Runner } from './runner.js';
 import type { Treasury } from './treasury/treasury.js';
 import type { WorkerHub } from './workerHub.js';
@@ -11,6 +12,7 @@ import { shortIdOf } from './workerHub.js';
 export interface PerformerTargets {
   readonly hub: WorkerHub;
   readonly runner: Runner;
+  readonly auditor: Auditor;
   readonly durability: Durability;
   readonly treasury: Treasury;
   /** Integer ms that never go back. */
@@ -24,38 +26,37 @@ export interface PerformerTargets {
 }
 
 export function performersOf(targets: PerformerTargets): Performers {
-  const { hub, runner } = targets;
+  const { hub, runner, auditor } = targets;
   return {
     provide: ({ worker, resources }) => hub.session(worker)?.provide(resources),
     run: ({ worker, execution, program, groups, leaseMs }) => {
-      const bound = runner.boundOf(execution);
-      const resource = bound?.programs[program]?.resource.id;
-      if (bound === null || resource === undefined) return;
-      const shards = groups.flatMap((group) => group.map(({ shard }) => shard));
-      const inputs = runInputs(bound, shards);
-      const summed = bound.plan.outputs.map(({ combine }) => combine === 'sum');
-      hub.session(worker)?.run({ execution, program: resource, leaseMs, inputs, groups, summed });
+      const audited = auditor.planOf(execution);
+      const bound = audited?.whole ?? runner.executionOf(execution)?.bound ?? null;
+      if (bound === null) return;
+      const granted = audited === null ? groups : fromShard(groups, audited.firstShard);
+      hub.session(worker)?.run({ leaseMs, ...runOf(bound, execution, program, granted) });
     },
     drop: ({ worker, resources }) => hub.session(worker)?.drop(resources),
     revoke: ({ worker, leases }) => {
       runner.discard(leases);
+      auditor.discard(leases);
       hub.session(worker)?.send({ kind: 'cancel', executions: [], leases });
     },
     revokeExecution: ({ worker, execution }) => {
       hub.session(worker)?.send({ kind: 'cancel', executions: [execution], leases: [] });
     },
     accept: (effect, done) => {
-      runner.accept(effect, done);
+      if (!auditor.accepted(effect, done)) runner.accept(effect, done);
     },
     meter: meterTo(targets),
     complete: ({ execution, workers }) => {
-      runner.complete(execution, workers);
+      if (!auditor.complete(execution)) runner.complete(execution, workers);
     },
     committed: ({ execution }) => {
       runner.committed(execution);
     },
     failed: ({ execution, failure }) => {
-      runner.failed(execution, failure);
+      if (!auditor.failed(execution, failure)) runner.failed(execution, failure);
     },
     expel: ({ worker, reason }) => {
       hub.expel(worker, reason);
@@ -80,12 +81,14 @@ export function performersOf(targets: PerformerTargets): Performers {
 /**
  * A unit's row, and its pay. The text of an amount is nearly always that of the unit before: a program's units cost the same.
  */
-function meterTo({ runner, durability, treasury }: PerformerTargets): Performers['meter'] {
+function meterTo({ runner, auditor, durability, treasury }: PerformerTargets): Performers['meter'] {
   const last = { amount: 0n, text: '0' };
-  return ({ entry, execution, shard, program: which, index }, done) => {
-    const point = runner.paid(execution, shard);
+  return ({ entry, execution, shard: which, program: programIndex, index }, done) => {
+    const audited = auditor.paidAs(execution, which);
+    const point = audited ?? runner.paid(execution, which);
     if (point === null) return;
     const { session, request } = point;
+    const shard = audited?.shard ?? which;
     const { worker, lease, flops, amount } = entry;
     if (amount !== last.amount) {
       last.amount = amount;
@@ -94,13 +97,15 @@ function meterTo({ runner, durability, treasury }: PerformerTargets): Performers
     const atMs = Date.now();
     // Once a unit, for thousands a second: spreading the point here took a fifth of the loop.
     durability.paid({ session, request, shard, worker, flops, amount: last.text, atMs });
-    const program = runner.boundOf(execution)?.programs[which];
+    const bound = auditor.planOf(execution)?.whole ?? runner.executionOf(execution)?.bound;
+    const program = bound?.programs[programIndex];
     if (program === undefined || !treasury.pays(worker)) return;
     const result = done?.units[index];
     const digest = result?.status === 'ok' ? result.digest : null;
     const { hash, sizeBytes } = program;
     const unit = { session, request, shard, worker, lease, program: hash, flops, sizeBytes };
-    treasury.committed({ ...unit, amount, digest }, 'accepted');
+    const isToBeJudged = audited === null && auditor.judges(worker);
+    treasury.committed({ ...unit, amount, digest }, isToBeJudged ? null : 'accepted');
   };
 }
 

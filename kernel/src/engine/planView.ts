@@ -304,6 +304,11 @@ function unique(resources: readonly Resource[]): Resource[] {
   return [...new Map(resources.map((resource) => [resource.id, resource])).values()];
 }
 
+/** Whether an execution reads one of these data sets. */
+export function readsData({ inputs }: BoundPlan, ids: readonly number[]): boolean {
+  return inputs.some((input) => 'tensor' in input && ids.includes(input.tensor.dataId));
+}
+
 /** The inputs of a RUN message for these shards, in their order. */
 export function runInputs(bound: BoundPlan, shards: readonly number[]): RunInput[] {
   return bound.inputs.map((input): RunInput => {

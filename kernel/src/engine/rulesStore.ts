@@ -60,10 +60,18 @@ export class RulesStore {
 }
 
 function readRules(value: unknown): Rules {
-  const { banned, paused, mixesClasses, pins } = value as Partial<Record<keyof Rules, unknown>>;
+  const { banned, paused, caught, verified, mixesClasses, pins } = value as Partial<
+    Record<keyof Rules, unknown>
+  >;
   return {
     banned: listOf(banned, workerId),
     paused: listOf(paused, workerId),
+    // A file of an earlier release has neither.
+    caught: listOf(caught ?? [], workerId),
+    verified: listOf(verified ?? [], (entry) => {
+      const [worker, count] = entry as [unknown, unknown];
+      return [workerId(worker), wholeNumber(count)] as const;
+    }),
     mixesClasses: mixesClasses === true,
     pins: listOf(pins, (entry) => {
       const [run, pin] = entry as [unknown, Partial<Record<string, unknown>>];
@@ -75,6 +83,11 @@ function readRules(value: unknown): Rules {
 }
 
 const workerId = (value: unknown): string => text(value, LIMITS.keyHexDigits);
+
+function wholeNumber(value: unknown): number {
+  if (Number.isSafeInteger(value) && (value as number) >= 0) return value as number;
+  throw new TypeError('expected a whole number');
+}
 
 function text(value: unknown, maxChars: number): string {
   if (typeof value === 'string' && value.length <= maxChars) return value;

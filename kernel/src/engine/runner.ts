@@ -16,13 +16,14 @@ import { ClusterError, ENGINE_LIMITS, RavenError, byteSizeOf, sizeOf } from '@ra
 import type { ClusterEvent } from '../core/cluster/events.js';
 import type { ClusterState, Failure } from '../core/cluster/state.js';
 import type { RequestPoint } from '../core/journal/paidBook.js';
+import type { AuditedExecution } from './auditor.js';
 import { Collector } from './collector.js';
 import type { Reducers } from './collector.js';
 import type { DataStore } from './dataStore.js';
 import { hasEffect } from './effects.js';
 import type { Block, SharedHeap } from './heap.js';
 import type { BoundPlan } from './planView.js';
-import { bindPlan } from './planView.js';
+import { bindPlan, readsData } from './planView.js';
 import type { ProgramTable } from './programTable.js';
 import type { RunnerJournal } from './runnerJournal.js';
 import type { RunTable } from './runs.js';
@@ -64,6 +65,13 @@ export interface RunnerOptions {
   /** Calls back after some ms, unless the engine has ended. */
   readonly after: (delayMs: number, act: () => void) => void;
   readonly journal: RunnerJournal;
+  /** What an audit needs stays. */
+  readonly isAudited: {
+    data(ids: readonly number[]): boolean;
+    program(hash: ProgramHash): boolean;
+  };
+  /** Nothing is built on what was answered to this request. */
+  readonly onWithdrawn: (point: RequestPoint) => void;
 }
 
 type Handlers = {
@@ -122,12 +130,17 @@ export class Runner {
     this.pump();
   }
 
-  collectorOf(execution: number): Collector | null {
-    return this.active.get(execution)?.collector ?? null;
+  /** Also for audits: no two executions of a life have one number. */
+  newExecution(): ExecutionId {
+    return this.nextExecution++ as ExecutionId;
   }
 
-  boundOf(execution: number): BoundPlan | null {
-    return this.active.get(execution)?.bound ?? null;
+  /** What an audit has to know of an execution. */
+  executionOf(execution: number): AuditedExecution | null {
+    const run = this.active.get(execution);
+    if (run === undefined) return null;
+    const { ticket, bound, collector } = run;
+    return { point: ticket.point, isEffect: hasEffect(ticket.request), bound, collector };
   }
 
   submit(ticket: Ticket): void {
@@ -222,6 +235,7 @@ export class Runner {
   failed(execution: number, failure: Failure): void {
     const run = this.active.get(execution);
     if (run === undefined) return;
+    this.options.onWithdrawn(run.ticket.point);
     // Numbers depend on no worker: what was finite and is not now is another run.
     if (run.ticket.isRepeat && failure.code !== 'numeric') {
       this.tryAgain(run, failure);
@@ -250,6 +264,7 @@ export class Runner {
       const isRunning = this.options.cluster.executions.get(run.id)?.status === 'running';
       if (!isRunning || !matches(run.ticket)) continue;
       this.options.feed({ kind: 'cancelled', execution: run.id });
+      this.options.onWithdrawn(run.ticket.point);
       this.end(run);
       run.ticket.reject(error);
       count++;
@@ -319,13 +334,8 @@ export class Runner {
 
   private usesData(request: Extract<QueuedRequest, { kind: 'createData' | 'dropData' }>): boolean {
     const ids: readonly number[] = request.kind === 'dropData' ? request.dataIds : [request.dataId];
-    for (const { bound } of this.active.values()) {
-      const uses = bound.inputs.some(
-        (input) => 'tensor' in input && ids.includes(input.tensor.dataId),
-      );
-      if (uses) return true;
-    }
-    return false;
+    const isRead = [...this.active.values()].some(({ bound }) => readsData(bound, ids));
+    return isRead || this.options.isAudited.data(ids);
   }
 
   private readonly handlers: Handlers = {
@@ -399,7 +409,7 @@ export class Runner {
     runs.started(plan);
     for (const input of plan.inputs) if (input.kind === 'state') this.reachBack(input.version);
     if (plan.step !== null) this.dropInheritance();
-    const id = this.nextExecution++ as ExecutionId;
+    const id = this.newExecution();
     const bound = bindPlan(id, plan, {
       states,
       data,
@@ -439,7 +449,7 @@ export class Runner {
     const pauseMs = Math.min(engineRestartMaxMs, engineRestartMinMs * 2 ** run.refusals);
     this.options.after(pauseMs, () => {
       this.active.delete(run.id);
-      const id = this.nextExecution++ as ExecutionId;
+      const id = this.newExecution();
       const again = { ...bound, spec: { ...bound.spec, id } };
       this.launch({ id, ticket, bound: again, releases, paid, refusals });
     });
@@ -460,7 +470,10 @@ export class Runner {
   }
 
   private isActive(hash: ProgramHash): boolean {
-    return [...this.active.values()].some(({ bound }) => bound.plan.programs.includes(hash));
+    const isRead = [...this.active.values()].some(({ bound }) =>
+      bound.plan.programs.includes(hash),
+    );
+    return isRead || this.options.isAudited.program(hash);
   }
 
   private checkVersion(version: number): void {

@@ -49,6 +49,8 @@ export interface HubOptions {
   readonly desk: DealDesk;
   /** The CURVE public key that invites name, Z85. */
   readonly serverKey: () => string;
+  /** Whether results of who connects here need no audit. */
+  readonly trusts: (peer: Peer) => boolean;
   readonly findResource: (ref: NeedRef) => Resource | undefined;
   readonly onJoined: (session: WorkerSession) => void;
   readonly onLeft: (session: WorkerSession, reason: string) => void;
@@ -363,6 +365,8 @@ export class WorkerHub implements PortHandlers {
       incarnation: hello.incarnation,
       gflops: hello.capabilities.gflops,
       bitClass: hello.capabilities.bitClass,
+      isTrusted: this.options.trusts(peer),
+      owner: hello.payee ?? hello.workerId,
       memoryBytes: hello.capabilities.memoryBytes,
       windowBytes: LIMITS.creditWindowBytes,
       held,

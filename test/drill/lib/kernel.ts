@@ -19,6 +19,8 @@ export interface EngineStatus {
   readonly departures: readonly { readonly workerId: string; readonly atMs: number }[];
   readonly enginePid: number;
   readonly localPids: readonly number[];
+  readonly caught: readonly string[];
+  readonly audits: Readonly<Record<string, number>>;
 }
 
 export interface StepSeen {

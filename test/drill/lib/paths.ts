@@ -9,6 +9,8 @@ export const ENGINE_ENTRY = fromRoot('kernel/dist/engine/main.js');
 export const WORKER_CLI = fromRoot('worker/dist/cli.js');
 export const JOURNAL_THREAD = fromRoot('kernel/dist/engine/journalThread.js');
 export const VOUCHER_CHILD = fromRoot('test/drill/voucherChild.ts');
+/** The worker, with its results bent on their way out of the compute thread. */
+export const CHEATER = fromRoot('test/drill/cheater.mjs');
 export const TRAINER = fromRoot('test/drill/trainer.ts');
 
 /** @throws Error naming what is not built. */

@@ -79,6 +79,8 @@ export class Rig {
     return new KernelProcess({
       RAVENLAB_HOME: this.home,
       RAVENLAB_LOCAL_WORKERS: '0',
+      // The machines of most drills are honest and break: whoever lies has a drill of its own.
+      RAVENLAB_AUDITS: 'off',
       // What Jupyter sets for every kernel of a notebook: by it a restarted kernel finds its engine.
       JPY_SESSION_NAME: join(this.folder, 'drill.ipynb'),
       ...this.options.env,
@@ -91,7 +93,9 @@ export class Rig {
   }
 
   /** Starts a worker; it is not a member yet. */
-  spawn(options: { readonly port?: number; readonly home?: string } = {}): WorkerProcess {
+  spawn(
+    options: { readonly port?: number; readonly home?: string; readonly lie?: string } = {},
+  ): WorkerProcess {
     const name = `w${String(this.nextName++)}`;
     const worker = new WorkerProcess({
       name,
@@ -104,7 +108,10 @@ export class Rig {
   }
 
   /** Starts workers and waits until they are members. */
-  async join(count: number, options: { readonly port?: number } = {}): Promise<WorkerProcess[]> {
+  async join(
+    count: number,
+    options: { readonly port?: number; readonly lie?: string } = {},
+  ): Promise<WorkerProcess[]> {
     const workers = Array.from({ length: count }, () => this.spawn(options));
     for (const worker of workers) await this.present(worker);
     return workers;
@@ -229,7 +236,7 @@ export class Rig {
 const references = new Map<string, Promise<Reference>>();
 
 /** The undisturbed run with one worker; computed once in a process. */
-function referenceOf(model: ModelName, epochs: number): Promise<Reference> {
+export function referenceFor(model: ModelName, epochs: number): Promise<Reference> {
   const key = `${model} ${String(epochs)}`;
   let reference = references.get(key);
   if (reference === undefined) {
@@ -254,7 +261,7 @@ export async function promisesOf(rig: Rig): Promise<Figure[]> {
   const { model } = rig.options;
   const { finish, audit: books, counters } = await rig.finish();
   const { epochs, tally, weightsSha, lossesSha, losses } = finish;
-  const reference = await referenceOf(model, epochs);
+  const reference = await referenceFor(model, epochs);
   const count = (name: string): number => counters[name] ?? 0;
   const perUnit = RECIPES[model].microShard;
   const unitsMissing = reference.audit.units - books.units;

@@ -4,7 +4,7 @@ import type { ChildProcess } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { decodeInvite, encodeInvite } from '@ravenlab/protocol';
-import { WORKER_CLI } from './paths.js';
+import { CHEATER, WORKER_CLI } from './paths.js';
 import { nowMs, until } from './clock.js';
 
 /** Of the duty cycle of a slowed worker; ms. */
@@ -28,15 +28,25 @@ export class WorkerProcess {
     readonly folder: string;
     /** Comes back as who it was before. */
     readonly home?: string;
+    /** Sends wrong results, in this way. */
+    readonly lie?: string;
   }) {
-    const { name, invite, port, folder } = options;
+    const { name, invite, port, folder, lie } = options;
     this.name = name;
     this.home = options.home ?? mkdtempSync(join(folder, `${name}-`));
     const way = port === undefined ? invite : encodeInvite({ ...decodeInvite(invite), port });
-    const args = [WORKER_CLI, 'join', way, '--threads', '1', '--name', name];
+    const args = [
+      lie === undefined ? WORKER_CLI : CHEATER,
+      'join',
+      way,
+      '--threads',
+      '1',
+      '--name',
+      name,
+    ];
     this.child = spawn(process.execPath, args, {
       stdio: ['ignore', 'pipe', 'pipe'],
-      env: { ...process.env, RAVENLAB_HOME: this.home },
+      env: { ...process.env, RAVENLAB_HOME: this.home, ...(lie === undefined ? {} : { LIE: lie }) },
     });
     const note = (text: Buffer): void => {
       this.lastWords = (this.lastWords + text.toString()).slice(-2_000);

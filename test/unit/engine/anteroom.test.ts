@@ -81,6 +81,7 @@ function setUp(desk: Partial<Desk> = {}) {
     ...{ desk: dealDesk, serverKey: () => SERVER_KEY, admits: () => ({ invite: null }) },
     feed: (event) => events.push(event.kind),
     collectorOf: () => null,
+    trusts: () => true,
     findResource: () => undefined,
     onJoined: () => undefined,
     onLeft: () => undefined,

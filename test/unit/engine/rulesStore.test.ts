@@ -7,6 +7,8 @@ import { RulesStore } from '../../../kernel/src/engine/rulesStore.js';
 
 const RULES: Rules = {
   banned: ['aa11'],
+  caught: ['aa11'],
+  verified: [['cc33', 12]],
   paused: ['bb22'],
   mixesClasses: true,
   pins: [['run-1', { bitClass: 'onnx-cpu x64 avx2', isFirm: true, isMixed: false }]],

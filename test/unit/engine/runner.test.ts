@@ -128,6 +128,8 @@ function start() {
     after: (delayMs, act) => {
       setTimeout(act, delayMs);
     },
+    isAudited: { data: () => false, program: () => false },
+    onWithdrawn: nothing,
     journal: {
       ...{ started: nothing, quiet: nothing, isFull: false, isCopying: false },
       paidOf: () => new Set(),
@@ -138,6 +140,7 @@ function start() {
   states.create(STATE, TYPE, new Uint8Array(16));
   loop.feed({
     ...{ kind: 'joined', worker: WORKER, incarnation: 1, gflops: 1, bitClass: 'one' },
+    ...{ isTrusted: true, owner: WORKER },
     ...{ memoryBytes: 2 ** 30, windowBytes: 2 ** 20, held: [] },
   });
   let request = 1;

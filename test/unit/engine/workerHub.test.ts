@@ -36,6 +36,7 @@ function joined() {
     ...{ now: () => 1000, wallMs: () => 1000, resources: new Resources() },
     collectorOf: () => collector as unknown as Collector,
     admits: () => ({ invite: null }),
+    trusts: () => true,
     desk: NO_DEALS,
     serverKey: () => '',
     findResource: () => undefined,

@@ -73,6 +73,7 @@ function doubleGroup(state: ClusterState, holder: Member, group: LeaseGroup, pas
   const [first] = group.leases;
   if (first === undefined) return;
   const { execution } = first;
+  if (execution.spec.audit !== undefined) return;
   const units = group.leases.map(({ unit }) => unit);
   const cost = costOf(holder, units.length);
   if (state.backupCredit < cost) return;

@@ -64,7 +64,8 @@ export function dispatch(state: ClusterState, now: number): EffectBody[] {
   let unseen = state.queuedUnits;
   for (const execution of state.executions.values()) {
     const waiting = execution.queue.length;
-    if (execution.status !== 'running' || waiting === 0) continue;
+    if (execution.status !== 'running' || waiting === 0 || execution.spec.audit !== undefined)
+      continue;
     const members = admitted(state, execution, working);
     if (members.length > 0) grantUnits(state, execution, members, pass);
     unseen -= waiting;
@@ -301,7 +302,7 @@ function chooseAmong(
 }
 
 /** Expected time until a member is through with what it has, µs. One that is late will hardly be done at once. */
-function backlogUs(member: Member, now: number): number {
+export function backlogUs(member: Member, now: number): number {
   const elapsed = elapsedUs(member, now);
   const lateUs = elapsed - member.queuedUs - ENGINE_LIMITS.leaseAheadUs;
   return lateUs > 0 ? member.queuedUs + elapsed : member.queuedUs;
@@ -448,5 +449,5 @@ function requeue(state: ClusterState, execution: Execution, unit: Unit): void {
   let at = queue.length;
   while (at > 0 && (queue[at - 1] ?? 0) < unit.shard) at--;
   queue.splice(at, 0, unit.shard);
-  state.queuedUnits++;
+  if (execution.spec.audit === undefined) state.queuedUnits++;
 }

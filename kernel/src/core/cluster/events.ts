@@ -19,6 +19,10 @@ export interface Joining {
   readonly gflops: number;
   /** Workers of one class give the same bits. */
   readonly bitClass: string;
+  /** Its results need no audit: it is the user's own. */
+  readonly isTrusted: boolean;
+  /** Who runs it: two workers of one owner do not vouch for each other. */
+  readonly owner: string;
   readonly memoryBytes: number;
   readonly windowBytes: number;
   /** What it still holds of this engine's. */
@@ -51,8 +55,8 @@ export type ClusterEvent =
   /** Stop now: what it has goes to others, at once. Holds when it comes back. */
   | { readonly kind: 'pause'; readonly worker: WorkerId }
   | { readonly kind: 'resume'; readonly worker: WorkerId }
-  /** Ends its membership and refuses it from now on; of any worker, here or not. */
-  | { readonly kind: 'ban'; readonly worker: WorkerId }
+  /** Ends its membership and refuses it from now on; of any worker, here or not. `isCaught`: for a cheat. */
+  | { readonly kind: 'ban'; readonly worker: WorkerId; readonly isCaught?: boolean }
   | { readonly kind: 'unban'; readonly worker: WorkerId }
   /** Whether a run may take results of different bit classes. */
   | { readonly kind: 'mixClasses'; readonly isAllowed: boolean }
@@ -87,11 +91,14 @@ export type ClusterEffect = { readonly cause: number } & (
   | {
       /** Take the result of `results[index]` of the event: it is that of these shards, now and for ever. */
       readonly kind: 'accept';
+      readonly worker: WorkerId;
       readonly execution: ExecutionId;
       readonly shard: number;
       /** Shards that are summed in it, from `shard` on. */
       readonly count: number;
       readonly index: number;
+      /** Of a stranger's result: what it answered. Empty for one that needs no audit. */
+      readonly leases: readonly LeaseId[];
     }
   | {
       /** The unit of this shard is paid. */

@@ -16,10 +16,14 @@ export function checkInvariants(state: ClusterState): void {
   let queued = 0;
   for (const execution of state.executions.values()) {
     checkExecution(state, execution);
-    if (execution.status === 'running') queued += execution.queue.length;
+    if (execution.status === 'running' && execution.spec.audit === undefined)
+      queued += execution.queue.length;
   }
   if (queued !== state.queuedUnits) {
     fail(state, `${String(state.queuedUnits)} units are said to be queued, ${String(queued)} are`);
+  }
+  for (const audit of state.audits) {
+    if (!state.executions.has(audit.id)) fail(state, 'an audit that has ended is listed');
   }
   if (leases !== state.leases.size) fail(state, 'a lease belongs to no member');
   if (state.ledger.pendingCount !== state.leases.size) {

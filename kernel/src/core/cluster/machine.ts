@@ -7,6 +7,7 @@
  */
 import type { UnitId, WorkerId } from '@ravenlab/protocol';
 import { ENGINE_LIMITS, LIMITS } from '@ravenlab/protocol';
+import { grantAudits } from './audits.js';
 import { backUp } from './backup.js';
 import { admits, classOf, enterRun } from './classes.js';
 import { dispatch } from './dispatch.js';
@@ -58,7 +59,9 @@ export function step(
   ) => EffectBody[];
   const bodies = handler(state, event, now);
   if (bodies === NO_CHANGE) return [];
+  append(bodies, grantAudits(state, now, true));
   append(bodies, dispatch(state, now));
+  append(bodies, grantAudits(state, now, false));
   append(bodies, backUp(state, now));
   append(bodies, watchStarvation(state, now));
   return stamp(bodies, eventId);
@@ -213,6 +216,7 @@ const HANDLERS: Handlers = {
   ban: (state, event) => {
     const standing = standingOf(state, event.worker);
     if (standing.status !== 'banned') moveStanding(state.trace, standing, 'ban');
+    if (event.isCaught === true) state.caught.add(event.worker);
     if (!state.members.has(event.worker)) return [];
     removeMember(state, event.worker);
     return [{ kind: 'expel', worker: event.worker, reason: BANNED }];
@@ -221,6 +225,7 @@ const HANDLERS: Handlers = {
   unban: (state, event) => {
     const standing = standingOf(state, event.worker);
     if (standing.status === 'banned') moveStanding(state.trace, standing, 'unban');
+    state.caught.delete(event.worker);
     return [];
   },
 
@@ -258,11 +263,12 @@ function submit(state: ClusterState, spec: ExecutionSpec, now: number): void {
     unitsLeft: units.length,
     submittedAtMs: now,
     workers: new Set(),
-    run: enterRun(state, spec.run),
+    run: spec.audit === undefined ? enterRun(state, spec.run) : null,
     pin: null,
   };
   state.executions.set(spec.id, execution);
-  state.queuedUnits += units.length;
+  if (spec.audit === undefined) state.queuedUnits += units.length;
+  else state.audits.add(execution);
 }
 
 /** Says once when work has waited too long for anybody to do it, and when that is over; a worker in quarantine is better than none. */
@@ -286,7 +292,8 @@ function watchStarvation(state: ClusterState, now: number): EffectBody[] {
 function firstWaiting(state: ClusterState): Execution | null {
   if (state.queuedUnits === 0) return null;
   for (const execution of state.executions.values()) {
-    if (execution.status === 'running' && execution.queue.length > 0) return execution;
+    const { status, queue, spec } = execution;
+    if (status === 'running' && queue.length > 0 && spec.audit === undefined) return execution;
   }
   return null;
 }

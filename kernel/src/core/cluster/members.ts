@@ -32,6 +32,8 @@ export function join(state: ClusterState, event: Joining, now: number): EffectBo
     joinedAtMs: now,
     gflops: event.gflops,
     bitClass: event.bitClass,
+    isTrusted: event.isTrusted,
+    owner: event.owner,
     heldLimitBytes: Math.trunc((event.memoryBytes * ENGINE_LIMITS.heldPercent) / 100),
     windowBytes: event.windowBytes,
     status: 'probation',

@@ -1,5 +1,5 @@
 /** @file What an answer does: a unit taken and paid once, tried elsewhere, or the end of its execution. */
-import type { WorkerId } from '@ravenlab/protocol';
+import type { LeaseId, WorkerId } from '@ravenlab/protocol';
 import { ENGINE_LIMITS } from '@ravenlab/protocol';
 import { acceptsFrom, commitClass } from './classes.js';
 import { closeLease, leaveUnit } from './dispatch.js';
@@ -15,6 +15,7 @@ import { UnitTimes } from './unitTimes.js';
 import { moveUnit } from './unitTable.js';
 
 const PROGRESSING = takersOf('progress');
+const NO_LEASES: readonly LeaseId[] = [];
 
 /** Takes one answer of a worker; it counts by its lease alone. */
 export function takeResult(
@@ -39,7 +40,7 @@ export function takeResult(
   // The answer of a group counts as long as all of it is granted, and only with its first lease.
   const isWhole = leases[0] === lease && isGranted(leases);
   if (!isWhole) return refuseUnit(state, member, lease, { ...result, status: 'cancelled' });
-  if (!acceptsFrom(state, lease.execution, member)) {
+  if (lease.execution.spec.audit === undefined && !acceptsFrom(state, lease.execution, member)) {
     return leases.flatMap((each) =>
       refuseUnit(state, member, each, { ...result, status: 'cancelled' }),
     );
@@ -70,7 +71,7 @@ function acceptGroup(
   const { execution, unit } = first;
   const { computeUs, index, now } = answer;
   const count = leases.length;
-  commitClass(state, execution, member);
+  if (execution.spec.audit === undefined) commitClass(state, execution, member);
   const rivals: Lease[] = [];
   for (const lease of leases) {
     const rival = rivalOf(lease);
@@ -81,12 +82,17 @@ function acceptGroup(
   for (const lease of leases) acceptUnit(state, member, { lease, index }, effects);
   const program = execution.spec.programs[unit.spec.program];
   if (program !== undefined) learnUnitUs(state, member, program.resource.id, computeUs / count);
-  effects.push({ kind: 'accept', execution: execution.id, shard: unit.shard, count, index });
+  const { id } = execution;
+  const worker = member.id;
+  effects.push({
+    ...{ kind: 'accept', worker, execution: id, shard: unit.shard, count, index },
+    leases: member.isTrusted ? NO_LEASES : leases.map((lease) => lease.id),
+  });
   if (rivals.length > 0) effects.push(...outrun(state, rivals, now));
   if (member.status === 'draining') effects.push(...drainedEffect(member));
   if (execution.unitsLeft === 0) {
     moveExecution(state.trace, execution, 'allIn');
-    relaxEstimates(state, execution);
+    if (execution.spec.audit === undefined) relaxEstimates(state, execution);
     effects.push({ kind: 'complete', execution: execution.id, workers: execution.workers.size });
   }
   return effects;
@@ -212,14 +218,19 @@ function refuseUnit(
   unit.attempts++;
   unit.refusedBy ??= new Set();
   unit.refusedBy.add(member.id);
-  const failure = failureOf(state, unit, result);
+  const failure = failureOf(state, member, unit, result);
   return failure === null ? drained : [...drained, ...failExecution(state, execution, failure)];
 }
 
 /** Whether this answer ends the execution: a value that is not finite does, an error when it has been tried enough. */
-function failureOf(state: ClusterState, unit: Unit, result: UnitResult): Failure | null {
+function failureOf(
+  state: ClusterState,
+  member: Member,
+  unit: Unit,
+  result: UnitResult,
+): Failure | null {
   const { shard } = unit;
-  if (result.status === 'nonFinite') {
+  if (result.status === 'nonFinite' && isBelieved(state, member, unit)) {
     const message = `output ${String(result.output)} of micro-shard ${String(shard)} is NaN or infinite`;
     return { code: 'numeric', message, shard, output: result.output };
   }
@@ -231,6 +242,11 @@ function failureOf(state: ClusterState, unit: Unit, result: UnitResult): Failure
   const code = result.error?.code ?? 'cluster';
   const message = result.error?.message ?? 'the worker gave no reason';
   return { code, message, shard, output: -1 };
+}
+
+/** A stranger could stop a run with one word: what it says is not finite has to be so elsewhere, if there is an elsewhere. */
+function isBelieved(state: ClusterState, member: Member, { refusedBy }: Unit): boolean {
+  return member.isTrusted || (refusedBy?.size ?? 0) >= Math.min(2, state.members.size);
 }
 
 /** Ends an execution with an error. */
@@ -258,7 +274,7 @@ export function endUnits(state: ClusterState, execution: Execution): EffectBody[
     }
     unit.lease = null;
     unit.backup = null;
-    if (unit.status === 'queued') state.queuedUnits--;
+    if (unit.status === 'queued' && execution.spec.audit === undefined) state.queuedUnits--;
     if (unit.status !== 'done') moveUnit(state.trace, unit, 'drop');
   }
   forgetExecution(state, execution);
@@ -271,6 +287,7 @@ export function endUnits(state: ClusterState, execution: Execution): EffectBody[
 
 export function forgetExecution(state: ClusterState, execution: Execution): void {
   state.executions.delete(execution.id);
+  state.audits.delete(execution);
   state.ledger.forget(execution.units);
   for (const member of state.members.values()) member.ready.delete(execution.id);
 }

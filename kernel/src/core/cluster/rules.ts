@@ -9,6 +9,10 @@ import type { ClusterState } from './state.js';
 export interface Rules {
   readonly banned: readonly string[];
   readonly paused: readonly string[];
+  /** Of `banned`: for a cheat. What they did that no image holds is paid to nobody. */
+  readonly caught: readonly string[];
+  /** Clean audits by worker. */
+  readonly verified: readonly (readonly [worker: string, count: number])[];
   readonly mixesClasses: boolean;
   /** Firm ones only, by run; the last one is the current run's. */
   readonly pins: readonly (readonly [run: string, pin: Readonly<ClassPin>])[];
@@ -20,6 +24,8 @@ export function rulesOf(state: ClusterState): Rules {
   return {
     banned: standings.filter(({ status }) => status === 'banned').map(({ worker }) => worker),
     paused: standings.filter(({ isPaused }) => isPaused).map(({ worker }) => worker),
+    caught: [...state.caught],
+    verified: [...state.verified],
     mixesClasses: state.mixesClasses,
     pins,
   };
@@ -31,6 +37,8 @@ export function restoreRules(state: ClusterState, rules: Rules): void {
     moveStanding(state.trace, standingOf(state, worker as WorkerId), 'ban');
   }
   for (const worker of rules.paused) standingOf(state, worker as WorkerId).isPaused = true;
+  for (const worker of rules.caught) state.caught.add(worker as WorkerId);
+  for (const [worker, count] of rules.verified) state.verified.set(worker as WorkerId, count);
   state.mixesClasses = rules.mixesClasses;
   for (const [run, pin] of rules.pins) {
     setPin(state, run, { ...pin });

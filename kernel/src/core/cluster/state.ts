@@ -29,6 +29,15 @@ export interface Resource {
   readonly sizeBytes: number;
 }
 
+/** Who may repeat what a worker answered, so that both answers can be compared. */
+export interface AuditRule {
+  readonly excludes: ReadonlySet<WorkerId>;
+  readonly excludesOwners: ReadonlySet<string>;
+  readonly isTrustedOnly: boolean;
+  /** Null: any. */
+  readonly bitClass: string | null;
+}
+
 /** One program of an execution, as the scheduler sees it. */
 export interface ProgramSpec {
   readonly resource: Resource;
@@ -60,6 +69,8 @@ export interface ExecutionSpec {
   readonly isMergeable: boolean;
   /** Shards that were paid in an earlier life of the engine: the execution is repeated, their pay is not. */
   readonly paidShards?: ReadonlySet<number>;
+  /** It repeats what was answered: its units are one group, done beside everything else, and decide nothing. */
+  readonly audit?: AuditRule;
 }
 
 export interface Unit {
@@ -117,6 +128,8 @@ export interface Member {
   readonly gflops: number;
   /** Workers of one class give the same bits. */
   readonly bitClass: string;
+  readonly isTrusted: boolean;
+  readonly owner: string;
   readonly heldLimitBytes: number;
   readonly windowBytes: number;
   status: MemberStatus;
@@ -170,8 +183,14 @@ export interface ClusterState {
   /** In submission order, which is the order of their right to workers. */
   readonly executions: Map<ExecutionId, Execution>;
   readonly leases: Map<LeaseId, Lease>;
+  /** Those of the executions that repeat others. */
+  readonly audits: Set<Execution>;
   /** Workers that were here, least recently heard of first; bounded. */
   readonly standings: Map<WorkerId, Standing>;
+  /** Workers that were caught cheating; banned, and what they did since the last image is not paid. */
+  readonly caught: Set<WorkerId>;
+  /** Clean audits by worker, longest ago first; bounded. */
+  readonly verified: Map<WorkerId, number>;
   /** Bit class of each run, oldest first; bounded. */
   readonly pins: Map<string, ClassPin>;
   lastRun: string | null;
@@ -186,7 +205,7 @@ export interface ClusterState {
   nextMemberSeq: number;
   nextLeaseId: number;
   nextUnitId: number;
-  /** Units in queues, over all executions. */
+  /** Units in queues, over all executions but audits. */
   queuedUnits: number;
   /** Since when there is work and nobody to do it; null when there is somebody, or nothing to do. */
   starvedSinceMs: number | null;
@@ -223,7 +242,10 @@ export function createCluster(firstUnitId = 1, firstLeaseId = 1): ClusterState {
     members: new Map(),
     executions: new Map(),
     leases: new Map(),
+    audits: new Set(),
     standings: new Map(),
+    caught: new Set(),
+    verified: new Map(),
     pins: new Map(),
     lastRun: null,
     mixesClasses: false,

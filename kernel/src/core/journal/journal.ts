@@ -8,6 +8,7 @@
  * then always finds the engine at the place where it was asked first.
  */
 import type { RequestPoint } from './paidBook.js';
+import { isBefore } from './paidBook.js';
 
 export interface JournalBounds {
   /** Least time between two images; ms. */
@@ -46,6 +47,10 @@ export type JournalEvent<Row> =
   | { readonly kind: 'writeRefused'; readonly message: string }
   /** Somebody waits until all is journaled: the next images are taken as soon as they can be. */
   | { readonly kind: 'settle' }
+  /** From this request on it is not known yet whether what was done is right; null: all of it is. */
+  | { readonly kind: 'held'; readonly from: RequestPoint | null }
+  /** What no image holds that counts is wrong: no image is taken any more. */
+  | { readonly kind: 'abandon' }
   /** Write what there is, once; `closed` follows. */
   | { readonly kind: 'close' }
   | { readonly kind: 'tick' };
@@ -95,7 +100,11 @@ export interface JournalState<Row> {
   isDirty: boolean;
   /** No request with effects is half done. */
   isQuiet: boolean;
-  /** Being made, or waiting for the kernel to read its answers. */
+  /** No image of this request or a later one counts. */
+  heldFrom: RequestPoint | null;
+  /** No image is taken any more. */
+  isAbandoned: boolean;
+  /** Being made, or waiting: for the kernel to read its answers, for what it holds to be right. */
   pending: Pending | null;
   current: ImageRef | null;
   lastSynced: ImageRef | null;
@@ -135,6 +144,8 @@ export function createJournal<Row>(
     lastStarted: restored.current?.point ?? START,
     isDirty: false,
     isQuiet: true,
+    heldFrom: null,
+    isAbandoned: false,
     pending: null,
     current: restored.current,
     lastSynced: restored.lastSynced,
@@ -249,6 +260,15 @@ function take<Row>(
     case 'settle':
       state.isHasty = !isSettled(state) && !state.isTroubled;
       return;
+    case 'held':
+      state.heldFrom = event.from;
+      return;
+    case 'abandon':
+      state.isAbandoned = true;
+      state.isDirty = false;
+      // One that is in the transaction under way was found right.
+      if ((state.inFlight?.image ?? null) === null) state.pending = null;
+      return;
     case 'close':
       state.isClosing = true;
       // A disk that refuses gets one more chance, not another pause.
@@ -260,14 +280,17 @@ function take<Row>(
 }
 
 function wantsImage<Row>(state: JournalState<Row>): boolean {
-  return state.mode !== 'off' && state.isDirty && state.pending === null;
+  const { mode, isAbandoned, isDirty, pending } = state;
+  return mode !== 'off' && !isAbandoned && isDirty && pending === null;
 }
 
-/** A made image whose point the kernel has read all answers up to. */
+/** A made image that holds nothing doubtful, and whose point the kernel has read all answers up to. */
 function isReady<Row>(state: JournalState<Row>): boolean {
   const { pending } = state;
   if (typeof pending?.tookMs !== 'number') return false;
   const { session, request } = pending.point;
+  const { heldFrom } = state;
+  if (heldFrom !== null && !isBefore(pending.point, heldFrom)) return false;
   return session !== state.session || request <= state.acked;
 }
 

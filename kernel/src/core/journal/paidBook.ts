@@ -9,6 +9,11 @@ export interface RequestPoint {
   readonly request: number;
 }
 
+/** Whether a request was asked before another one. */
+export function isBefore(a: RequestPoint, b: RequestPoint): boolean {
+  return a.session < b.session || (a.session === b.session && a.request < b.request);
+}
+
 /** A paid unit of work: unique in the ledger for ever. */
 export interface PaidKey extends RequestPoint {
   /** Index of the micro-shard in its execution. */

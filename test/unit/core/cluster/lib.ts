@@ -35,6 +35,8 @@ export interface SpecOptions {
 }
 
 export interface JoinOptions {
+  readonly isTrusted?: boolean;
+  readonly owner?: string;
   readonly gflops?: number;
   readonly memoryBytes?: number;
   readonly windowBytes?: number;
@@ -84,6 +86,8 @@ export class Scheduler {
       incarnation,
       gflops: options.gflops ?? 10,
       bitClass: options.bitClass ?? 'class-a',
+      isTrusted: options.isTrusted ?? true,
+      owner: options.owner ?? name,
       memoryBytes: options.memoryBytes ?? 1024 * MIB,
       windowBytes: options.windowBytes ?? 64 * MIB,
       held: [],

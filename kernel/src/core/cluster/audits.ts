@@ -1,0 +1,67 @@
+/**
+ * @file Who repeats what somebody else answered. An audit is an execution of one group that nothing waits for: it goes to an
+ * idle member, and before everything else only when it has waited long.
+ */
+import { ENGINE_LIMITS } from '@ravenlab/protocol';
+import type { Choice } from './dispatch.js';
+import { backlogUs, endPass, expectedUs, grantTo, newPass, roomFor } from './dispatch.js';
+import type { EffectBody } from './events.js';
+import { missingFor } from './residency.js';
+import type { AuditRule, ClusterState, Execution, Member } from './state.js';
+
+/** Units of a queue that are not waited for: a worker behind on its work takes an audit all the same. */
+const ANY_ROOM_US = 1;
+const NOTHING: EffectBody[] = [];
+
+/** Whether the rule lets this member repeat it. */
+export function mayAudit(rule: AuditRule, member: Member): boolean {
+  const { excludes, excludesOwners, isTrustedOnly, bitClass } = rule;
+  if (excludes.has(member.id) || excludesOwners.has(member.owner)) return false;
+  if (isTrustedOnly && !member.isTrusted) return false;
+  return bitClass === null || bitClass === member.bitClass;
+}
+
+/** Grants audits that wait. @param isOverdue those that have waited long, also to busy members; else the others, to idle ones. */
+export function grantAudits(state: ClusterState, now: number, isOverdue: boolean): EffectBody[] {
+  if (state.audits.size === 0) return NOTHING;
+  const pass = newPass(now);
+  for (const execution of state.audits) {
+    const { status, queue, units, submittedAtMs } = execution;
+    // What came back in part waits for the rest: an answer is compared whole.
+    if (status !== 'running' || queue.length < units.length) continue;
+    const hasWaited = now - submittedAtMs >= ENGINE_LIMITS.auditPatienceMs;
+    if (hasWaited !== isOverdue) continue;
+    const choice = chooseAuditor(state, execution, now, isOverdue);
+    if (choice === null) continue;
+    queue.length = 0;
+    grantTo(state, execution, units, choice, pass);
+  }
+  return endPass(state, pass);
+}
+
+/** The member that would be through with it first. */
+function chooseAuditor(
+  state: ClusterState,
+  execution: Execution,
+  now: number,
+  isOverdue: boolean,
+): Choice | null {
+  const { units, spec } = execution;
+  const [unit] = units;
+  if (unit === undefined || spec.audit === undefined) return null;
+  let best: Choice | null = null;
+  let bestUs = Infinity;
+  for (const member of state.members.values()) {
+    const isFree = member.status === 'active' && (isOverdue || member.leases.size === 0);
+    if (!isFree || !mayAudit(spec.audit, member)) continue;
+    if (unit.refusedBy?.has(member.id) === true) continue;
+    const us = backlogUs(member, now) + expectedUs(member, execution, unit) * units.length;
+    if (us >= bestUs) continue;
+    const fetch = missingFor(member, execution, units);
+    const evicted = roomFor(member, execution, units, fetch, ANY_ROOM_US);
+    if (evicted === null) continue;
+    best = { member, fetch, evicted };
+    bestUs = us;
+  }
+  return best;
+}

@@ -1,0 +1,80 @@
+/**
+ * @file Whether two answers to the same unit are the same: to the bit within a bit class, within what rounding explains across
+ * two of them. Bytes only; who is right when they differ is decided elsewhere.
+ */
+import type { DType } from '@ravenlab/protocol';
+
+/**
+ * Across bit classes: distance of two float32 arrays, relative to the larger of them. Measured with ONNX Runtime's
+ * AVX-512 kernels beside its WebAssembly ones over the models of the drills; see docs/security.md.
+ */
+export const ACROSS_CLASSES = {
+  /** Root of the sum of squares. */
+  l2: 1e-3,
+  /** Largest single difference, relative to the largest value. */
+  largest: 1e-2,
+} as const;
+
+export interface Part {
+  readonly dtype: DType;
+  readonly bytes: Uint8Array;
+}
+
+/** Whether all parts are the same to the bit. */
+export function isSame(a: readonly Part[], b: readonly Part[]): boolean {
+  return a.length === b.length && a.every((part, index) => sameBytes(part.bytes, b[index]?.bytes));
+}
+
+/** Whether rounding can explain all differences. Anything but float32 has none. */
+export function isClose(a: readonly Part[], b: readonly Part[]): boolean {
+  return (
+    a.length === b.length &&
+    a.every((part, index) => {
+      const other = b[index]?.bytes;
+      if (part.dtype !== 'float32' || other === undefined) return sameBytes(part.bytes, other);
+      return closeFloats(floatsOf(part.bytes), floatsOf(other));
+    })
+  );
+}
+
+function sameBytes(a: Uint8Array, b: Uint8Array | undefined): boolean {
+  if (b?.byteLength !== a.byteLength) return false;
+  for (let at = 0; at < a.byteLength; at++) if (a[at] !== b[at]) return false;
+  return true;
+}
+
+/** @param a, b finite everywhere: what is not was refused before. */
+function closeFloats(a: Float32Array, b: Float32Array): boolean {
+  if (a.length !== b.length) return false;
+  let squares = 0;
+  let scale = 0;
+  let largest = 0;
+  let largestValue = 0;
+  for (let at = 0; at < a.length; at++) {
+    const [left, right] = [a[at] ?? 0, b[at] ?? 0];
+    const difference = Math.abs(left - right);
+    const value = Math.max(Math.abs(left), Math.abs(right));
+    squares += difference * difference;
+    scale += value * value;
+    largest = Math.max(largest, difference);
+    largestValue = Math.max(largestValue, value);
+  }
+  return (
+    Math.sqrt(squares) <= ACROSS_CLASSES.l2 * Math.sqrt(scale) &&
+    largest <= ACROSS_CLASSES.largest * largestValue
+  );
+}
+
+/** A view, or a copy where the bytes are not aligned. */
+function floatsOf(bytes: Uint8Array): Float32Array {
+  const aligned = bytes.byteOffset % 4 === 0 ? bytes : bytes.slice();
+  return new Float32Array(aligned.buffer, aligned.byteOffset, aligned.byteLength >> 2);
+}
+
+/** First value of a float32 part that is not finite, as the index of its part; -1 for none. */
+export function firstNotFinite(parts: readonly Part[]): number {
+  return parts.findIndex(({ dtype, bytes }) => {
+    if (dtype !== 'float32') return false;
+    return floatsOf(bytes).some((value) => !Number.isFinite(value));
+  });
+}

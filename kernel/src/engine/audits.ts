@@ -1,0 +1,124 @@
+/** @file The auditor and what follows from its findings, put together with the engine's parts. */
+import { randomBytes } from 'node:crypto';
+import { ENGINE_LIMITS } from '@ravenlab/protocol';
+import type { ClusterEvent } from '../core/cluster/events.js';
+import { rulesOf } from '../core/cluster/rules.js';
+import type { ClusterState } from '../core/cluster/state.js';
+import { Auditor } from './auditor.js';
+import { Cheats } from './cheats.js';
+import type { Collector, Reducers } from './collector.js';
+import type { Durability } from './durability.js';
+import type { SharedHeap } from './heap.js';
+import type { KernelPort } from './kernelPort.js';
+import type { RulesStore } from './rulesStore.js';
+import type { Runner } from './runner.js';
+import type { StateStore } from './states.js';
+import type { Treasury } from './treasury/treasury.js';
+
+export interface AuditParts {
+  readonly cluster: ClusterState;
+  readonly heap: SharedHeap;
+  readonly states: StateStore;
+  readonly reducers: Reducers;
+  readonly runner: Runner;
+  readonly durability: Durability;
+  readonly rules: RulesStore;
+  readonly kernel: KernelPort;
+  readonly isJournaled: boolean;
+  /** Integer ms that never go back. */
+  readonly now: () => number;
+  readonly feed: (event: ClusterEvent) => void;
+  readonly beforeSubmit: () => void;
+  readonly treasury: Treasury;
+  /** Ends this life of the engine. */
+  readonly onEnd: (how: { readonly isForgetting: boolean }) => void;
+  readonly alert: (level: 'warning' | 'error', text: string) => void;
+}
+
+export interface Audits {
+  readonly auditor: Auditor;
+  readonly cheats: Cheats;
+  /** Where results of an execution go, audits included; null when it has ended. */
+  readonly collectorOf: (execution: number) => Collector | null;
+  /** Looks after audits that wait, until `close`. */
+  readonly start: () => void;
+  readonly close: () => void;
+}
+
+export function makeAudits(parts: AuditParts): Audits {
+  const { cluster, runner, states, durability, treasury, feed } = parts;
+  const cheats = makeCheats(parts);
+  const auditor = new Auditor({
+    ...{ cluster, feed, heap: parts.heap, reducers: parts.reducers, now: parts.now },
+    ...{ beforeSubmit: parts.beforeSubmit, random: secretRandom },
+    onJudged: (judgements) => {
+      for (const { answer, verdict } of judgements) {
+        // What nobody can repeat is paid: it was the user's choice to have it done by one owner alone.
+        treasury.judged(answer.leases, verdict === 'refused' ? 'refused' : 'accepted');
+      }
+    },
+    nextExecution: () => runner.newExecution(),
+    executionOf: (execution) => runner.executionOf(execution),
+    pin: (revision) => states.pin(revision),
+    paidOf: (point) => durability.paidOf(point),
+    onHeld: (from) => {
+      durability.hold(from);
+    },
+    onEnded: () => {
+      runner.resume();
+    },
+    onCaught: (caught) => {
+      cheats.caught(caught);
+    },
+    onUnverified: (worker) => {
+      cheats.unverified(worker);
+    },
+  });
+  let timer: NodeJS.Timeout | null = null;
+  return {
+    auditor,
+    cheats,
+    collectorOf: (execution) =>
+      (runner.executionOf(execution) ?? auditor.executionOf(execution))?.collector ?? null,
+    start: () => {
+      timer ??= setInterval(() => {
+        auditor.tick();
+      }, ENGINE_LIMITS.auditTickMs);
+    },
+    close: () => {
+      if (timer !== null) clearInterval(timer);
+      cheats.close();
+      auditor.close();
+    },
+  };
+}
+
+function makeCheats(parts: AuditParts): Cheats {
+  const { cluster, durability, rules, kernel, feed, isJournaled } = parts;
+  const keep = (): boolean => rules.save(rulesOf(cluster));
+  return new Cheats({
+    isJournaled,
+    ban: (worker) => {
+      parts.treasury.convicted(worker);
+      feed({ kind: 'ban', worker, isCaught: true });
+      keep();
+    },
+    abandon: () => {
+      durability.abandon();
+    },
+    rewind: () => {
+      keep();
+      kernel.rewinding();
+      parts.onEnd({ isForgetting: false });
+    },
+    tell: (level, text) => {
+      parts.alert(level, text);
+      kernel.notice({ level, text });
+    },
+  });
+}
+
+/** Uniform in [0, 1), which nobody can foresee. */
+function secretRandom(): number {
+  return randomBytes(6).readUIntBE(0, 6) * 2 ** -48;
+}

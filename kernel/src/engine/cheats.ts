@@ -1,0 +1,70 @@
+/**
+ * @file What follows when a stranger's result is found wrong. It is banned, and this life of the engine ends before anything
+ * of what it did is in an image: the next one goes on from the last weights that are known to be right.
+ */
+import type { WorkerId } from '@ravenlab/protocol';
+import { ENGINE_LIMITS } from '@ravenlab/protocol';
+import type { Caught } from './auditor.js';
+import { shortIdOf } from './workerHub.js';
+
+export interface CheatsOptions {
+  /** Without a journal there is nothing to go back to. */
+  readonly isJournaled: boolean;
+  /** Bans it, on disk before it returns. */
+  readonly ban: (worker: WorkerId) => void;
+  /** No image is taken any more. */
+  readonly abandon: () => void;
+  /** Ends this life of the engine. */
+  readonly rewind: () => void;
+  /** In the panel, and below the cell that runs. */
+  readonly tell: (level: 'warning' | 'error', text: string) => void;
+}
+
+export class Cheats {
+  private readonly options: CheatsOptions;
+  private readonly told = new Set<WorkerId>();
+  private timer: NodeJS.Timeout | null = null;
+
+  constructor(options: CheatsOptions) {
+    this.options = options;
+  }
+
+  get isRewinding(): boolean {
+    return this.timer !== null;
+  }
+
+  caught({ worker, answer, why }: Caught): void {
+    const { isJournaled, ban, abandon, rewind, tell } = this.options;
+    ban(worker);
+    const what = `Worker ${shortIdOf(worker)} sent a wrong result (request ${String(answer.point.request)}, micro-shard ${String(answer.shard)}: ${why}). It is banned, and not paid for it.`;
+    if (!isJournaled) {
+      tell(
+        'error',
+        `${what} The journal is off, so the run cannot go back: load a checkpoint from before.`,
+      );
+      return;
+    }
+    tell(
+      'warning',
+      `${what} The run goes back to the last weights that are known to be right and does the rest again.`,
+    );
+    if (this.timer !== null) return;
+    abandon();
+    // Audits that are under way may find others meanwhile: one return for all of them.
+    this.timer = setTimeout(rewind, ENGINE_LIMITS.auditGraceMs);
+  }
+
+  /** Told once for each worker. */
+  unverified(worker: WorkerId): void {
+    if (this.told.has(worker)) return;
+    this.told.add(worker);
+    this.options.tell(
+      'warning',
+      `Results of worker ${shortIdOf(worker)} cannot be checked: nobody else is here who could repeat them. Start a worker of your own with cluster.scale(1), or invite another owner's.`,
+    );
+  }
+
+  close(): void {
+    if (this.timer !== null) clearTimeout(this.timer);
+  }
+}

@@ -23,6 +23,7 @@ const MACHINES = [
   ['Execution of a plan', 'kernel/src/core/cluster/executionTable.ts', 'EXECUTION_TABLE'],
   ['Unit of work', 'kernel/src/core/cluster/unitTable.ts', 'UNIT_TABLE'],
   ['Lease, at the engine', 'kernel/src/core/cluster/leaseTable.ts', 'LEASE_TABLE'],
+  ['Transaction in the outbox', 'kernel/src/core/chain/outboxTable.ts', 'OUTBOX_TABLE'],
   ['Transfer of the ledger', 'kernel/src/core/ledger/ledger.ts', 'TRANSFER_TABLE'],
   ['Lease, at the worker', 'worker/src/core/leaseTable.ts', 'LEASE_TABLE'],
 ];

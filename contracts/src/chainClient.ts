@@ -138,7 +138,7 @@ export class ChainClient {
   async estimateGas(call: Call): Promise<bigint> {
     const { from, to, data } = call;
     const request = to === null ? { from, data } : { from, to, data };
-    return quantity(await this.rpc.call('eth_estimateGas', [request]), 'eth_estimateGas');
+    return quantity(await this.rpc.call('eth_estimateGas', [request, 'latest']), 'eth_estimateGas');
   }
 
   /** What makes a block within the next few: twice the base fee, and the tip that the node suggests. */
@@ -205,9 +205,22 @@ export class ChainClient {
       ...{ type: 2, chainId: this.chainId, to, data, nonce, gasLimit },
       ...{ maxFeePerGas, maxPriorityFeePerGas, value: 0n },
     });
-    transaction.signature = new SigningKey(key.privateKey).sign(transaction.unsignedHash);
-    return { raw: transaction.serialized, hash: transaction.hash as Hash32 };
+    return signedWith(transaction, key);
   }
+
+  /** The same transaction for another price: it takes the place of the one that was signed. */
+  replace(raw: string, fees: Fees, key: Account): SignedTransaction {
+    const transaction = Transaction.from(raw).clone();
+    // What it calls and how much gas it may use stay: an estimate made now would count what the first one is about to change.
+    transaction.maxFeePerGas = fees.maxFeePerGas;
+    transaction.maxPriorityFeePerGas = fees.maxPriorityFeePerGas;
+    return signedWith(transaction, key);
+  }
+}
+
+function signedWith(transaction: Transaction, key: Account): SignedTransaction {
+  transaction.signature = new SigningKey(key.privateKey).sign(transaction.unsignedHash);
+  return { raw: transaction.serialized, hash: transaction.hash as Hash32 };
 }
 
 function tagged(tag: BlockTag): string {

@@ -1,6 +1,6 @@
 /** @file Which chain an engine works with, opened: a simulated one of its own, or the network of the settings with its keys. */
 import { randomBytes } from 'node:crypto';
-import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Account } from '@ravenlab/contracts';
 import {
@@ -64,8 +64,10 @@ export async function openSimulated(
   const accounts = devAccounts();
   const [payer, signer] = accounts;
   if (payer === undefined || signer === undefined) throw new Error('there are twenty accounts');
+  mkdirSync(folder, { recursive: true, mode: 0o700 });
   const simulated = await startAgain(folder, log);
   try {
+    writeFileSync(join(folder, PID_FILE), String(simulated.pid), { mode: 0o600 });
     const chain = await ChainClient.open(simulated.url, SIMULATED_CHAIN_ID);
     return {
       info: {
@@ -106,18 +108,15 @@ async function markOf(chain: ChainClient): Promise<string> {
 
 async function startAgain(folder: string, log: (text: string) => void) {
   const stateFile = join(folder, STATE_FILE);
-  const pidFile = join(folder, PID_FILE);
-  await formerGone(pidFile);
+  await formerGone(join(folder, PID_FILE));
   const start = () => startSimulatedChain({ stateFile });
-  const simulated = await start().catch((error: unknown) => {
+  return start().catch((error: unknown) => {
     if (!existsSync(stateFile)) throw error;
     // A state that was half written must not stop the chain for good; nothing on it was worth anything.
     renameSync(stateFile, `${stateFile}.unreadable`);
     log(`the simulated chain begins anew, its state could not be read: ${String(error)}`);
     return start();
   });
-  writeFileSync(pidFile, String(simulated.pid), { mode: 0o600 });
-  return simulated;
 }
 
 /** The chain of an engine that was killed writes its state a moment longer. */

@@ -3,13 +3,13 @@
  * offered more for when none takes them, and once more when a block is taken back. Waits for nothing: each `poll` does what can be
  * done now.
  */
-import type { Account, ChainClient, EscrowClient, Fees } from '@ravenlab/contracts';
+import type { Account, ChainClient, EscrowClient } from '@ravenlab/contracts';
 import { RpcRefusal, RpcUnreachable, refusalText } from '@ravenlab/contracts';
 import type { JobId } from '@ravenlab/protocol';
 import { CHAIN_LIMITS, ChainError } from '@ravenlab/protocol';
 import { confirmedBlock } from '../../core/chain/eventWindow.js';
 import { firstOffer, raisedOffer } from '../../core/chain/fees.js';
-import type { ChainDatabase, OutboxRow } from './chainDatabase.js';
+import type { Attempt, ChainDatabase, OutboxRow } from './chainDatabase.js';
 import type { Intent } from './intents.js';
 import { amountOfIntent, callOf } from './intents.js';
 
@@ -128,19 +128,15 @@ export class Outbox {
     await this.broadcast(row.id, newest.raw);
   }
 
-  private async bump(row: OutboxRow, before: Fees, nowMs: number): Promise<void> {
+  private async bump(row: OutboxRow, before: Attempt, nowMs: number): Promise<void> {
     const { chain, database, payer, feeCeiling } = this.options;
-    if (payer === null || row.nonce === null) return;
+    if (payer === null) return;
     const offer = raisedOffer(before, await chain.fees(), feeCeiling);
     if (offer.kind === 'postpone') {
       database.note(row.id, postponed(offer.asked, feeCeiling));
       return;
     }
-    const call = await callOf(row.intent, row.job, this.options.escrow());
-    if (call === null) return;
-    const gasLimit = await this.gasOf(row.id, call);
-    if (gasLimit === null) return;
-    const signed = chain.sign({ ...call, ...offer.fees, nonce: row.nonce, gasLimit }, payer);
+    const signed = chain.replace(before.raw, offer.fees, payer);
     database.bump(row.id, { ...signed, ...offer.fees }, nowMs);
     await this.broadcast(row.id, signed.raw);
   }

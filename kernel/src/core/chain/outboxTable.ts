@@ -1,5 +1,9 @@
 /** @file Life of a transaction in the outbox, as a table; the only place that says what may follow what. */
 
+/**
+ * `waiting`: not signed yet. `sent`: signed, stored and on its way. `mined`: in a block that may be taken back. `confirmed`: final.
+ * `reverted`: in a block, without effect. `refused`: never sent. `replaced`: it can never be in a block.
+ */
 export type OutboxStatus =
   'waiting' | 'sent' | 'mined' | 'confirmed' | 'reverted' | 'refused' | 'replaced';
 export type OutboxCause =

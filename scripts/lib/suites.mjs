@@ -199,8 +199,9 @@ const browserEnv = async ({ mayInstall }) => ({
   RAVENLAB_CHROMIUM: await ensureChromium({ mayInstall }),
 });
 
-/** docs/states.md against the tables that it is drawn from. */
+/** docs/states.md and docs/backends.md against the tables that they are written from. */
 const STATES = [...typeScriptArgs(fromRoot('scripts/states.mjs')), '--check'];
+const BACKENDS = [...typeScriptArgs(fromRoot('scripts/backends.mjs')), '--check'];
 
 /**
  * Name, kind, limit in minutes, how it runs; `npm run check` runs static and logic, `npm test` all.
@@ -212,6 +213,7 @@ const ROWS = [
   ['types', 'static', 5, tool(bin('typescript/bin/tsc'), ['-b', ROOT])],
   ['layers', 'static', 3, tool(fromRoot('scripts/lint/layers.mjs'), [])],
   ['states', 'static', 1, tool(STATES[0], STATES.slice(1))],
+  ['backends', 'static', 1, tool(BACKENDS[0], BACKENDS.slice(1))],
   ['unused', 'static', 3, tool(bin('knip/bin/knip.js'), ['--no-progress'])],
   ['artifacts', 'static', 2, tool(fromRoot('scripts/contracts.mjs'), ['--check'])],
   ['unit', 'logic', 5, jestProject()],

@@ -16,8 +16,9 @@ import type { CaseInput, GradCase } from '../unit/core/lib/gradCases.js';
 import { GRAD_CASES } from '../unit/core/lib/gradCases.js';
 import { boolLeaf, floatLeaf, floats, intLeaf } from '../unit/core/lib/oracle.js';
 import { readVectors, vectorOf } from '../unit/core/lib/vectors.js';
-import { BACKENDS_UNDER_TEST, allowedError, expectClose, open, runOnce } from './lib/backends.js';
+import { BACKENDS_UNDER_TEST, expectClose, open, runOnce } from './lib/backends.js';
 import { MODEL_NAMES, capture, capturedModel } from './lib/captured.js';
+import { allowedError } from './lib/support.js';
 
 const g = new GraphBuilder();
 

@@ -11,7 +11,6 @@ import { GRAD_CASES } from '../unit/core/lib/gradCases.js';
 import {
   BACKENDS_UNDER_TEST,
   MISSING_BACKENDS,
-  allowedError,
   expectClose,
   inputData,
   open,
@@ -20,6 +19,7 @@ import {
 } from './lib/backends.js';
 import type { ForwardCase } from './lib/caseInputs.js';
 import { FORWARD_CASES } from './lib/cases.js';
+import { allowedError } from './lib/support.js';
 
 function casesOf(op: OpName): readonly ForwardCase<OpName>[] {
   const own = FORWARD_CASES[op] as readonly ForwardCase<OpName>[];

@@ -34,16 +34,6 @@ export const MISSING_BACKENDS: readonly string[] = (
   .split('\n')
   .filter((line) => line !== '');
 
-/** Error allowed on top, where a device promises no better: WGSL's sine is right to 2^-11. */
-const ALLOWED: Partial<Readonly<Record<BackendName, Partial<Readonly<Record<OpName, number>>>>>> = {
-  'tfjs-webgpu': { sin: 2 ** -11, cos: 2 ** -11 },
-};
-
-/** For the op itself and for its gradient. */
-export function allowedError(backend: BackendName, op: OpName): number {
-  return ALLOWED[backend]?.[op] ?? 0;
-}
-
 const isHosted = (name: BackendName): name is HostedName => /^tfjs-(?!cpu)/.test(name);
 
 /** Threads start from what is built. */

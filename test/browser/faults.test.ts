@@ -156,9 +156,9 @@ test('after a restart of the kernel cluster.attach() gives the run, and its curv
   const before = await stepNow();
   await page.restartKernel();
   await page.panel.locator('.rvn-content[data-phase="live"]').waitFor({ timeout: 10_000 });
+  await page.until('the run, before any cell', 10_000, async () => (await stepNow()) >= before);
   await page.runCell(SETUP);
   await page.waitForKernel('idle', SETUP_MS);
-  await page.until('the run in the panel again', 10_000, async () => (await stepNow()) >= before);
   await page.runCell(
     'const run = await cluster.attach(); const parts = build(); await run?.restore(parts); `at ${run?.step}`',
   );

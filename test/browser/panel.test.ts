@@ -27,6 +27,13 @@ test('without a notebook it says so and offers one', async () => {
   await page.panel.getByRole('button', { name: 'Open the quickstart' }).waitFor();
 });
 
+test('the quickstart is the first tile of the launcher, in view', async () => {
+  const first = page.page.locator('.jp-Launcher .jp-LauncherCard').first();
+  expect(await first.innerText()).toContain('Quickstart');
+  const box = await first.boundingBox();
+  expect(box!.y + box!.height).toBeLessThan(450);
+});
+
 test('a new notebook from the launcher tile connects the panel and the status bar', async () => {
   await page.newNotebook('TypeScript (RavenLab)');
   await page.panel.locator('.rvn-content[data-phase="live"]').waitFor();

@@ -1,10 +1,13 @@
 /** @file Does something with the cluster in use and reports a failure as a notification. */
-import { Notification } from '@jupyterlab/apputils';
+import { Notification, showErrorMessage } from '@jupyterlab/apputils';
 import type { TranslationBundle } from '@jupyterlab/translation';
 import { CommandError } from '../model/clusterModel.js';
 import type { IClusterRegistry, PanelSubject } from '../tokens.js';
 
 export type ClusterSubject = Extract<PanelSubject, { kind: 'cluster' }>;
+
+/** JupyterLab shows 140 of a notification. */
+const TOAST_CHARS = 130;
 
 export class Attempts {
   private readonly registry: IClusterRegistry;
@@ -24,7 +27,10 @@ export class Attempts {
       }
       await act(subject);
     } catch (error) {
-      Notification.error(`${what}: ${messageOf(error)}`, { autoClose: 8000 });
+      const text = messageOf(error);
+      // A notification cuts what is longer, and what to do stands at the end.
+      if (what.length + text.length > TOAST_CHARS) await showErrorMessage(what, text);
+      else Notification.error(`${what}: ${text}`, { autoClose: 8000 });
     }
   }
 }

@@ -158,21 +158,9 @@ export class PaymentActions {
     const { trans } = this;
     const pause = (durationMs: number) =>
       new Promise<void>((done) => window.setTimeout(done, durationMs));
-    const note = Notification.emit(
-      trans.__('%1: confirm in %2…', what, wallet.name),
-      'in-progress',
-      {
-        autoClose: false,
-      },
-    );
-    try {
-      const hash = await send(new WalletJob({ wallet, chain, pause }));
-      const message = trans.__('%1: in a block, %2', what, hash);
-      Notification.update({ id: note, message, type: 'success', autoClose: 8000 });
-    } catch (error) {
-      Notification.dismiss(note);
-      throw error;
-    }
+    Notification.info(trans.__('%1: confirm in %2', what, wallet.name), { autoClose: 6000 });
+    const hash = await send(new WalletJob({ wallet, chain, pause }));
+    Notification.success(trans.__('%1: in a block, %2', what, hash), { autoClose: 8000 });
   }
 
   private async ledgerParts(model: ClusterModel, format: ExportFormat): Promise<string[]> {

@@ -154,7 +154,7 @@ export class PaymentDialogs {
     if (first === undefined) {
       complain(
         trans.__(
-          'the engine does not hold the key of the payer %1, and this browser has no wallet; install one, or use npm run chain',
+          'the engine does not hold the key of the payer %1, and this browser has no wallet. Install one that has it, or use npm run chain.',
           payer,
         ),
       );

@@ -12,7 +12,8 @@ import {
   formatLatency,
   formatRate,
 } from '@ravenlab/protocol';
-import { memo, useMemo, useState } from 'react';
+import type { RefObject } from 'react';
+import { memo, useMemo, useRef, useState } from 'react';
 import { banIcon, drainIcon, pauseIcon } from '../icons.js';
 import type { SortKey, SortOrder } from '../model/contributorRows.js';
 import { nextOrder, sortContributors } from '../model/contributorRows.js';
@@ -22,9 +23,10 @@ import type { Translate } from '../model/wording.js';
 import { CommandIds } from '../tokens.js';
 import { useServices } from './context.js';
 import { Dot, IconButton, Section } from './parts.js';
+import { useRowWindow } from './useRowWindow.js';
 
-/** More rows than this cost a frame; the rest is one click away. */
-const ROWS_AT_FIRST = 200;
+/** Height of a row, with its border; panel.css holds it to that. */
+const ROW_PX = 44;
 
 interface RowAction {
   readonly command: string;
@@ -147,15 +149,31 @@ function useCoin(payments: PaymentsSummary): CoinScale {
   return useMemo(() => ({ unit, decimals }), [unit, decimals]);
 }
 
+/** Stands for rows that are not drawn. */
+function Gap(props: {
+  readonly rows: number;
+  readonly bodyRef?: RefObject<HTMLTableSectionElement>;
+}) {
+  return (
+    <tbody ref={props.bodyRef} className="rvn-gap" aria-hidden="true">
+      {props.rows === 0 ? null : (
+        <tr style={{ height: props.rows * ROW_PX }}>
+          <td colSpan={5} />
+        </tr>
+      )}
+    </tbody>
+  );
+}
+
 function ContributorTable(props: {
   readonly rows: readonly Contributor[];
   readonly payments: PaymentsSummary;
 }) {
   const { trans } = useServices();
   const [order, setOrder] = useState<SortOrder>({ key: 'units', isDescending: true });
-  const [isWhole, setWhole] = useState(false);
   const sorted = useMemo(() => sortContributors(props.rows, order), [props.rows, order]);
-  const shown = isWhole ? sorted : sorted.slice(0, ROWS_AT_FIRST);
+  const bodyRef = useRef<HTMLTableSectionElement>(null);
+  const { first, end } = useRowWindow(bodyRef, sorted.length, ROW_PX);
   const coin = useCoin(props.payments);
   const head = (sortKey: SortKey, label: string) => (
     <ColumnHead
@@ -167,7 +185,7 @@ function ContributorTable(props: {
   );
   return (
     <div className="rvn-tableFrame">
-      <table className="rvn-table rvn-contributors">
+      <table className="rvn-table rvn-contributors" aria-rowcount={sorted.length + 1}>
         <caption className="rvn-sr">{trans.__('Contributors')}</caption>
         <thead>
           <tr>
@@ -178,17 +196,14 @@ function ContributorTable(props: {
             {head('earned', coin.unit === '' ? trans.__('Earned') : coin.unit)}
           </tr>
         </thead>
+        <Gap bodyRef={bodyRef} rows={first} />
         <tbody>
-          {shown.map((row) => (
+          {sorted.slice(first, end).map((row) => (
             <ContributorRow key={row.workerId} row={row} coin={coin} />
           ))}
         </tbody>
+        <Gap rows={sorted.length - end} />
       </table>
-      {shown.length < sorted.length ? (
-        <button type="button" className="rvn-button rvn-more" onClick={() => setWhole(true)}>
-          {trans.__('Show %1 more', sorted.length - shown.length)}
-        </button>
-      ) : null}
     </div>
   );
 }

@@ -178,7 +178,7 @@ export class LabPage {
   }
 
   async rows(): Promise<readonly PanelRow[]> {
-    return this.panel.locator('.rvn-contributors tbody tr').evaluateAll((rows) =>
+    return this.panel.locator('.rvn-contributors tr[data-worker]').evaluateAll((rows) =>
       rows.map((row) => {
         const text = (key: string) => row.querySelector(`[data-rvn="${key}"]`)?.textContent ?? '';
         return {

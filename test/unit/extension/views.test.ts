@@ -15,6 +15,7 @@ import {
   scaleOf,
   smooth,
 } from '../../../extension/src/model/curve.js';
+import { rowWindow } from '../../../extension/src/model/rowWindow.js';
 import type { Translate } from '../../../extension/src/model/wording.js';
 import { canBan, canDrain, canPause, canResume } from '../../../extension/src/model/rowActions.js';
 import { PROMISE_TEXTS, spokenSummary, statusText } from '../../../extension/src/model/wording.js';
@@ -51,6 +52,34 @@ describe('rows', () => {
     expect(nextOrder({ key: 'units', isDescending: true }, 'units').isDescending).toBe(false);
     expect(nextOrder({ key: 'units', isDescending: true }, 'earned').isDescending).toBe(true);
     expect(nextOrder({ key: 'units', isDescending: true }, 'latency').isDescending).toBe(false);
+  });
+});
+
+describe('of a long table', () => {
+  const view = (offsetPx: number) => ({ offsetPx, heightPx: 440 });
+
+  test('rows near the view are drawn, and a short one whole', () => {
+    expect(rowWindow(500, 44, view(4_400))).toEqual({ first: 88, end: 122 });
+    expect(rowWindow(59, 44, view(4_400))).toEqual({ first: 0, end: 59 });
+    expect(rowWindow(500, 44, null)).toEqual({ first: 0, end: 500 });
+  });
+
+  test('every row in view is drawn, wherever it is scrolled to', () => {
+    fc.assert(
+      fc.property(
+        fc.integer({ min: 60, max: 500 }),
+        fc.integer({ min: -2_000, max: 40_000 }),
+        (count, offsetPx) => {
+          const { first, end } = rowWindow(count, 44, view(offsetPx));
+          expect(0 <= first && first <= end && end <= count).toBe(true);
+          expect(end - first).toBeLessThan(40);
+          for (let row = 0; row < count; row++) {
+            const isSeen = row * 44 + 44 > offsetPx && row * 44 < offsetPx + 440;
+            if (isSeen) expect(first <= row && row < end).toBe(true);
+          }
+        },
+      ),
+    );
   });
 });
 

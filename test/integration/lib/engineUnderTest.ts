@@ -116,7 +116,7 @@ export const isAlive = (pid: number): boolean => {
 /** A worker process that joins by invite, as a person would start it. */
 export function joinByInvite(command: string, home: string): ChildProcess {
   const invite = command.split(' ').pop() ?? '';
-  return spawn(process.execPath, [WORKER_CLI, 'join', invite, '--threads', '1'], {
+  return spawn(process.execPath, [WORKER_CLI, 'join', invite, '--threads', '1', '--no-pay'], {
     stdio: ['ignore', 'ignore', 'inherit'],
     env: { ...process.env, RAVENLAB_HOME: home },
   });

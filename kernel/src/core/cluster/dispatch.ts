@@ -46,12 +46,12 @@ export interface Pass {
   readonly effects: EffectBody[];
   /** In the order of their first grants. */
   readonly batches: Batch[];
-  /** The last batch of each worker. */
-  readonly lastOf: Map<WorkerId, Batch>;
+  /** The last batch of each worker; made with the first grant, because most passes have none. */
+  lastOf: Map<WorkerId, Batch> | null;
 }
 
 export function newPass(now: number): Pass {
-  return { now, effects: [], batches: [], lastOf: new Map() };
+  return { now, effects: [], batches: [], lastOf: null };
 }
 
 /** Grants all that can be granted now. */
@@ -153,6 +153,7 @@ export function grantTo(
     pass.effects.push({ kind: 'provide', worker: member.id, resources });
   }
   const program = units[0]?.spec.program ?? 0;
+  pass.lastOf ??= new Map();
   let batch = pass.lastOf.get(member.id);
   if (batch?.execution !== execution || batch.program !== program) {
     const isSame = (other: Batch) =>
@@ -281,7 +282,7 @@ function chooseAmong(
   let bestFinishUs = Infinity;
   let soonestUs = Infinity;
   const [unit] = units;
-  if (unit === undefined) return 'wait';
+  if (unit === undefined || !isRoomAnywhere(execution, units.length, unit, members)) return 'wait';
   for (const member of members) {
     const unitUs = expectedUs(member, execution, unit);
     const fetch = missingFor(member, execution, units);
@@ -301,6 +302,23 @@ function chooseAmong(
   return best.member.leases.size === 0 ? 'smaller' : 'wait';
 }
 
+/** As it is not after nearly every answer: whoever has room was given something before. */
+function isRoomAnywhere(
+  execution: Execution,
+  count: number,
+  unit: Unit,
+  members: readonly Member[],
+): boolean {
+  for (const member of members) {
+    if (hasLeaseRoom(member, count, expectedUs(member, execution, unit))) return true;
+  }
+  return false;
+}
+
+function hasLeaseRoom(member: Member, count: number, unitUs: number): boolean {
+  return member.leases.size === 0 || leaseRoom(member, unitUs) >= count;
+}
+
 /** Expected time until a member is through with what it has, µs. One that is late will hardly be done at once. */
 export function backlogUs(member: Member, now: number): number {
   const elapsed = elapsedUs(member, now);
@@ -316,8 +334,7 @@ export function roomFor(
   fetch: Fetch,
   unitUs: number,
 ): readonly ResourceId[] | null {
-  const isIdle = member.leases.size === 0;
-  if (!isIdle && leaseRoom(member, unitUs) < units.length) return null;
+  if (!hasLeaseRoom(member, units.length, unitUs)) return null;
   let bytes = fetch.missingBytes;
   for (const { spec } of units) bytes += spec.messageBytes;
   // A lone transfer may exceed the window: otherwise a tensor above it could never be sent.

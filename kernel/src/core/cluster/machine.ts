@@ -145,7 +145,8 @@ const HANDLERS: Handlers = {
     const isBack = hear(state, member, now);
     const hasRoom = event.inFlightBytes < member.inFlightBytes;
     member.inFlightBytes = event.inFlightBytes;
-    return isBack || (hasRoom && state.queuedUnits > 0) ? [] : NO_CHANGE;
+    const isWaiting = state.queuedUnits > 0 || state.audits.size > 0;
+    return isBack || (hasRoom && isWaiting) ? [] : NO_CHANGE;
   },
 
   need: (state, event, now) => {

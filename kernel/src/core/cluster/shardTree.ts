@@ -26,6 +26,10 @@ export class ShardTree<T> {
   private readonly seen: Uint8Array;
   private missing: number;
   readonly count: number;
+  /** Inner nodes above the leaf that was asked for last, the root first: first leaf and size of each. */
+  private readonly starts: number[] = [];
+  private readonly sizes: number[] = [];
+  private depth = 0;
 
   constructor(count: number) {
     invariant(Number.isInteger(count) && count >= 1, `a sum needs shards, got ${String(count)}`);
@@ -63,40 +67,40 @@ export class ShardTree<T> {
    * makes possible, in the order to do them.
    */
   insert(start: number, value: T, count = 1): Merge<T>[] {
-    const path = this.pathTo(start);
-    this.claim(start, count, path);
+    this.descend(start);
+    this.claim(start, count);
     const merges: Merge<T>[] = [];
-    let node = { start, size: count, value };
-    for (const parent of path) {
-      if (parent.size <= node.size) continue;
-      const left = leftSize(parent.size);
-      const siblingStart = node.start === parent.start ? parent.start + left : parent.start;
+    let first = start;
+    let size = count;
+    let sum = value;
+    for (let level = this.depth - 1; level >= 0; level--) {
+      const parent = this.starts[level] ?? 0;
+      const parentSize = this.sizes[level] ?? 0;
+      if (parentSize <= size) continue;
+      const left = leftSize(parentSize);
+      const isLeft = first === parent;
+      const siblingStart = isLeft ? parent + left : parent;
       const sibling = this.waiting.get(siblingStart);
-      const siblingSize = siblingStart === parent.start ? left : parent.size - left;
-      if (sibling?.size !== siblingSize) break;
+      if (sibling?.size !== (isLeft ? parentSize - left : left)) break;
       this.waiting.delete(siblingStart);
-      const [target, source] =
-        node.start === parent.start ? [node.value, sibling.value] : [sibling.value, node.value];
-      merges.push({ target, source });
-      node = { start: parent.start, size: parent.size, value: target };
+      const target = isLeft ? sum : sibling.value;
+      merges.push({ target, source: isLeft ? sibling.value : sum });
+      first = parent;
+      size = parentSize;
+      sum = target;
     }
-    this.waiting.set(node.start, { size: node.size, value: node.value });
+    this.waiting.set(first, { size, value: sum });
     return merges;
   }
 
   /** Marks leaves as seen. */
-  private claim(
-    start: number,
-    count: number,
-    path: readonly { start: number; size: number }[],
-  ): void {
+  private claim(start: number, count: number): void {
     invariant(
       start >= 0 && start + count <= this.count,
       () => `shard ${String(start)} of ${String(this.count)}`,
     );
-    const isNode = count === 1 || path.some((node) => node.start === start && node.size === count);
     invariant(
-      isNode,
+      count === 1 || this.isNodeAbove(start, count),
       () => `shards ${String(start)} + ${String(count)} of ${String(this.count)} are no node`,
     );
     for (let index = start; index < start + count; index++) {
@@ -106,13 +110,22 @@ export class ShardTree<T> {
     this.missing -= count;
   }
 
-  /** Inner nodes above leaf `index`, the nearest first. */
-  private pathTo(index: number): { start: number; size: number }[] {
-    const path: { start: number; size: number }[] = [];
+  private isNodeAbove(start: number, size: number): boolean {
+    for (let level = 0; level < this.depth; level++) {
+      if (this.starts[level] === start && this.sizes[level] === size) return true;
+    }
+    return false;
+  }
+
+  /** Notes the inner nodes above leaf `index`; in arrays that stay, because this is done for every unit. */
+  private descend(index: number): void {
     let start = 0;
     let size = this.count;
+    this.depth = 0;
     while (size > 1) {
-      path.push({ start, size });
+      this.starts[this.depth] = start;
+      this.sizes[this.depth] = size;
+      this.depth++;
       const left = leftSize(size);
       if (index < start + left) size = left;
       else {
@@ -120,6 +133,5 @@ export class ShardTree<T> {
         size -= left;
       }
     }
-    return path.reverse();
   }
 }

@@ -112,6 +112,11 @@ export class Ledger {
     for (const unit of units) this.paid.delete(unit.id);
   }
 
+  /** Of executions that still run. */
+  get paidCount(): number {
+    return this.paid.size;
+  }
+
   isPaid(unit: UnitId): boolean {
     return this.paid.has(unit);
   }

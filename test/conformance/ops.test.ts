@@ -19,7 +19,7 @@ import {
 } from './lib/backends.js';
 import type { ForwardCase } from './lib/caseInputs.js';
 import { FORWARD_CASES } from './lib/cases.js';
-import { allowedError } from './lib/support.js';
+import { TRIALS, allowedError } from './lib/support.js';
 
 function casesOf(op: OpName): readonly ForwardCase<OpName>[] {
   const own = FORWARD_CASES[op] as readonly ForwardCase<OpName>[];
@@ -35,6 +35,10 @@ function casesOf(op: OpName): readonly ForwardCase<OpName>[] {
   }));
   return [...own, ...(ofGradients as ForwardCase<OpName>[])];
 }
+
+test('no backend is tried here of which docs/backends.md says that it never was', () => {
+  expect(BACKENDS_UNDER_TEST.filter((name) => !TRIALS[name].isTried)).toEqual([]);
+});
 
 test('every op has a case of its own', () => {
   expect(OP_NAMES.filter((op) => FORWARD_CASES[op].length === 0)).toEqual([]);

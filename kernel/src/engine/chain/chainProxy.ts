@@ -4,7 +4,7 @@
  */
 import { Worker } from 'node:worker_threads';
 import { CHAIN_LIMITS, ChainError } from '@ravenlab/protocol';
-import type { Address } from '@ravenlab/protocol';
+import type { Address, JobId } from '@ravenlab/protocol';
 import { NO_LIMITS } from '../../core/chain/spendCaps.js';
 import type { SpendLimits } from '../../core/chain/spendCaps.js';
 import type {
@@ -159,15 +159,18 @@ export class ChainProxy implements ChainService {
   }
 
   private changed(status: ChainStatus): void {
-    // Lanes are a job's; another job's say nothing of it.
-    if (status.job !== null && status.job.id !== this.known.job?.id) this.forgetOthers(status);
+    const job = status.job?.id;
+    const isOther = job !== undefined && job !== this.known.job?.id;
     this.known = status;
     for (const listener of this.changeListeners) listener(status);
+    if (isOther) this.enter(job);
   }
 
-  private forgetOthers({ job }: ChainStatus): void {
-    for (const lane of this.lanes.values()) {
-      if (lane.job !== job?.id) this.lanes.delete(lane.payee);
+  /** Lanes are a job's: those of another are forgotten, and those that came before it was named are told again. */
+  private enter(job: JobId): void {
+    for (const lane of [...this.lanes.values()]) {
+      if (lane.job !== job) this.lanes.delete(lane.payee);
+      else for (const listener of this.laneListeners) listener(lane);
     }
   }
 

@@ -61,7 +61,7 @@ const chain = paperChain(
 const treasury: Treasury = new Treasury({
   ...{ chain, restored: restored.pay, now, wallMs: Date.now },
   rate: { perGflop: 1n, perMib: 0n },
-  policy: { ...DEFAULT_POLICY, holdbackMs: 50, settleAt: 10n ** 15n },
+  policy: { ...DEFAULT_POLICY, holdbackMs: 50 },
   write: (row) => {
     journal.paid(row);
   },

@@ -46,7 +46,6 @@ const POLICY: PayPolicy = {
   holdbackMs: 5_000,
   startCredit: 1_000n,
   maxCredit: 100_000n,
-  settleAt: 5_000n,
 };
 
 type Row =
@@ -406,7 +405,7 @@ class World {
       held: this.disk.held(),
     });
     this.master = master;
-    this.feed({ kind: 'opened', job: JOB, lanes: this.disk.stored() });
+    this.feed({ kind: 'opened', job: JOB, lanes: this.disk.stored(), settleAt: 5_000n });
     for (const [address, lane] of this.chain) {
       this.feed({ kind: 'lane', payee: address, ...lane });
     }

@@ -23,13 +23,19 @@ export interface PayPolicy {
   readonly startCredit: bigint;
   /** ... up to this. */
   readonly maxCredit: bigint;
-  /** A lane is settled by itself when this much is payable: about 100 times what the transaction costs. */
-  readonly settleAt: bigint;
 }
 
 export type PaymasterEvent =
   /** There is a job to pay from, another one than before; `lanes` is what the store knows of it. */
-  | { readonly kind: 'opened'; readonly job: JobId; readonly lanes: readonly StoredPayee[] }
+  | {
+      readonly kind: 'opened';
+      readonly job: JobId;
+      readonly lanes: readonly StoredPayee[];
+      /**
+       * A lane is settled by itself when this much is payable, about 100 times what that costs; null: when somebody asks.
+       */
+      readonly settleAt: bigint | null;
+    }
   /** Somebody works for the payee. `trusted`: nothing is held back, and no vouchers are sent. */
   | {
       readonly kind: 'joined';

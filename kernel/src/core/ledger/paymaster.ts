@@ -47,6 +47,7 @@ export class Paymaster {
   /** Committed and not judged. */
   private readonly unjudged = new Map<LeaseId, HeldWork>();
   private job: JobId | null = null;
+  private settleAt: bigint | null = null;
   private heldUnits = 0;
   private settledAtMs = Number.NEGATIVE_INFINITY;
 
@@ -127,9 +128,10 @@ export class Paymaster {
   }
 
   private readonly handlers: Handlers = {
-    opened: ({ job, lanes }, now, effects) => {
+    opened: ({ job, lanes, settleAt }, now, effects) => {
       if (this.job === job) return;
       this.job = job;
+      this.settleAt = settleAt;
       for (const payee of this.payees.values()) this.open(payee, job, null);
       for (const stored of lanes) this.open(this.payeeOf(stored.payee), job, stored);
       for (const payee of this.payees.values()) {
@@ -239,7 +241,7 @@ export class Paymaster {
       }
       this.reserve(now, effects);
       if (now - this.settledAtMs < VOUCHER_LIMITS.settleMs) return;
-      const settlement = this.settlement(this.options.policy.settleAt);
+      const settlement = this.settleAt === null ? null : this.settlement(this.settleAt);
       if (settlement === null) return;
       this.settling(settlement, now);
       effects.push({ kind: 'settle', settlement });

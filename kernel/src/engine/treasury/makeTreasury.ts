@@ -18,7 +18,6 @@ export const DEFAULT_POLICY: PayPolicy = {
   holdbackMs: 10_000,
   startCredit: 10n ** 16n,
   maxCredit: 10n ** 19n,
-  settleAt: 10n ** 14n,
 };
 
 export interface EngineTreasuryOptions {

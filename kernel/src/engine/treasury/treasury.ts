@@ -88,6 +88,8 @@ interface Settling {
 }
 
 const NOTHING = { held: 0n, vouchered: 0n, settled: 0n, cap: 0n };
+/** Where gas is free, everything is settled as it comes. */
+const SIMULATED_SETTLE_AT = 1n;
 /** Pause before the chain is asked again for what it refused. */
 const RESERVE_RETRY_MS = 5_000;
 
@@ -353,7 +355,9 @@ export class Treasury implements TreasuryView, DealDesk {
     if (job === null || job.state === 'closed' || this.opened.has(job.id)) return;
     this.opened.add(job.id);
     const lanes = this.options.restored.lanes.filter((lane) => lane.job === job.id);
-    this.feed({ kind: 'opened', job: job.id, lanes });
+    // Gas is paid in another coin than the job's token: what it is worth is for a payer to say, or for payees to redeem.
+    const settleAt = status.network?.isSimulated === true ? SIMULATED_SETTLE_AT : null;
+    this.feed({ kind: 'opened', job: job.id, lanes, settleAt });
     this.options.onOpen();
   }
 

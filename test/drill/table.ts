@@ -3,6 +3,7 @@ import { CRASHES } from './drills/crashes.js';
 import { CHEATS } from './drills/cheat.js';
 import { CROWDS } from './drills/crowd.js';
 import { DISKS } from './drills/disk.js';
+import { MONEY } from './drills/money.js';
 import { RESTARTS } from './drills/restarts.js';
 import { SILENCES } from './drills/silence.js';
 import { VOUCHERS } from './drills/vouchers.js';
@@ -16,4 +17,5 @@ export const DRILLS: readonly Drill[] = [
   ...CROWDS,
   ...VOUCHERS,
   ...CHEATS,
+  ...MONEY,
 ];

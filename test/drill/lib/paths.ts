@@ -7,6 +7,7 @@ const fromRoot = (path: string): string =>
 
 export const ENGINE_ENTRY = fromRoot('kernel/dist/engine/main.js');
 export const WORKER_CLI = fromRoot('worker/dist/cli.js');
+export const CHAIN_CLI = fromRoot('kernel/dist/chainCli/main.js');
 export const JOURNAL_THREAD = fromRoot('kernel/dist/engine/journalThread.js');
 export const VOUCHER_CHILD = fromRoot('test/drill/voucherChild.ts');
 /** The worker, with its results bent on their way out of the compute thread. */

@@ -22,6 +22,8 @@ export interface RigOptions {
   readonly epochs?: number;
   readonly workers: number;
   readonly env?: Readonly<Record<string, string>>;
+  /** Further arguments of each worker's `join`. */
+  readonly workerArgs?: readonly string[];
   /** Where the engine keeps its files; a fresh folder unless given. */
   readonly home?: string;
 }
@@ -101,6 +103,7 @@ export class Rig {
       name,
       invite: this.invite,
       folder: this.folder,
+      args: this.options.workerArgs ?? [],
       ...options,
     });
     this.workers.push(worker);

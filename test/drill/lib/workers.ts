@@ -30,6 +30,8 @@ export class WorkerProcess {
     readonly home?: string;
     /** Sends wrong results, in this way. */
     readonly lie?: string;
+    /** Further arguments of `join`. */
+    readonly args?: readonly string[];
   }) {
     const { name, invite, port, folder, lie } = options;
     this.name = name;
@@ -43,6 +45,7 @@ export class WorkerProcess {
       '1',
       '--name',
       name,
+      ...(options.args ?? []),
     ];
     this.child = spawn(process.execPath, args, {
       stdio: ['ignore', 'pipe', 'pipe'],

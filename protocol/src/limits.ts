@@ -597,6 +597,8 @@ export const WALLET_LIMITS = {
   /** A transaction is waited for so long, and asked for so often; ms. */
   receiptMs: 180_000,
   receiptPollMs: 1_000,
+  /** A worker that leaves waits this long for its last voucher: longer than engines hold back what is idle; ms. */
+  lastVoucherMs: 13_000,
   /** Gas on top of what the node estimates; percent. */
   gasMarginPercent: 20,
 } as const;

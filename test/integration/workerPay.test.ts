@@ -10,10 +10,19 @@ import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { Address, DoneUnit, Program, RunInput, TermsMessage } from '@ravenlab/protocol';
+import { accountOf } from '@ravenlab/contracts';
+import type {
+  Address,
+  DoneUnit,
+  Program,
+  RunInput,
+  TermsMessage,
+  WorkerToEngine,
+} from '@ravenlab/protocol';
 import { CREDIT_LIMITS, amountText, totalBytes } from '@ravenlab/protocol';
 import type { ChainPolicy } from '../../worker/src/wallet/checklist.js';
 import { checkTerms } from '../../worker/src/wallet/checklist.js';
+import { PayDesk } from '../../worker/src/wallet/payDesk.js';
 import { Escrow } from '../contracts/lib/escrow.js';
 import { Stage } from '../contracts/lib/stage.js';
 import { ScriptedEngine, ended, soon } from './lib/scriptedEngine.js';
@@ -363,4 +372,55 @@ test('runs nothing while too much is owed, and goes on when a voucher comes', as
   ];
   expect(ack.kind).toBe('voucherAck');
   expect(answer).toMatchObject({ kind: 'done', units: [{ lease, status: 'ok' }] });
+});
+
+test('leaves with the last voucher, when it is stopped', async () => {
+  const { child, payee } = await accepted();
+  const done = await work(3);
+  child.kill('SIGINT');
+  expect(await engine.next('bye')).toMatchObject({ reason: 'drain' });
+  await pay(payee, done);
+  expect(await engine.next('bye')).toMatchObject({ reason: 'leave' });
+  const { code, output } = await ended(child);
+  expect(output).toContain('waiting for the last voucher');
+  expect(code).toBe(0);
+});
+
+test('redeems by itself before its job expires, and leaves', async () => {
+  const expiry = (await stage.now()) + 9 * HOUR_S;
+  const short = await ScriptedPayer.open(engine, escrow, { expiry });
+  const account = accountOf(`0x${'5'.repeat(64)}`);
+  await giveEther(account.address, ETHER);
+  await short.reserve(account.address, CAP);
+  const said: WorkerToEngine[] = [];
+  const home = mkdtempSync(join(tmpdir(), 'ravenlab-desk-'));
+  homes.push(home);
+  const left = new Promise<string>((resolve) => {
+    const desk = new PayDesk(
+      {
+        ...{ account, lanes: home, clientKey: engine.keys.publicKey, gflops: 1, nowMs: Date.now },
+        serverKey: engine.keys.publicKey,
+        policy: { rpcUrl: stage.chain.url, tokens: [payer.token], trustsUnchecked: false },
+        recheckMs: 100,
+      },
+      {
+        send: (message) => {
+          said.push(message);
+          if (message.kind === 'voucherAck') void stage.setTime(expiry - 5 * HOUR_S);
+        },
+        changed: () => undefined,
+        shown: () => undefined,
+        notice: () => undefined,
+        left: (_reason, error) => {
+          void desk.close().then(() => resolve(error.message));
+        },
+      },
+    );
+    desk.receive(short.terms());
+    const voucher = short.voucher(account.address, { cumulative: 77n });
+    desk.receive({ kind: 'voucher', voucher, lines: [] });
+  });
+  expect(await soon(left, 'alarm')).toMatch(/the job expires .*; 0\.000077 SUSD were redeemed/);
+  expect(said.map(({ kind }) => kind)).toEqual(['presented', 'accept', 'voucherAck']);
+  expect(await escrow.balance(account.address)).toBe(77n);
 });

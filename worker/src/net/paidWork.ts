@@ -11,7 +11,7 @@ import type { DealMessage, PayDeskOptions, PayView } from '../wallet/payDesk.js'
 import { PayDesk } from '../wallet/payDesk.js';
 import { coveredUnits } from './outcomes.js';
 
-export type PayOptions = Omit<PayDeskOptions, 'gflops' | 'nowMs'>;
+export type PayOptions = Omit<PayDeskOptions, 'gflops' | 'nowMs' | 'recheckMs'>;
 
 type Start = Extract<WorkerEffect, { kind: 'start' }>;
 type Skip = Extract<WorkerEffect, { kind: 'skip' }>;
@@ -21,6 +21,8 @@ export interface PaidWorkEvents {
   /** A batch that was held back, and what was skipped of it meanwhile. */
   released(start: Start, skips: readonly Skip[]): void;
   left(reason: ByeReason, error: RavenError): void;
+  /** A voucher or terms were dealt with. */
+  changed(): void;
   paid(view: PayView): void;
   notice(text: string): void;
 }
@@ -37,7 +39,10 @@ export class PaidWork {
       { ...options, gflops, nowMs: Date.now },
       {
         send: (message) => events.send(message),
-        changed: () => this.release(),
+        changed: () => {
+          this.release();
+          events.changed();
+        },
         shown: (view) => events.paid(view),
         notice: (text) => events.notice(text),
         left: (reason, error) => events.left(reason, error),
@@ -61,6 +66,10 @@ export class PaidWork {
     const held = this.held.get(skip.batch);
     held?.skips.push(skip);
     return held !== undefined;
+  }
+
+  get isOwed(): boolean {
+    return this.desk.isOwed;
   }
 
   /** These outcomes were sent. */

@@ -20,6 +20,7 @@ import {
   LIMITS,
   RavenError,
   RemoteProtocolError,
+  WALLET_LIMITS,
   WORKER_LIMITS,
   decodeEngineMessage,
   encodeWorkerMessage,
@@ -87,6 +88,13 @@ const CREDIT_DELAY_MS = 10;
 const WATCH_MS = 1000;
 const LEASES_PER_WALL = 10;
 
+const LAST_VOUCHER: WireError = {
+  code: 'chain',
+  message: 'all is done; waiting for the last voucher. Ctrl-C again does not wait',
+  fault: 'remote',
+  retryable: true,
+};
+
 type Readers = {
   readonly [K in EngineToWorker['kind']]: (message: Extract<EngineToWorker, { kind: K }>) => void;
 };
@@ -111,6 +119,8 @@ export class WorkerRuntime {
   private lastHeardMs = 0;
   /** A unit that takes longer is stuck. */
   private wallMs: number = WORKER_LIMITS.unitWallMs;
+  /** Runs while a worker that is done waits to be promised what it delivered. */
+  private lastVoucherTimer: NodeJS.Timeout | undefined;
   private hasEnded = false;
 
   constructor(options: RuntimeOptions, events: RuntimeEvents) {
@@ -172,6 +182,7 @@ export class WorkerRuntime {
   async close(): Promise<boolean> {
     clearInterval(this.watchTimer);
     clearTimeout(this.creditTimer);
+    clearTimeout(this.lastVoucherTimer);
     this.options.quick?.close();
     const closing = [this.link.close(), this.paidWork?.close()];
     const [isFree] = await Promise.all([this.compute.close(), ...closing]);
@@ -276,6 +287,7 @@ export class WorkerRuntime {
         this.send({ kind: 'bye', reason, message: error.message.slice(0, LIMITS.errorChars) });
         this.end('stopped', error);
       },
+      changed: () => this.leaveWhenDrained(),
       paid: (view) => this.events.paid(view),
       notice: (message) =>
         this.events.problem({ code: 'chain', message, fault: 'remote', retryable: true }),
@@ -494,7 +506,13 @@ export class WorkerRuntime {
 
   private leaveWhenDrained(): void {
     if (!this.state.draining || this.state.leases.size > 0) return;
-    this.leave();
+    if (this.paidWork?.isOwed !== true) {
+      this.leave();
+      return;
+    }
+    if (this.lastVoucherTimer !== undefined) return;
+    this.lastVoucherTimer = setTimeout(() => this.leave(), WALLET_LIMITS.lastVoucherMs);
+    this.events.problem(LAST_VOUCHER);
   }
 
   private loseEngine(): void {

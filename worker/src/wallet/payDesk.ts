@@ -58,6 +58,8 @@ export interface PayDeskOptions {
   /** Measured; what a unit of time is worth follows from it. */
   readonly gflops: number;
   readonly nowMs: () => number;
+  /** How often the chain is asked again; less than the default is for tests. */
+  readonly recheckMs?: number;
 }
 
 export interface PayDeskEvents {
@@ -112,6 +114,11 @@ export class PayDesk {
     return !this.lane?.credit.isExceeded;
   }
 
+  /** Whether a voucher for what was delivered may still come. */
+  get isOwed(): boolean {
+    return this.lane !== null && this.lane.credit.exposure.amount > 0n;
+  }
+
   /** A message of the deal; those that came before are dealt with first. */
   receive(message: DealMessage): void {
     if (++this.waiting > WALLET_LIMITS.waitingMessages) {
@@ -133,6 +140,7 @@ export class PayDesk {
     if (lane === null) return;
     for (const unit of units) lane.credit.delivered(unit);
     this.watchCredit(lane);
+    this.show();
   }
 
   /** The connection is gone: the next one begins with HELLO. */
@@ -193,7 +201,8 @@ export class PayDesk {
     if (this.accepted === terms.job) return;
     this.accepted = terms.job;
     this.events.send({ kind: 'accept', job: terms.job });
-    this.recheck ??= setInterval(() => this.queue(() => this.lookAgain()), WALLET_LIMITS.recheckMs);
+    const { recheckMs = WALLET_LIMITS.recheckMs } = this.options;
+    this.recheck ??= setInterval(() => this.queue(() => this.lookAgain()), recheckMs);
   }
 
   /** Shows the newest voucher of this job, so that an engine that forgot it goes on from there. */

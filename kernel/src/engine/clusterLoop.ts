@@ -3,6 +3,7 @@ import type { DoneMessage } from '@ravenlab/protocol';
 import type { ClusterEffect, ClusterEvent } from '../core/cluster/events.js';
 import { deadline, step } from '../core/cluster/machine.js';
 import type { ClusterState } from '../core/cluster/state.js';
+import { DeadlineTimer } from './deadlineTimer.js';
 
 type EffectKind = ClusterEffect['kind'];
 type EffectOf<K extends EffectKind> = Extract<ClusterEffect, { kind: K }>;
@@ -21,8 +22,7 @@ export class ClusterLoop {
     [];
   private isRunning = false;
   private nextEventId = 1;
-  private timer: NodeJS.Timeout | null = null;
-  private timerAt = Infinity;
+  private readonly timer: DeadlineTimer;
 
   /** @param onFatal an invariant broke: the state cannot be trusted, the process has to stop. */
   constructor(options: {
@@ -35,6 +35,9 @@ export class ClusterLoop {
     this.now = options.now;
     this.performers = options.performers;
     this.onFatal = options.onFatal;
+    this.timer = new DeadlineTimer(this.now, () => {
+      this.feed({ kind: 'tick' });
+    });
   }
 
   /** Handles the event, now or after the one that is being handled. */
@@ -49,12 +52,11 @@ export class ClusterLoop {
     } finally {
       this.isRunning = false;
     }
-    this.arm();
+    this.timer.arm(deadline(this.state));
   }
 
   stop(): void {
-    if (this.timer !== null) clearTimeout(this.timer);
-    this.timer = null;
+    this.timer.stop();
   }
 
   private drain(): void {
@@ -68,20 +70,5 @@ export class ClusterLoop {
         perform(effect, next.done);
       }
     }
-  }
-
-  /** One timer; an earlier deadline replaces it, a later one is found when it fires. */
-  private arm(): void {
-    const at = deadline(this.state);
-    if (at === null || (this.timer !== null && at >= this.timerAt)) return;
-    if (this.timer !== null) clearTimeout(this.timer);
-    this.timerAt = at;
-    this.timer = setTimeout(
-      () => {
-        this.timer = null;
-        this.feed({ kind: 'tick' });
-      },
-      Math.max(1, at - this.now()),
-    );
   }
 }

@@ -30,6 +30,7 @@ import type {
   JournalThreadData,
   Restored,
 } from './journalMessages.js';
+import { DeadlineTimer } from './deadlineTimer.js';
 import { packRows } from './ledgerBatch.js';
 import type { Capture } from './snapshot.js';
 import type { LogCursor, LogPage, SettlementRow, VoucherRow } from './treasury/payRows.js';
@@ -90,8 +91,7 @@ export class EngineJournal {
   private readonly options: EngineJournalOptions;
   private readonly thread: Worker;
   private state: JournalState<JournalRow>;
-  private timer: NodeJS.Timeout | null = null;
-  private timerAt = Infinity;
+  private readonly timer: DeadlineTimer;
   private making: Making | null = null;
   private copying = false;
   private wasFull = false;
@@ -109,6 +109,9 @@ export class EngineJournal {
   constructor(options: EngineJournalOptions) {
     this.options = options;
     this.state = createJournal(BOUNDS, options.mode);
+    this.timer = new DeadlineTimer(options.now, () => {
+      this.feed({ kind: 'tick' });
+    });
     const { folder, bootId, memory } = options;
     const workerData: JournalThreadData = { folder, bootId, memory };
     const entry = options.entry ?? new URL('./journalThread.js', import.meta.url);
@@ -213,7 +216,7 @@ export class EngineJournal {
       this.step({ kind: 'paid', rows });
     }
     this.step(event);
-    this.arm();
+    this.timer.arm(journalDeadline(this.state));
     const isNowFull = this.isFull;
     if (this.wasFull && !isNowFull) this.options.onRoom();
     this.wasFull = isNowFull;
@@ -231,7 +234,7 @@ export class EngineJournal {
     });
     this.feed({ kind: 'close' });
     await closed;
-    if (this.timer !== null) clearTimeout(this.timer);
+    this.timer.stop();
     await this.ask({ kind: 'close' }).catch(() => undefined);
     await this.thread.terminate();
   }
@@ -385,20 +388,6 @@ export class EngineJournal {
       default:
         this.settle(request)?.reject(new RavenError('ledger', message, { fault: 'local' }));
     }
-  }
-
-  private arm(): void {
-    const at = journalDeadline(this.state);
-    if (at === null || (this.timer !== null && at >= this.timerAt)) return;
-    if (this.timer !== null) clearTimeout(this.timer);
-    this.timerAt = at;
-    this.timer = setTimeout(
-      () => {
-        this.timer = null;
-        this.feed({ kind: 'tick' });
-      },
-      Math.max(1, at - this.options.now()),
-    );
   }
 
   private settle(kind: JournalRequest['kind']): Waiting | undefined {

@@ -20,12 +20,13 @@ export class EventHeap {
 
   at(atMs: number, run: () => void): void {
     const { heap } = this;
-    const entry = { atMs: Math.max(atMs, this.nowMs), seq: this.seq++, run };
+    const entry = { atMs: atMs > this.nowMs ? atMs : this.nowMs, seq: this.seq++, run };
     let i = heap.push(entry) - 1;
     while (i > 0) {
       const parent = (i - 1) >> 1;
       const above = heap[parent];
-      if (above === undefined || !isBefore(entry, above)) break;
+      // What is added last is behind all others of its time.
+      if (above === undefined || above.atMs <= entry.atMs) break;
       heap[i] = above;
       i = parent;
     }

@@ -86,16 +86,19 @@ const FACTORS: Readonly<Partial<Record<Fault, number>>> = {
   userReacts: 10,
 };
 
+/** The shape of all rates, so that a plan's are a copy and not put together name by name. */
+const NO_RATES = Object.fromEntries(FAULTS.map((fault) => [fault, 0])) as Record<Fault, number>;
+
 /** Swarm testing: about half of the faults are off in a schedule, so that some runs have nothing but one kind. */
 export function drawPlan(seed: number): SimPlan {
   const random = new Prng(seed, 1);
-  const rates: Record<string, number> = {};
+  const rates = { ...NO_RATES };
   for (const fault of FAULTS) {
     const rate = random.chance(500) ? random.between(1, 50) : 0;
     rates[fault] = Math.ceil(rate * (FACTORS[fault] ?? 1));
   }
   // Some crowds are on a network that loses them again and again.
-  if (random.chance(60)) rates['disconnect'] = random.between(100, 400);
+  if (random.chance(60)) rates.disconnect = random.between(100, 400);
   const isLarge = random.chance(20);
   const isEncoded = random.chance(125);
   return {
@@ -107,7 +110,7 @@ export function drawPlan(seed: number): SimPlan {
     isMergeable: random.chance(500),
     isSyncMode: random.chance(200),
     isEncoded,
-    rates: rates as Record<Fault, number>,
+    rates,
     healAtMs: isLarge
       ? random.between(10_000, 40_000)
       : random.between(500, isEncoded ? 3_000 : 8_000),

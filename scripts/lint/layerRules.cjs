@@ -94,6 +94,13 @@ exports.LAYER_RULES = [
     canary: ['kernel/src/engine/a.ts', '../jupyter/target.js'],
   },
   {
+    name: 'keys-stay-off-the-loop',
+    comment: 'signing takes milliseconds: only the chain thread loads what can sign',
+    from: { path: '^kernel/src/', pathNot: '^kernel/src/(engine/chain|chainCli)/' },
+    to: { path: '^contracts/', dependencyTypesNot: ['type-only'] },
+    canary: ['kernel/src/engine/a.ts', '../../../contracts/src/target.js'],
+  },
+  {
     name: 'kernel-and-worker-are-strangers',
     comment: 'a worker knows the protocol only, and workers are processes, not modules',
     from: { path: '^(kernel|worker)/src/' },

@@ -45,7 +45,7 @@ export async function passwordFor(
 }
 
 /** The settings that a command means. @throws ChainError where there are none. */
-export function settingsFile(args: Arguments, env: Env): string {
+function settingsFile(args: Arguments, env: Env): string {
   const named = args.option('settings');
   if (named !== null) return resolve(named);
   const choice = chainChoice(env, dataHome(env));

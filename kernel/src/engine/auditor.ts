@@ -40,6 +40,8 @@ export interface Caught {
   readonly answer: Answer;
   /** In words: how it is known. */
   readonly why: string;
+  /** Weights may have been made of what it did. */
+  readonly isBuiltOn: boolean;
 }
 
 export interface AuditorOptions {
@@ -428,9 +430,11 @@ export class Auditor {
 
   private accuse(worker: WorkerId, { answer }: Kept, why: string): void {
     if (this.book.isCaught(worker)) return;
-    this.options.onJudged(this.book.caught(worker));
+    const refused = this.book.caught(worker);
+    this.options.onJudged(refused);
     this.forget(worker);
-    this.options.onCaught({ worker, answer, why });
+    const isBuiltOn = refused.some((each) => each.answer.isEffect);
+    this.options.onCaught({ worker, answer, why, isBuiltOn });
   }
 
   private tellHeld(): void {

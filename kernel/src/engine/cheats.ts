@@ -33,10 +33,17 @@ export class Cheats {
     return this.timer !== null;
   }
 
-  caught({ worker, answer, why }: Caught): void {
+  caught({ worker, answer, why, isBuiltOn }: Caught): void {
     const { isJournaled, ban, abandon, rewind, tell } = this.options;
     ban(worker);
     const what = `Worker ${shortIdOf(worker)} sent a wrong result (request ${String(answer.point.request)}, micro-shard ${String(answer.shard)}: ${why}). It is banned, and not paid for it.`;
+    if (!isBuiltOn) {
+      tell(
+        'warning',
+        `${what} No weights were made of it; what was evaluated lately may be wrong.`,
+      );
+      return;
+    }
     if (!isJournaled) {
       tell(
         'error',

@@ -235,12 +235,12 @@ export class Runner {
   failed(execution: number, failure: Failure): void {
     const run = this.active.get(execution);
     if (run === undefined) return;
-    this.options.onWithdrawn(run.ticket.point);
     // Numbers depend on no worker: what was finite and is not now is another run.
     if (run.ticket.isRepeat && failure.code !== 'numeric') {
       this.tryAgain(run, failure);
       return;
     }
+    this.options.onWithdrawn(run.ticket.point);
     this.end(run);
     const error = errorOf(failure, run.bound.plan);
     this.options.onFailed(run.bound.plan, error);

@@ -60,7 +60,8 @@ async function course(
       none('liars that were not found', lies.length - found.length),
       none('honest workers accused', caught.length - found.length),
       atMost('units of a liar until it was found', Math.max(0, ...units), FOUND_WITHIN),
-      none('units of liars that are paid', sum(paid)),
+      // The first answer of a stale or copied result is its own.
+      atMost('units of liars that are paid', sum(paid), lies.filter(startsHonest).length),
       note('weights', finish.weightsSha.slice(0, 16)),
       holds('same weights as the honest run', finish.weightsSha === reference.finish.weightsSha),
       none('samples lost', finish.tally?.lost ?? 0),
@@ -72,6 +73,7 @@ async function course(
   }
 }
 
+const startsHonest = (lie: string): boolean => lie === 'stale' || lie === 'lazyCopy';
 const wentBack = (text: string): boolean => text.includes('goes back');
 
 /** 10,000 units of honest strangers, audited as ever. */

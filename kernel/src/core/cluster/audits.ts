@@ -12,6 +12,8 @@ import type { AuditRule, ClusterState, Execution, Member } from './state.js';
 /** Units of a queue that are not waited for: a worker behind on its work takes an audit all the same. */
 const ANY_ROOM_US = 1;
 const NOTHING: EffectBody[] = [];
+/** Longer than any backlog; µs. */
+const REFUSED_US = 1e12;
 
 /** Whether the rule lets this member repeat it. */
 export function mayAudit(rule: AuditRule, member: Member): boolean {
@@ -39,6 +41,12 @@ export function grantAudits(state: ClusterState, now: number, isOverdue: boolean
   return endPass(state, pass);
 }
 
+/** A newcomer may be tried with an audit: where all else waits for it, there may be nothing else to be tried with. */
+function isFree({ status, leases, isTried }: Member, isOverdue: boolean): boolean {
+  if (status === 'probation') return !isTried && leases.size === 0;
+  return status === 'active' && (isOverdue || leases.size === 0);
+}
+
 /** The member that would be through with it first. */
 function chooseAuditor(
   state: ClusterState,
@@ -52,10 +60,11 @@ function chooseAuditor(
   let best: Choice | null = null;
   let bestUs = Infinity;
   for (const member of state.members.values()) {
-    const isFree = member.status === 'active' && (isOverdue || member.leases.size === 0);
-    if (!isFree || !mayAudit(spec.audit, member)) continue;
-    if (unit.refusedBy?.has(member.id) === true) continue;
-    const us = backlogUs(member, now) + expectedUs(member, execution, unit) * units.length;
+    if (!isFree(member, isOverdue) || !mayAudit(spec.audit, member)) continue;
+    // Who could not do it tries again when nobody else is left.
+    const lateUs = unit.refusedBy?.has(member.id) === true ? REFUSED_US : 0;
+    const workUs = expectedUs(member, execution, unit) * units.length;
+    const us = lateUs + backlogUs(member, now) + workUs;
     if (us >= bestUs) continue;
     const fetch = missingFor(member, execution, units);
     const evicted = roomFor(member, execution, units, fetch, ANY_ROOM_US);

@@ -172,8 +172,10 @@ export function isFull<Row>(state: JournalState<Row>, more = 0): boolean {
 
 /** Whether a restart finds everything that was done so far. Without images it never does, and nothing is to be waited for. */
 export function isSettled<Row>(state: JournalState<Row>): boolean {
-  const { mode, isDirty, pending, rows, inFlight } = state;
-  return mode === 'off' || (!isDirty && pending === null && rows.length === 0 && inFlight === null);
+  const { mode, isAbandoned, isDirty, pending, rows, inFlight } = state;
+  if (mode === 'off') return true;
+  // What was abandoned is yet to be done again, by another life.
+  return !isAbandoned && !isDirty && pending === null && rows.length === 0 && inFlight === null;
 }
 
 /** Latest time to call `journalStep` with 'tick'; null when nothing waits for time. */

@@ -91,6 +91,14 @@ export class AuditBook {
     return due;
   }
 
+  /** One answer is to be audited now, whatever was decided. @returns whether it still has to be. */
+  claim({ worker, seq }: Answer): boolean {
+    const suspect = this.suspectOf(worker);
+    if (!suspect.pending.has(seq) || suspect.open.has(seq)) return false;
+    suspect.open.add(seq);
+    return true;
+  }
+
   /** Whether some answer waits for its worker to fall idle. */
   get isWaiting(): boolean {
     for (const { pending, open } of this.suspects.values()) {

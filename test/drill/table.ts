@@ -4,6 +4,7 @@ import { CHEATS } from './drills/cheat.js';
 import { CROWDS } from './drills/crowd.js';
 import { DISKS } from './drills/disk.js';
 import { MONEY } from './drills/money.js';
+import { HOSTILES } from './drills/hostile.js';
 import { RESTARTS } from './drills/restarts.js';
 import { SILENCES } from './drills/silence.js';
 import { VOUCHERS } from './drills/vouchers.js';
@@ -15,6 +16,7 @@ export const DRILLS: readonly Drill[] = [
   ...RESTARTS,
   ...DISKS,
   ...CROWDS,
+  ...HOSTILES,
   ...VOUCHERS,
   ...CHEATS,
   ...MONEY,

@@ -79,7 +79,7 @@ export class SocketPort {
       },
       // Our own processes: they go when they are told.
       admit: () => undefined,
-      cut: () => undefined,
+      cut: () => false,
     };
     handlers.onOpen(peer);
   }

@@ -11,8 +11,11 @@ export interface Peer {
   send(frames: readonly Uint8Array[]): boolean;
   /** It may stay, and may send more at a time. */
   admit(): void;
-  /** Ends the connection once what was sent has left. Nothing more comes from it, not even onClose. */
-  cut(): void;
+  /**
+   * Ends the connection once what was sent has left: nothing more comes from it, not even onClose. False where that is left to the
+   * peer, which is a process of ours.
+   */
+  cut(): boolean;
 }
 
 export interface PortHandlers {

@@ -300,8 +300,7 @@ export class WorkerHub implements PortHandlers {
 
   /** Reads nothing more of it, and ends its connection where that is ours to end. */
   private dismiss(peer: Peer): void {
-    this.banned.add(peer.key);
-    peer.cut();
+    if (!peer.cut()) this.banned.add(peer.key);
   }
 
   /** Whether it may become a member; when not, it has been told. */

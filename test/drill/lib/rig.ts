@@ -2,6 +2,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { Invite } from '@ravenlab/protocol';
 import { ENGINE_LIMITS, decodeInvite } from '@ravenlab/protocol';
 import type { Audit } from './audit.js';
 import { audit } from './audit.js';
@@ -75,6 +76,11 @@ export class Rig {
 
   get running(): WorkerProcess[] {
     return this.workers.filter((worker) => worker.isRunning);
+  }
+
+  /** By which workers join; attackers may know it too. */
+  get invitation(): Invite {
+    return decodeInvite(this.invite);
   }
 
   startKernel(): KernelProcess {

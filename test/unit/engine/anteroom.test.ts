@@ -98,7 +98,7 @@ function setUp(desk: Partial<Desk> = {}) {
       ...{
         publicKey: origin === 'remote' ? id : null,
         admit: () => undefined,
-        cut: () => undefined,
+        cut: () => false,
       },
       send: (frames) => {
         const decoded = decodeEngineMessage([...frames]);

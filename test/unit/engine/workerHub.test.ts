@@ -49,7 +49,7 @@ function joined() {
   const peer: Peer = {
     key: 'local:1',
     origin: 'local',
-    ...{ publicKey: null, admit: () => undefined, cut: () => undefined },
+    ...{ publicKey: null, admit: () => undefined, cut: () => false },
     send: (frames) => {
       const decoded = decodeEngineMessage([...frames]);
       if (!decoded.ok) throw decoded.error;

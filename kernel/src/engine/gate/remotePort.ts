@@ -168,10 +168,11 @@ export class RemotePort {
         this.say({ kind: 'member', connection: line.id });
       },
       cut: () => {
-        if (!this.lines.has(line.id)) return;
+        if (!this.lines.has(line.id)) return true;
         line.socket.linger = GATE_LIMITS.lingerMs;
         this.say({ kind: 'cut', connection: line.id });
         this.end(line);
+        return true;
       },
     };
   }

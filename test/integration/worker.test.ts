@@ -11,6 +11,7 @@ import type { DoneUnit, Program, RunInput, StateId, StateVersion } from '@ravenl
 import { LIMITS, inferOp, joinChunks, programCost } from '@ravenlab/protocol';
 import { z85ToHex } from '@ravenlab/protocol';
 import { ScriptedEngine, ended, soon } from './lib/scriptedEngine.js';
+import { SocksServer } from './lib/socksServer.js';
 
 let engine: ScriptedEngine;
 
@@ -343,6 +344,24 @@ describe('a worker that a person joins', () => {
     engine.spawnJoin();
     const again = await engine.welcome();
     expect(again).toMatchObject({ workerId: hello.workerId, incarnation: hello.incarnation + 1 });
+  });
+
+  test('goes through a SOCKS proxy, which resolves the name too, and past it not at all', async () => {
+    await start({ isRemote: true });
+    const socks = await SocksServer.open({ 'cluster.onion': '127.0.0.1' });
+    try {
+      const { port } = new URL(engine.endpoint);
+      engine.spawnJoinAs('cluster.onion', '--proxy', `socks5://${socks.address}`);
+      await engine.welcome();
+      expect(socks.requests[0]).toBe(`cluster.onion:${port}`);
+      await engine.define(0, NOOP);
+      const before = socks.bytes;
+      await engine.run({ program: 0, inputs: [KEY] });
+      expect(await engine.results(1)).toHaveLength(1);
+      expect(socks.bytes).toBeGreaterThan(before);
+    } finally {
+      socks.close();
+    }
   });
 
   test('beside another one gets an identity of its own', async () => {

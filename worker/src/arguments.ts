@@ -6,6 +6,7 @@ import type { ChainPolicy } from './wallet/checklist.js';
 import type { PasswordChoice } from './wallet/wallet.js';
 import { IDENTITIES } from './home.js';
 import { defaultMemoryBytes, defaultThreads, parseSize } from './machineInfo.js';
+import { readProxy } from './proxyOption.js';
 
 /** Coins of a token for one ether where nobody says better; only to tell what is plainly not worth its gas. */
 const ETHER_PRICE = 3_000;
@@ -21,6 +22,7 @@ The invite comes from the cluster panel (Invite) or from cluster.invite() in a n
   --memory <size>    memory to use at most, like 4G (default: half of the machine's)
   --backend <name>   auto | ${BACKENDS.join(' | ')} (default: auto)
   --name <text>      name shown to the cluster (default: none)
+  --proxy <server>   goes to the cluster through socks5://host:port, Tor's for example (docs/security.md)
 
 Pay: the first join makes a wallet in the worker's home, and clusters that pay promise what is earned by vouchers.
 
@@ -63,6 +65,8 @@ export type Command =
       readonly kind: 'join';
       readonly invite: Invite;
       readonly pay: PayChoice | null;
+      /** SOCKS5 server, `host:port`. */
+      readonly proxy: string | null;
     } & CommonOptions)
   /** An engine starts a worker of its own; the secret comes in the environment. */
   | ({ readonly kind: 'run'; readonly endpoint: string; readonly token: string } & CommonOptions)
@@ -120,10 +124,12 @@ export function readArguments(
     if (invite === undefined || rest.length > 0) {
       throw wrong(`join takes one invite, got ${operands.length}`);
     }
+    const pay = readPay(values, environment);
     return {
       kind: 'join',
       invite: decodeInvite(invite),
-      pay: readPay(values, environment),
+      pay,
+      proxy: readProxy(values.proxy, pay?.policy.rpcUrl ?? null),
       ...common,
     };
   }
@@ -151,6 +157,7 @@ function parse(args: readonly string[]) {
         memory: { type: 'string' },
         backend: { type: 'string' },
         name: { type: 'string' },
+        proxy: { type: 'string' },
         connect: { type: 'string' },
         rpc: { type: 'string' },
         token: { type: 'string', multiple: true },

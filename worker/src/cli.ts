@@ -135,8 +135,9 @@ function runtimeOptions(
   const { backend, threads, memoryBytes, name } = command;
   const isLocal = command.kind === 'run';
   const link: LinkOptions = isLocal
-    ? { endpoint: command.endpoint, curve: null }
+    ? { endpoint: command.endpoint, curve: null, proxy: null }
     : {
+        proxy: command.proxy,
         endpoint: inviteEndpoint(command.invite),
         curve: { publicKey, secretKey, serverKey: command.invite.serverKey },
       };

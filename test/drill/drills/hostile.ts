@@ -7,7 +7,7 @@ import { nowMs, sleep } from '../lib/clock.js';
 import type { Drill, DrillContext } from '../lib/drill.js';
 import { Skip } from '../lib/drill.js';
 import { fuzzHub } from '../lib/fuzz.js';
-import { Rig, medianStep, promisesOf } from '../lib/rig.js';
+import { Rig, promisesOf } from '../lib/rig.js';
 import type { Figure } from '../lib/verdict.js';
 import { atMost, holds, none, note, time } from '../lib/verdict.js';
 
@@ -25,6 +25,8 @@ const MIB = 2 ** 20;
 /** What the engine may grow by: what each insider may have under way, twice, and what libraries keep. */
 const GROWTH_MIB = 2 * INSIDERS * (GATE_LIMITS.memberBytes / MIB) + 128;
 const PROBE_MS = 20;
+/** Time in which steps are watched, before and during the crowd. */
+const WATCHED_MS = 4_000;
 
 /** Resident memory of a process, MiB. @throws Skip where /proc does not say. */
 function residentMib(pid: number): number {
@@ -81,7 +83,9 @@ async function strangers({ isShort, say }: DrillContext): Promise<Figure[]> {
     await rig.kernel.reached(50);
     const { enginePid } = await rig.status();
     const before = residentMib(enginePid);
-    const usual = medianStep(rig.kernel.steps);
+    const quiet = nowMs();
+    await sleep(WATCHED_MS);
+    const undisturbed = served(rig, quiet);
     let peak = before;
     const watching = (async () => {
       while (isWatching) {
@@ -95,10 +99,13 @@ async function strangers({ isShort, say }: DrillContext): Promise<Figure[]> {
     say(
       `${String(mob.made)} connections in ${madeMs.toFixed(0)} ms, ${String(mob.ended)} ended so far`,
     );
-    const late = rig.spawn();
-    const joined = await rig.present(late);
+    await sleep(Math.max(0, at + WATCHED_MS - nowMs()));
     const duringCrowd = served(rig, at);
     const afterCrowd = peak;
+    // Processes that start take what the machine has: steps are measured without one.
+    const came = nowMs();
+    const joined = await rig.present(rig.spawn());
+    await sleep(1_000);
     say(
       `engine ${before.toFixed(0)} MiB, ${peak.toFixed(0)} MiB with the crowd; a newcomer joined`,
     );
@@ -114,10 +121,10 @@ async function strangers({ isShort, say }: DrillContext): Promise<Figure[]> {
     return [
       note('connections half-open or of garbage', mob.made),
       holds('every one of them was ended', mob.ended === mob.made),
-      note('a newcomer is a member during the crowd, after ms', joined - at - madeMs),
+      note('a newcomer is a member during the crowd, after ms', joined - came),
       holds('the engine is the same process', pidNow === enginePid),
       note('messages refused', counters['badMessages'] ?? 0),
-      note('median step before ms', usual),
+      note('99 % of steps before ms', undisturbed.nearly),
       note('steps during the crowd', duringCrowd.steps),
       time('99 % of steps during the crowd ms', duringCrowd.nearly, SERVED_MS),
       note('longest step during the crowd ms', duringCrowd.longest),

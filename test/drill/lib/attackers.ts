@@ -50,8 +50,8 @@ export async function crowd({ host, port }: Invite, count: number): Promise<Crow
     });
     socket.on('error', () => undefined);
     socket.on('close', () => ended++);
-    // Whatever it is told, it does not read.
-    socket.pause();
+    // It listens, or it would not hear that it was ended.
+    socket.resume();
     sockets.push(socket);
     if (i % 16 === 15) await new Promise((next) => setTimeout(next, 2));
   }

@@ -121,14 +121,18 @@ export class ScriptedEngine {
 
   /** Starts a worker process as a person does. */
   spawnJoin(token = 'secret', ...args: string[]): ChildProcess {
+    return this.spawn(['join', this.invite(token), '--threads', '1', ...args], {});
+  }
+
+  /** ... who knows the engine by another name, and starts it with these options. */
+  spawnJoinAs(host: string, ...args: string[]): ChildProcess {
+    return this.spawn(['join', this.invite('secret', host), '--threads', '1', ...args], {});
+  }
+
+  private invite(token: string, host?: string): string {
     const { hostname, port } = new URL(this.endpoint);
-    const invite = encodeInvite({
-      host: hostname,
-      port: Number(port),
-      serverKey: this.keys.publicKey,
-      token,
-    });
-    return this.spawn(['join', invite, '--threads', '1', ...args], {});
+    const serverKey = this.keys.publicKey;
+    return encodeInvite({ host: host ?? hostname, port: Number(port), serverKey, token });
   }
 
   private spawn(args: readonly string[], environment: NodeJS.ProcessEnv): ChildProcess {

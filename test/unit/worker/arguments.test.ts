@@ -17,6 +17,7 @@ describe('the command line', () => {
     const args = ['join', TEXT, '--threads', '3', '--memory', '4G', '--name', 'lab 3'];
     expect(readArguments(args, {})).toEqual({
       kind: 'join',
+      proxy: null,
       invite: INVITE,
       threads: 3,
       memoryBytes: 4 * 2 ** 30,

@@ -16,6 +16,8 @@ export interface LinkOptions {
   readonly endpoint: string;
   /** Null on the private endpoint of an engine on this machine. */
   readonly curve: CurveKeys | null;
+  /** SOCKS5 server on the way, `host:port`: it resolves the endpoint's name. */
+  readonly proxy: string | null;
 }
 
 export interface LinkEvents {
@@ -63,7 +65,7 @@ export class EngineLink implements Link {
   }
 
   open(): void {
-    const { endpoint, curve } = this.options;
+    const { endpoint, curve, proxy } = this.options;
     const socket = new Dealer({
       immediate: true,
       linger: WORKER_LIMITS.lingerMs,
@@ -74,6 +76,7 @@ export class EngineLink implements Link {
       reconnectInterval: WORKER_LIMITS.reconnectMinMs,
       reconnectMaxInterval: WORKER_LIMITS.reconnectMaxMs,
       maxMessageSize: LIMITS.socketFrameBytes,
+      ...(proxy === null ? {} : { socksProxy: proxy }),
       ...(curve === null
         ? {}
         : {

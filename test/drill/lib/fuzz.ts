@@ -106,7 +106,7 @@ export function fuzzHub(prng: Prng, frames: number): FuzzReport {
     ...{ engineId: 'e'.repeat(16) as EngineId, price: 'free', cluster, desk: NO_DEALS },
     ...{ now: () => now, wallMs: () => now, resources: new Resources(), serverKey: () => '' },
     feed: (event) => step(cluster, event, ++now, now),
-    admits: () => ({ invite: 'drill' }),
+    ...{ admits: () => ({ invite: 'drill' }), trusts: () => false },
     collectorOf: () => null,
     findResource: () => undefined,
     onJoined: () => undefined,

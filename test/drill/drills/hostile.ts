@@ -77,7 +77,7 @@ async function strangers({ isShort, say }: DrillContext): Promise<Figure[]> {
   const rig = await Rig.start({ model: 'mlp', workers: 1 });
   const attackers: Insider[] = [];
   let mob: Crowd | null = null;
-  let isWatching = true;
+  const watch = { isOn: true };
   try {
     rig.train();
     await rig.kernel.reached(50);
@@ -88,7 +88,7 @@ async function strangers({ isShort, say }: DrillContext): Promise<Figure[]> {
     const undisturbed = served(rig, quiet);
     let peak = before;
     const watching = (async () => {
-      while (isWatching) {
+      while (watch.isOn) {
         peak = Math.max(peak, residentMib(enginePid));
         await sleep(PROBE_MS);
       }
@@ -114,7 +114,7 @@ async function strangers({ isShort, say }: DrillContext): Promise<Figure[]> {
     const duringFlood = served(rig, flooded);
     say(`engine ${peak.toFixed(0)} MiB at most with ${String(INSIDERS)} floods`);
     await sleep(GATE_LIMITS.strangerMs - Math.min(GATE_LIMITS.strangerMs, nowMs() - at));
-    isWatching = false;
+    watch.isOn = false;
     await watching;
     const { counters, enginePid: pidNow } = await rig.status();
     const figures = await promisesOf(rig);
@@ -138,7 +138,7 @@ async function strangers({ isShort, say }: DrillContext): Promise<Figure[]> {
       ...figures,
     ];
   } finally {
-    isWatching = false;
+    watch.isOn = false;
     mob?.close();
     for (const attacker of attackers) attacker.close();
     await rig.close();

@@ -70,14 +70,15 @@ export async function crowd({ host, port }: Invite, count: number): Promise<Crow
 export class Insider {
   private readonly socket: zmq.Dealer;
   private readonly invite: Invite;
-  private readonly workerId: WorkerId;
+  readonly workerId: WorkerId;
   /** Kinds of the engine's messages are not of interest; that they come is. */
   heard = 0;
 
-  constructor(invite: Invite) {
+  /** @param poses the worker that it says it is; itself unless given. */
+  constructor(invite: Invite, poses?: WorkerId) {
     const { publicKey, secretKey } = zmq.curveKeyPair();
     this.invite = invite;
-    this.workerId = z85ToHex(publicKey) as WorkerId;
+    this.workerId = poses ?? (z85ToHex(publicKey) as WorkerId);
     this.socket = new zmq.Dealer({
       ...{ linger: 0, sendHighWaterMark: 0, reconnectInterval: 1000 },
       ...{ curvePublicKey: publicKey, curveSecretKey: secretKey, curveServerKey: invite.serverKey },

@@ -84,6 +84,9 @@ function Balance(props: { readonly payments: PaymentsSummary }) {
   );
 }
 
+/** A longer outlook says nothing. */
+const YEAR_MS = 366 * 86_400_000;
+
 function Outlook({ payments, atMs }: AccountProps) {
   const { trans } = useServices();
   const { burnPerHour, timeToEmptyMs, expiryMs } = payments;
@@ -99,7 +102,10 @@ function Outlook({ payments, atMs }: AccountProps) {
     {
       name: 'empty',
       label: trans.__('Lasts'),
-      value: formatDuration(timeToEmptyMs),
+      value:
+        timeToEmptyMs !== null && timeToEmptyMs > YEAR_MS
+          ? trans.__('over a year')
+          : formatDuration(timeToEmptyMs),
       tone: urgencyOf(timeToEmptyMs),
     },
     {

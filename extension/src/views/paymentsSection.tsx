@@ -1,6 +1,6 @@
 /** @file Who is owed what: metered work in total and for each contributor, and the account it is paid from. */
 import type { CoinScale, Payee, PaymentsSummary } from '@ravenlab/protocol';
-import { coinScaleFor, displayName, formatAmount, formatCount } from '@ravenlab/protocol';
+import { NO_VALUE, coinScaleFor, displayName, formatAmount, formatCount } from '@ravenlab/protocol';
 import { sharesOf } from '../model/contributorRows.js';
 import { settlementLabel } from '../model/paymentsText.js';
 import type { Translate } from '../model/wording.js';
@@ -76,6 +76,12 @@ function MeteredTable(props: { readonly payments: PaymentsSummary; readonly coin
   );
 }
 
+/** Who works unpaid has nothing behind what it earned; the engine's own workers need no voucher to be settled with. */
+function hasNone(payee: Payee, key: Column['key']): boolean {
+  if (key === 'vouchered') return payee.vouchered === '0';
+  return key !== 'metered' && payee.address === null;
+}
+
 function LaneRow(props: { readonly payee: Payee; readonly coin: CoinScale }) {
   const { trans } = useServices();
   const { payee, coin } = props;
@@ -88,9 +94,7 @@ function LaneRow(props: { readonly payee: Payee; readonly coin: CoinScale }) {
       </th>
       {COLUMNS.map(({ key }) => (
         <td key={key} data-rvn={key}>
-          {payee.address === null && key !== 'metered'
-            ? '–'
-            : formatAmount(payee[key], coin.decimals)}
+          {hasNone(payee, key) ? NO_VALUE : formatAmount(payee[key], coin.decimals)}
         </td>
       ))}
     </tr>

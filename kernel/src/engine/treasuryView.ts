@@ -9,8 +9,7 @@ import type {
   Settlement,
   WorkerId,
 } from '@ravenlab/protocol';
-import { ChainError, PANEL_LIMITS } from '@ravenlab/protocol';
-import type { ChainStatus } from './chain/chainService.js';
+import { ChainError } from '@ravenlab/protocol';
 
 /** Base units all. */
 export interface LaneView {
@@ -69,48 +68,6 @@ export interface TreasuryView {
     readonly format: ExportFormat;
     readonly cursor: string | null;
   }): Promise<PanelResults['exportLedger']>;
-}
-
-/**
- * What a chain's status says of it.
- * @param paid to all lanes by the job in all, base units.
- */
-export function summaryOfChain(status: ChainStatus, paid: bigint): TreasurySummary {
-  const { phase, problem, job, limits, transactions } = status;
-  return {
-    settlement: phase,
-    problem,
-    chain: chainOf(status),
-    balance: {
-      deposit: job?.deposit ?? 0n,
-      free: job?.free ?? 0n,
-      reserved: job?.reserved ?? 0n,
-      paid,
-    },
-    expiryMs: job === null ? null : job.expiry * 1000,
-    limits,
-    transactions: transactions.map(({ amount, note, ...transaction }) => ({
-      ...transaction,
-      amount: amount?.toString() ?? null,
-      note: note?.slice(0, PANEL_LIMITS.textChars) ?? null,
-    })),
-  };
-}
-
-function chainOf({ network, escrow, token, job, canPay }: ChainStatus): PaymentChain | null {
-  if (network === null || escrow === null || token === null || job === null) return null;
-  return {
-    label: network.name.slice(0, PANEL_LIMITS.nameChars),
-    chainId: network.chainId,
-    isSimulated: network.isSimulated,
-    escrow,
-    token: token.address,
-    job: job.id,
-    payer: job.payer,
-    signer: job.signer,
-    isPayerHere: canPay,
-    explorerUrl: network.explorerUrl,
-  };
 }
 
 const NOTHING: TreasurySummary = {

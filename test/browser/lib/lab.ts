@@ -151,7 +151,12 @@ function serverEnv(home: string, token: string): NodeJS.ProcessEnv {
 
 /** Serves copies of the project's notebooks, so that a run never changes the committed ones. */
 export async function startLab(
-  options: { readonly notebooks?: readonly string[]; readonly isStaged?: boolean } = {},
+  options: {
+    readonly notebooks?: readonly string[];
+    readonly isStaged?: boolean;
+    /** `RAVENLAB_CHAIN` of its engines. */
+    readonly chain?: 'simulated' | 'off';
+  } = {},
 ): Promise<Lab> {
   const home = await mkdtemp(join(tmpdir(), 'ravenlab-browser-'));
   const folder = join(home, 'notebooks');
@@ -181,7 +186,10 @@ export async function startLab(
   const child = spawn('jupyter-lab', args, {
     cwd: folder,
     detached: true,
-    env: serverEnv(home, token),
+    env: {
+      ...serverEnv(home, token),
+      ...(options.chain !== undefined && { RAVENLAB_CHAIN: options.chain }),
+    },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   const lines: string[] = [];

@@ -12,7 +12,7 @@ import { measure } from './lib/measure.js';
 import type { Row, Verdict } from './lib/report.js';
 import { report } from './lib/report.js';
 import type { TrainStep } from './lib/trainStep.js';
-import { cnnStep, mlpStep } from './lib/trainStep.js';
+import { cnnStep, mlpStep, productStep } from './lib/trainStep.js';
 
 const THREADS = cpus().length;
 const OVERHEAD_US = 60;
@@ -43,13 +43,6 @@ function wide(): TrainStep {
   };
 }
 
-function product(side: number): Program {
-  const type = { dtype: 'float32', shape: [side, side] } as const;
-  const params = { transposeA: false, transposeB: false };
-  const node = { op: 'matMul', inputs: [0, 1], params, type } as const;
-  return { inputs: [type, type], nodes: [node], outputs: [2] };
-}
-
 /** The public API on the same bytes: what anyone who uses ONNX Runtime directly would get. */
 async function rawSession(
   program: Program,
@@ -77,11 +70,7 @@ const cases: readonly TrainStep[] = [
   mlpStep(32),
   mlpStep(128),
   cnnStep(64),
-  {
-    name: `sgemm ${SIDE}, ${((2 * SIDE ** 3) / 1e9).toFixed(2)} GFLOP`,
-    program: product(SIDE),
-    inputs: [0.5, 0.25].map((value) => new Float32Array(SIDE * SIDE).fill(value)),
-  },
+  productStep(SIDE),
 ];
 
 const backend = await openBackend('onnx-cpu', { threads: THREADS });

@@ -14,12 +14,12 @@ export interface TrainStep {
   readonly inputs: readonly TensorData[];
 }
 
-const CLASSES = 10;
+export const CLASSES = 10;
 const NONE = {};
 const g = new GraphBuilder();
 
 /** Weights of a model in the making, in the order of their gradients. */
-class Weights {
+export class Weights {
   readonly leaves: LeafNode[] = [];
 
   make(...shape: number[]): LeafNode {
@@ -31,7 +31,7 @@ class Weights {
 }
 
 /** Deterministic values in -size … size. */
-function floats(shape: Shape, size: number, seed: number): LeafNode {
+export function floats(shape: Shape, size: number, seed: number): LeafNode {
   const data = Float32Array.from(
     { length: sizeOf(shape) },
     (_, i) => (((i * 7919 + seed * 104_729) % 2003) / 1001 - 1) * size,
@@ -39,12 +39,12 @@ function floats(shape: Shape, size: number, seed: number): LeafNode {
   return inlineLeaf(data, { dtype: 'float32', shape });
 }
 
-function linear(weights: Weights, x: GraphNode, outputs: number): GraphNode {
+export function linear(weights: Weights, x: GraphNode, outputs: number): GraphNode {
   const inputs = x.type.shape[1] ?? 1;
   return g.add(g.matMul(x, weights.make(outputs, inputs), false, true), weights.make(outputs));
 }
 
-function relu(x: GraphNode): GraphNode {
+export function relu(x: GraphNode): GraphNode {
   return applyOp('relu', [x], NONE);
 }
 
@@ -64,7 +64,7 @@ function pool(x: GraphNode): GraphNode {
   return applyOp('maxPool2d', [x], { kernel: [2, 2], stride: [2, 2], padding: [0, 0, 0, 0] });
 }
 
-function finish(name: string, weights: Weights, logits: GraphNode): TrainStep {
+export function finish(name: string, weights: Weights, logits: GraphNode): TrainStep {
   const [batch = 1] = logits.type.shape;
   const labels = Int32Array.from({ length: batch }, (_, i) => (i * 7) % CLASSES);
   const target = inlineLeaf(labels, { dtype: 'int32', shape: [batch] });
@@ -101,4 +101,16 @@ export function cnnStep(batch: number): TrainStep {
   const flat = g.reshape(x, [batch, sizeOf(x.type.shape.slice(1))]);
   const hidden = relu(linear(weights, flat, 128));
   return finish(`cnn, batch ${batch}`, weights, linear(weights, hidden, CLASSES));
+}
+
+/** Product of two square matrices. */
+export function productStep(side: number): TrainStep {
+  const type = { dtype: 'float32', shape: [side, side] } as const;
+  const params = { transposeA: false, transposeB: false };
+  const node = { op: 'matMul', inputs: [0, 1], params, type } as const;
+  return {
+    name: `sgemm ${side}, ${((2 * side ** 3) / 1e9).toFixed(2)} GFLOP`,
+    program: { inputs: [type, type], nodes: [node], outputs: [2] },
+    inputs: [0.5, 0.25].map((value) => new Float32Array(side * side).fill(value)),
+  };
 }

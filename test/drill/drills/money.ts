@@ -7,7 +7,7 @@ import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync } from 'node
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Address, Hash32 } from '@ravenlab/protocol';
-import { VOUCHER_LIMITS } from '@ravenlab/protocol';
+import { NO_RECEIPT, VOUCHER_LIMITS } from '@ravenlab/protocol';
 import type { LedgerLog, LogLane } from '../../../kernel/src/core/ledger/ledgerLog.js';
 import { readLedgerLog } from '../../../kernel/src/core/ledger/ledgerLog.js';
 import { NO_CHAIN } from '../../../kernel/src/engine/chain/noChain.js';
@@ -100,12 +100,8 @@ async function train(rig: Rig, say: DrillContext['say'], isShort: boolean): Prom
   for (const worker of rig.workers) await rig.present(worker);
   const startedMs = nowMs();
   rig.train();
-  const earning = async (): Promise<boolean> => {
-    const { payees } = (await rig.status()).panel.payments;
-    const paid = payees.filter(({ address, vouchered }) => address !== null && vouchered !== '0');
-    return paid.length === WORKERS;
-  };
-  await until('vouchers for each', earning, { timeoutMs: 90_000, everyMs: 100 });
+  const isEarning = (): boolean => rig.workers.every((worker) => promiseOf(worker).amount > 0n);
+  await until('a voucher on each disk', isEarning, { timeoutMs: 90_000, everyMs: 100 });
   rig.workers[0]?.signal('SIGKILL');
   say(`a worker is killed at step ${String(rig.kernel.lastStep)}`);
   await sleep(isShort ? EARN_MS / 3 : EARN_MS);
@@ -124,11 +120,13 @@ async function train(rig: Rig, say: DrillContext['say'], isShort: boolean): Prom
 /** What a worker's own disk says it was promised last. */
 function promiseOf(worker: WorkerProcess): { readonly amount: bigint; readonly head: Hash32 } {
   const lanes = join(worker.home, 'worker', 'wallet-1', 'lanes');
-  const [file] = readdirSync(lanes).filter((each) => each.endsWith('.json'));
-  if (file === undefined) return { amount: 0n, head: `0x${'0'.repeat(64)}` as Hash32 };
-  const { voucher } = JSON.parse(readFileSync(join(lanes, file), 'utf8')) as {
-    readonly voucher: { readonly cumulative: string; readonly ledgerHead: Hash32 };
+  const files = existsSync(lanes) ? readdirSync(lanes) : [];
+  const file = files.find((each) => each.endsWith('.json'));
+  const text = file === undefined ? '{}' : readFileSync(join(lanes, file), 'utf8');
+  const { voucher = null } = JSON.parse(text) as {
+    readonly voucher?: { readonly cumulative: string; readonly ledgerHead: Hash32 } | null;
   };
+  if (voucher === null) return { amount: 0n, head: NO_RECEIPT };
   return { amount: BigInt(voucher.cumulative), head: voucher.ledgerHead };
 }
 

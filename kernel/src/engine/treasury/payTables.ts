@@ -149,19 +149,21 @@ export class PayTables {
   /** Within the caller's transaction. */
   write({ receipts, rows }: Pick<PayBatch, 'receipts' | 'rows'>): void {
     const { statements } = this;
-    for (const row of rows) if (row.kind === 'held') this.hold(row.work);
+    statements.hold.run(rows.flatMap((row) => (row.kind === 'held' ? [heldValues(row.work)] : [])));
     const ids = receipts.lanes.map((lane) => this.advance(lane));
+    const added: Values[] = [];
+    const released: Values[] = [];
     for (const receipt of unpackReceipts(receipts)) {
       const { lane, n, lease, flops, sizeBytes, amount } = receipt;
       const program = this.wordOf(receipt.program);
       const result = receipt.result === NO_RECEIPT ? null : receipt.result;
       const isAccepted = receipt.verdict === 'accepted' ? 1 : 0;
       const id = ids[lane] ?? 0;
-      statements.addReceipt.run(
-        ...[id, n, lease, program, flops, sizeBytes, amount, result, isAccepted],
-      );
-      statements.release.run(lease);
+      added.push([id, n, lease, program, flops, sizeBytes, amount, result, isAccepted]);
+      released.push([lease]);
     }
+    statements.addReceipt.run(added);
+    statements.release.run(released);
     for (const row of rows) {
       switch (row.kind) {
         case 'held':
@@ -170,7 +172,7 @@ export class PayTables {
           statements.setWallet.run(row.worker, row.payee);
           break;
         case 'waived':
-          statements.release.run(row.work.lease);
+          statements.release.run([[row.work.lease]]);
           break;
         case 'voucher': {
           const { job, payee, seq, cumulative, ledgerHead, r, vs } = row.voucher;
@@ -282,15 +284,6 @@ export class PayTables {
     return rows.map(({ job, head, statement, at_ms: atMs }) => ({ job, head, statement, atMs }));
   }
 
-  private hold(work: CommittedWork): void {
-    const { lease, session, request, shard, worker, payee, program, flops, sizeBytes } = work;
-    const { amount, result } = work;
-    this.statements.hold.run(
-      ...[lease, session, request, shard, worker, payee, program, flops, sizeBytes],
-      ...[String(amount), result],
-    );
-  }
-
   /** @returns its number. */
   private advance({ job, payee, count, earned, head }: LaneRow): number {
     const id = this.laneIdOf(job, payee);
@@ -313,6 +306,43 @@ export class PayTables {
   }
 }
 
+type Values = readonly (string | number | null)[];
+
+/** Rows of one statement: most of what a row costs is the call. */
+const ROWS_PER_CALL = 32;
+
+/** A statement for any number of rows, a few at a time. */
+function manyOf(
+  db: Database.Database,
+  columns: number,
+  before: string,
+  after = '',
+): { readonly run: (rows: readonly Values[]) => void } {
+  const row = `(${Array.from({ length: columns }, () => '?').join(', ')})`;
+  const textOf = (count: number) =>
+    `${before}${Array.from({ length: count }, () => row).join(', ')}${after}`;
+  const one = db.prepare(textOf(1));
+  const many = db.prepare(textOf(ROWS_PER_CALL));
+  return {
+    run: (rows) => {
+      let at = 0;
+      for (; at + ROWS_PER_CALL <= rows.length; at += ROWS_PER_CALL) {
+        many.run(...rows.slice(at, at + ROWS_PER_CALL).flat());
+      }
+      for (const values of rows.slice(at)) one.run(...values);
+    },
+  };
+}
+
+function heldValues(work: CommittedWork): Values {
+  const { lease, session, request, shard, worker, payee, program, flops, sizeBytes } = work;
+  const { amount, result } = work;
+  return [
+    ...[lease, session, request, shard, worker, payee, program, flops, sizeBytes],
+    ...[String(amount), result],
+  ];
+}
+
 function prepare(db: Database.Database) {
   return {
     addLane: db.prepare(
@@ -324,10 +354,10 @@ function prepare(db: Database.Database) {
     keep: db.prepare('UPDATE lane SET acknowledged = max(acknowledged, ?) WHERE id = ?'),
     addWord: db.prepare('INSERT INTO word (text) VALUES (?) ON CONFLICT (text) DO NOTHING'),
     findWord: db.prepare('SELECT id FROM word WHERE text = ?'),
-    addReceipt: db.prepare('INSERT INTO receipt VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)'),
+    addReceipt: manyOf(db, 9, 'INSERT INTO receipt VALUES '),
     receipts: db.prepare(SELECT_RECEIPTS),
-    hold: db.prepare('INSERT INTO held VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)'),
-    release: db.prepare('DELETE FROM held WHERE lease = ?'),
+    hold: manyOf(db, 11, 'INSERT INTO held VALUES '),
+    release: manyOf(db, 1, 'DELETE FROM held WHERE (lease) IN (VALUES ', ')'),
     setWallet: db.prepare(
       'INSERT INTO wallet VALUES (?, ?) ON CONFLICT (worker) DO UPDATE SET payee = excluded.payee',
     ),

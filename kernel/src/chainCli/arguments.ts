@@ -16,6 +16,8 @@ export const USAGE = `Pay contributors on a chain of your own choice. Without se
   npm run chain -- deposit <coins>              adds to the job; extend --days <n> makes it last longer
   npm run chain -- reserve <payee> <coins>      a lane's cap; settle <payee> <coins> pays one up to this
   npm run chain -- refund                       sends back what is free, and a day after the expiry what is reserved
+  npm run chain -- verify <file> [--rpc <url> --chain-id <n> --escrow <address>]
+                                                hashes an exported ledger again, and compares it with what the chain paid
 
   --settings <file>              default: chain.json in RAVENLAB_HOME
   --job <id>                     when there are several, by the first characters of its id

@@ -6,6 +6,7 @@ import { atDesk } from './desk.js';
 import type { JobCommand } from './jobCommands.js';
 import { deposit, extend, open, refund, reserve, settle, status } from './jobCommands.js';
 import { deploy, keystore, setUp } from './keyCommands.js';
+import { verify } from './verifyCommand.js';
 
 type Command = (args: Arguments, env: Env, say: Say) => Promise<void>;
 
@@ -25,6 +26,7 @@ const COMMANDS: ReadonlyMap<string, Command> = new Map<string, Command>([
   ['reserve', atJob(reserve)],
   ['settle', atJob(settle)],
   ['refund', atJob(refund)],
+  ['verify', verify],
 ]);
 
 const EXIT = { fine: 0, failed: 1, usage: 2 } as const;

@@ -5,7 +5,8 @@
 import { execFile } from 'node:child_process';
 import { chmodSync, existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import type { Address } from '@ravenlab/protocol';
+import type { Address, Hash32, JobId, LeaseId, ProgramHash, Receipt } from '@ravenlab/protocol';
+import { RECEIPT_COLUMNS, receiptLine } from '@ravenlab/protocol';
 import { startSimulatedChain } from '../../../contracts/src/anvil.js';
 import type { SimulatedChain } from '../../../contracts/src/anvil.js';
 import { devAccounts } from '../../../contracts/src/devAccounts.js';
@@ -143,6 +144,36 @@ test('an engine takes the job by the settings, and only one does', async () => {
   const { problem } = await loser.when('told', ({ phase }) => phase === 'problem');
   expect(problem).toMatch(/no open job.*npm run chain -- open/);
   await Promise.all([first.close(), second.close()]);
+});
+
+test('an exported ledger is hashed again, and held against what the chain paid', async () => {
+  const job = /job (0x[0-9a-f]{64})/.exec(await good('status'))?.[1] as JobId;
+  const receipt = (n: number): Receipt => ({
+    ...{
+      n,
+      job,
+      payee: payee!.address,
+      lease: n as LeaseId,
+      program: 'ab'.repeat(32) as ProgramHash,
+    },
+    ...{ flops: 1, sizeBytes: 1, amount: 4_000_000n, result: `0x${'cd'.repeat(32)}` as Hash32 },
+    verdict: 'accepted',
+  });
+  const lines = [receipt(1), receipt(2)].map(receiptLine);
+  const text = `${[RECEIPT_COLUMNS.join(','), ...lines].join('\n')}\n`;
+  writeFileSync(at('ledger.csv'), text);
+  expect(await good('verify', at('ledger.csv'))).toContain(
+    '2 receipts, 0 refused, 8000000 base units',
+  );
+  const where = ['--rpc', network.url, '--chain-id', '31337', '--escrow', escrow];
+  // The command line settled by hand, for no line at all.
+  expect(await refused('verify', at('ledger.csv'), ...where)).toMatch(
+    /pays 0x[0-9a-f]{40} 7250000 for head 0x0+: the lines up to there are worth 0/,
+  );
+  writeFileSync(at('cut.csv'), text.replace(`${lines[1]!}\n`, ''));
+  expect(await good('verify', at('cut.csv'))).toContain('1 receipts');
+  writeFileSync(at('bad.csv'), text.replace('4000000', '4000000x'));
+  expect((await chain(['verify', at('bad.csv')])).code).not.toBe(0);
 });
 
 test('a wrong password, a keystore that others can read, and one of everybody are refused', async () => {

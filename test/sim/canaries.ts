@@ -29,7 +29,15 @@ export type Flaw =
   /** A restarted engine is not asked again for everything. */
   | 'shortReplay'
   /** An image that was not forced to the disk is trusted after a loss of power. */
-  | 'anyBoot';
+  | 'anyBoot'
+  /** Audits never run. */
+  | 'noAudit'
+  /** The watermark passes what no audit vouches for. */
+  | 'noHold'
+  /** A caught cheat keeps its pay. */
+  | 'paidCheat'
+  /** Whoever finds a lie is taken for the liar. */
+  | 'harshAudit';
 
 /** A bug at an edge of the cores: events that they do not get, effects that they should not have made. */
 export interface Canary {
@@ -211,4 +219,11 @@ const JOURNAL: readonly Canary[] = [
   { name: 'an image is trusted that did not reach the disk', flaw: 'anyBoot' },
 ];
 
-export const CANARIES: readonly Canary[] = [...SCHEDULER, ...JOURNAL];
+const AUDITS: readonly Canary[] = [
+  { name: 'an audit never runs', flaw: 'noAudit' },
+  { name: 'the watermark passes what no audit vouches for', flaw: 'noHold' },
+  { name: 'a cheat is paid', flaw: 'paidCheat' },
+  { name: 'who is honest is banned', flaw: 'harshAudit' },
+];
+
+export const CANARIES: readonly Canary[] = [...SCHEDULER, ...JOURNAL, ...AUDITS];

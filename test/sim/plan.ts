@@ -57,6 +57,8 @@ export interface SimPlan {
   readonly jitterMs: number;
   readonly bytesPerMs: number;
   readonly unitMs: number;
+  /** Strangers among the workers: all but the first, one of which lies from some answer on; null: nobody lies. */
+  readonly lie?: { readonly worker: number; readonly from: number } | null;
   /** Pause of the user's loop between two requests. */
   readonly thinkMs: number;
 }
@@ -101,7 +103,7 @@ export function drawPlan(seed: number): SimPlan {
   if (random.chance(60)) rates.disconnect = random.between(100, 400);
   const isLarge = random.chance(20);
   const isEncoded = random.chance(125);
-  return {
+  const plan: SimPlan = {
     seed,
     workers: random.between(1, 6),
     bitClasses: random.chance(250) ? 2 : 1,
@@ -120,4 +122,7 @@ export function drawPlan(seed: number): SimPlan {
     unitMs: random.pick([1, 20, 100, 400, 1_500]),
     thinkMs: random.pick([0, 0, 0, 400]),
   };
+  if (plan.workers < 2 || !random.chance(200)) return plan;
+  const lie = { worker: random.between(1, plan.workers - 1), from: random.pick([0, 0, 5, 15, 30]) };
+  return { ...plan, lie, bitClasses: 1 };
 }

@@ -96,6 +96,18 @@ export class SimDisk {
     for (const slot of this.slots) if (!slot.isSynced) slot.image = null;
   }
 
+  /** What a cheat was paid above an image is refused. */
+  refuse(worker: string): void {
+    const { session, request } = this.restore().current?.point ?? { session: 0, request: 0 };
+    const isRefused = (row: SimRow): boolean =>
+      row.worker === worker &&
+      (row.session > session || (row.session === session && row.request > request));
+    this.transactions = this.transactions.map(({ transaction, boot }) => {
+      const rows = transaction.rows.filter((row) => !isRefused(row));
+      return { transaction: { ...transaction, rows }, boot };
+    });
+  }
+
   /** Every row, each once. @returns null when a unit of work is paid twice. */
   rows(): Map<number, SimRow> | null {
     const rows = new Map<number, SimRow>();

@@ -2,6 +2,7 @@
  * @file One life of the engine in simulation: the shell around the real scheduler, ledger and journal. It carries out
  * effects, sums, commits and answers; a crash ends it between any two of its effects.
  */
+/* eslint-disable max-lines -- one life of an engine is one story; its parts are in simEngineParts.ts */
 import type { ExecutionId, WorkerId } from '@ravenlab/protocol';
 import type { ClusterEffect, ClusterEvent } from '../../kernel/src/core/cluster/events.js';
 import { setPin } from '../../kernel/src/core/cluster/classes.js';
@@ -16,73 +17,39 @@ import type {
 import { createCluster } from '../../kernel/src/core/cluster/state.js';
 import type { RequestPoint } from '../../kernel/src/core/journal/paidBook.js';
 import { PaidBook } from '../../kernel/src/core/journal/paidBook.js';
-import type { Canary, Flaw } from './canaries.js';
+import type { Flaw } from './canaries.js';
 import { SimViolation } from './context.js';
 import type { SimContext } from './context.js';
 import type { SimResult } from './messages.js';
 import { blocksOf } from './messages.js';
-import type { SimDisk, SimImage, SimRow } from './simDisk.js';
+import type { SimImage, SimRow } from './simDisk.js';
 import { FIRST_IMAGE } from './simDisk.js';
 import type { KernelEnd, SimRequest } from './requests.js';
+import { auditsOf, runOfAudit } from './simAudits.js';
+import type { AuditedExecution, SimAudits } from './simAudits.js';
+import {
+  REDUCE_MS,
+  AUDIT_ROWS,
+  DRAIN_MS,
+  RUN,
+  RETRY_MS,
+  UNIT_AMOUNT,
+  IDLE_CHECK,
+  isPing,
+  TICK,
+  NO_RESULTS,
+  NOTHING_PAID,
+  Killed,
+  KILLED,
+  IDS_PER_LIFE,
+} from './simEngineParts.js';
+import type { Active, Accept, Queued, EngineOptions } from './simEngineParts.js';
 import { SimHub } from './simHub.js';
 import type { JournalOwner } from './simJournal.js';
 import { SimJournal } from './simJournal.js';
 import { SimStore, unitsOf } from './simStore.js';
 import { SimUser } from './simUser.js';
-import type { SimTrace } from './trace.js';
 import { add, nextWeight } from './values.js';
-
-const REDUCE_MS = 1;
-const DRAIN_MS = 1_000;
-const RUN = 'run';
-const RETRY_MS = 10;
-const UNIT_AMOUNT = 7n;
-const IDLE_CHECK = 8;
-const isPing = ({ kind }: ClusterEffect): boolean => kind === 'ping';
-/** Ids that one life of an engine gives out: the next life begins above them. */
-export const IDS_PER_LIFE = 1_000_000;
-
-interface Active {
-  readonly id: ExecutionId;
-  readonly point: RequestPoint;
-  readonly request: Exclude<SimRequest, { kind: 'define' }>;
-  readonly tree: ShardTree<{ sum: number }>;
-  readonly wire: number;
-  readonly version: number;
-  readonly weight: number;
-  readonly dataId: number;
-  /** Shards paid, in this life or an earlier one. */
-  readonly paid: Set<number>;
-}
-
-interface Queued {
-  readonly point: RequestPoint;
-  readonly request: SimRequest;
-}
-
-const TICK: ClusterEvent = { kind: 'tick' };
-const NO_RESULTS: readonly SimResult[] = [];
-const NOTHING_PAID: ReadonlySet<number> = new Set();
-
-/** Thrown where the process is killed. */
-class Killed extends Error {}
-/** One for all: the story of a stack costs more than the rest of a kill. */
-const KILLED = new Killed();
-
-export interface EngineOptions {
-  readonly context: SimContext;
-  readonly disk: SimDisk;
-  readonly life: number;
-  readonly canary: Canary | null;
-  readonly trace: SimTrace;
-  /** A step was committed. */
-  readonly onCommitted: (
-    version: number,
-    step: { readonly salt: number; readonly weight: number; readonly point: RequestPoint },
-  ) => void;
-  readonly onDied: () => void;
-  readonly onClosed: () => void;
-}
 
 export class SimEngine implements JournalOwner {
   readonly state: ClusterState;
@@ -96,6 +63,8 @@ export class SimEngine implements JournalOwner {
   private readonly context: SimContext;
   private readonly book: PaidBook;
   private readonly store: SimStore;
+  readonly audits: SimAudits;
+  private auditRows = 0;
   private readonly active = new Map<ExecutionId, Active>();
   private queue: Queued[] = [];
   private isUpdating = false;
@@ -151,6 +120,15 @@ export class SimEngine implements JournalOwner {
       this.after(delayMs, act);
     };
     this.user = new SimUser({ context, state, apply, after });
+    this.audits = auditsOf(this, {
+      ...{ context, flaw, state },
+      feed: (event) => {
+        this.apply(event);
+      },
+      nextExecution: () => this.nextExecutionId++ as ExecutionId,
+      after,
+      onCaught: options.onCaught,
+    });
     this.takePin(this.states.pin);
     this.store.begin(this.states);
   }
@@ -265,6 +243,8 @@ export class SimEngine implements JournalOwner {
         break;
       case 'accept': {
         const value = this.results[effect.index]?.value ?? Number.NaN;
+        if (this.audits.accepted(effect, value, this.auditedOf(effect.execution))) break;
+        this.taken(effect, value);
         const tree = this.active.get(effect.execution)?.tree;
         const merges = tree?.insert(effect.shard, { sum: value }, effect.count) ?? [];
         for (const { target, source } of merges) add(target, source);
@@ -275,6 +255,7 @@ export class SimEngine implements JournalOwner {
         break;
       case 'complete':
         this.after(REDUCE_MS, () => {
+          if (this.audits.complete(effect.execution)) return;
           this.apply({ kind: 'reduced', execution: effect.execution, failure: null });
         });
         break;
@@ -282,7 +263,7 @@ export class SimEngine implements JournalOwner {
         this.commit(effect.execution);
         break;
       case 'failed':
-        this.failed(effect.execution);
+        if (!this.audits.failed(effect.execution)) this.failed(effect.execution);
         break;
       case 'expel':
         this.hub.expel(effect.worker);
@@ -303,6 +284,11 @@ export class SimEngine implements JournalOwner {
   }
 
   private sendRun(effect: Extract<ClusterEffect, { kind: 'run' }>): void {
+    const audit = this.audits.auditOf(effect.execution);
+    if (audit !== null) {
+      this.hub.send(effect.worker, runOfAudit(effect, audit));
+      return;
+    }
     const active = this.active.get(effect.execution);
     if (active === undefined) return;
     const { leaseMs, groups } = effect;
@@ -320,6 +306,23 @@ export class SimEngine implements JournalOwner {
     });
   }
 
+  private taken({ execution, worker, shard, count }: Accept, value: number): void {
+    const salt = this.active.get(execution)?.request.salt ?? 0;
+    this.options.onTaken({ worker, salt, shard, count, value });
+  }
+
+  private auditedOf(execution: ExecutionId): AuditedExecution | null {
+    const active = this.active.get(execution);
+    if (active === undefined) return null;
+    const { point, request, wire, dataId, spec } = active;
+    return { point, isEffect: request.kind === 'step', salt: request.salt, wire, dataId, spec };
+  }
+
+  /** It cheated in an earlier life. */
+  convict(worker: WorkerId): void {
+    this.apply({ kind: 'ban', worker, isCaught: true });
+  }
+
   /** The rows of one event reach the journal together. */
   private journalPay(): void {
     if (this.paidNow.length === 0) return;
@@ -329,6 +332,14 @@ export class SimEngine implements JournalOwner {
   }
 
   private meter({ entry, execution, shard }: Extract<ClusterEffect, { kind: 'meter' }>): void {
+    const audit = this.audits.auditOf(execution);
+    if (audit !== null) {
+      // Numbers above those of an execution's own units, never given out twice.
+      const key = AUDIT_ROWS + this.options.life * AUDIT_ROWS + this.auditRows++;
+      const { worker, amount } = entry;
+      this.paidNow.push({ ...audit.answer.point, shard: key, worker, amount });
+      return;
+    }
     const active = this.active.get(execution);
     if (active === undefined) throw new SimViolation('a unit of no execution is paid');
     const { session, request } = active.point;
@@ -398,6 +409,7 @@ export class SimEngine implements JournalOwner {
     for (const active of [...this.active.values()]) {
       if (!isOf(active) || this.state.executions.get(active.id)?.status !== 'running') continue;
       this.apply({ kind: 'cancelled', execution: active.id });
+      this.audits.withdrawn(active.point);
       if (this.isKilled) return;
       this.refuse(active.id);
     }
@@ -416,7 +428,8 @@ export class SimEngine implements JournalOwner {
   }
 
   private canStart(request: SimRequest): boolean {
-    return request.kind === 'define' ? this.active.size === 0 : !this.isUpdating;
+    if (request.kind !== 'define') return !this.isUpdating;
+    return this.active.size === 0 && this.audits.release();
   }
 
   private takeData(request: Extract<SimRequest, { kind: 'define' }>): void {
@@ -439,7 +452,6 @@ export class SimEngine implements JournalOwner {
     const { wire, version, weight, dataId } = this.states;
     const id = this.nextExecutionId++ as ExecutionId;
     const tree = new ShardTree<{ sum: number }>(plan.shards);
-    this.active.set(id, { id, point, request, tree, wire, version, weight, dataId, paid });
     if (request.kind === 'step') this.isUpdating = true;
     const needed = this.store.needed(wire, dataId);
     if (needed === null) {
@@ -455,6 +467,7 @@ export class SimEngine implements JournalOwner {
       isMergeable: plan.isMergeable,
       paidShards: paid.size === 0 ? NOTHING_PAID : new Set(paid),
     };
+    this.active.set(id, { id, point, request, tree, spec, wire, version, weight, dataId, paid });
     this.apply({ kind: 'submitted', spec });
   }
 
@@ -487,7 +500,8 @@ export class SimEngine implements JournalOwner {
     this.options.onCommitted(version, { salt, weight, point });
     // Evaluations may still read the version before.
     this.after(1, () => {
-      if (this.active.size === 0) this.retire(this.store.oldStates(this.states.wire));
+      const isRead = this.active.size > 0 || !this.audits.isIdle();
+      if (!isRead) this.retire(this.store.oldStates(this.states.wire));
     });
   }
 
@@ -500,6 +514,7 @@ export class SimEngine implements JournalOwner {
   private failed(execution: ExecutionId): void {
     const active = this.active.get(execution);
     if (active?.request.isRepeat !== true || this.flaw === 'fragileRepeat') {
+      if (active !== undefined) this.audits.withdrawn(active.point);
       this.refuse(execution);
       return;
     }

@@ -12,10 +12,11 @@ import type { Link } from './link.js';
 import type { ToEngine, ToWorker } from './messages.js';
 import type { Fault } from './plan.js';
 import { SimDisk, rowKey } from './simDisk.js';
-import { IDS_PER_LIFE, SimEngine } from './simEngine.js';
+import { SimEngine } from './simEngine.js';
+import { IDS_PER_LIFE } from './simEngineParts.js';
 import type { KernelWorld } from './simKernel.js';
 import { SimKernel } from './simKernel.js';
-import type { Host, SimWorker } from './simWorker.js';
+import type { Host, Lie, SimWorker } from './simWorker.js';
 import type { SimTrace } from './trace.js';
 import { FIRST_WEIGHT, nextWeight, undisturbedSum } from './values.js';
 
@@ -63,11 +64,18 @@ const STRIKES: Readonly<Record<OwnFault, (host: SimHost) => void>> = {
   },
 };
 
+const answerKey = ({ worker, salt, shard, count, value }: Lie): string =>
+  [worker, salt, shard, count, value].join(' ');
+const lieKey = (worker: string, salt: number, shard: number): string =>
+  `${worker} ${String(salt)} ${String(shard)}`;
+
 /** A step that was committed, and what it made. */
 export interface Step {
   readonly salt: number;
   readonly weight: number;
   readonly point: RequestPoint;
+  /** Something in it, or before it, is a lie. */
+  readonly isWrong?: boolean;
 }
 
 export class SimHost implements Host, KernelWorld {
@@ -94,6 +102,11 @@ export class SimHost implements Host, KernelWorld {
   private isReplayPending = false;
   private isClosing = false;
   private readonly banned = new Set<WorkerId>();
+  /** Kept with the user's rules. */
+  private readonly caught = new Set<WorkerId>();
+  /** Answers that are lies, and units that one was taken for. */
+  private readonly lies = new Set<string>();
+  private readonly takenLies = new Set<string>();
   /** Bit classes that the weights can be of. */
   private classes: readonly number[] = CLASSES;
 
@@ -130,6 +143,9 @@ export class SimHost implements Host, KernelWorld {
 
   private startEngine(): SimEngine {
     this.life++;
+    if (this.canary?.flaw !== 'paidCheat') {
+      for (const worker of this.caught) this.disk.refuse(worker);
+    }
     const engine: SimEngine = new SimEngine({
       context: this.context,
       disk: this.disk,
@@ -138,6 +154,12 @@ export class SimHost implements Host, KernelWorld {
       trace: this.trace,
       onCommitted: (version, step) => {
         this.committed(version, step);
+      },
+      onTaken: (answer) => {
+        this.taken(answer);
+      },
+      onCaught: (worker) => {
+        this.convict(worker);
       },
       onDied: () => {
         this.engineDied(engine);
@@ -151,6 +173,7 @@ export class SimHost implements Host, KernelWorld {
     this.watch(engine);
     this.compareRestored(engine);
     for (const worker of this.banned) engine.user.ban(worker, true);
+    for (const worker of this.caught) engine.convict(worker);
     return engine;
   }
 
@@ -184,6 +207,8 @@ export class SimHost implements Host, KernelWorld {
   private engineDied(engine: SimEngine): void {
     this.trace.note(this.context.heap.nowMs, 'engine dies');
     this.leasesLost += engine.state.counters.leasesLost;
+    // What nobody had audited when it died is paid as it was metered; who is caught later loses what is not in a voucher.
+    if (this.caught.size === 0) this.takenLies.clear();
     this.engine = null;
     this.isReplayPending = true;
     const { kernel } = this;
@@ -236,11 +261,12 @@ export class SimHost implements Host, KernelWorld {
 
   /** Bans outlive the engine; the user thinks better of each. */
   ban(worker: WorkerId): void {
+    if (this.caught.has(worker)) return;
     this.banned.add(worker);
     this.engine?.user.ban(worker, true);
     this.context.heap.after(BAN_MS, () => {
       this.banned.delete(worker);
-      this.engine?.user.ban(worker, false);
+      if (!this.caught.has(worker)) this.engine?.user.ban(worker, false);
     });
   }
 
@@ -276,6 +302,31 @@ export class SimHost implements Host, KernelWorld {
     return this.engine?.hub.isLeasedTo(worker, lease) ?? false;
   }
 
+  // -------------------------------------------------------------- liars
+
+  /** Whether anybody in this schedule lies. */
+  isLied(): boolean {
+    return (this.context.plan.lie ?? null) !== null;
+  }
+
+  told(lie: Lie): void {
+    this.lies.add(answerKey(lie));
+  }
+
+  /** Should it have been a lie, nobody may be paid for it in the end. */
+  private taken(answer: Lie): void {
+    if (!this.lies.has(answerKey(answer))) return;
+    for (let index = 0; index < answer.count; index++) {
+      this.takenLies.add(lieKey(answer.worker, answer.salt, answer.shard + index));
+    }
+  }
+
+  private convict(worker: WorkerId): void {
+    const liar = this.workers[this.context.plan.lie?.worker ?? -1]?.id;
+    if (worker !== liar) throw new SimViolation(`${worker} is honest, and was taken for a liar`);
+    this.caught.add(worker);
+  }
+
   // -------------------------------------------------------------- the true story
 
   nextSalt(data: number): number {
@@ -295,10 +346,16 @@ export class SimHost implements Host, KernelWorld {
     const { shards } = this.context.plan;
     const before = this.weightOf(version - 1);
     const data = this.dataOf.get(salt) ?? Number.NaN;
+    const known = this.classes;
+    let isWrong = this.history[version - 2]?.isWrong === true;
     this.classes = this.classes.filter((bits) => {
       const sum = undisturbedSum({ salt, weight: before, data, bits }, shards);
       return Object.is(nextWeight(before, sum), weight);
     });
+    if (this.isLied() && this.classes.length === 0) {
+      this.classes = known;
+      isWrong = true;
+    }
     if (this.classes.length === 0) {
       throw new SimViolation(
         `version ${String(version)}: weights ${String(weight)} are not those of undisturbed training`,
@@ -310,7 +367,7 @@ export class SimHost implements Host, KernelWorld {
     if (this.history.some((known) => known.salt === salt)) {
       throw new SimViolation(`version ${String(version)}: its step was made before`);
     }
-    this.history.push(step);
+    this.history.push({ ...step, isWrong });
   }
 
   acknowledged(version: number, salt: number): void {
@@ -331,6 +388,9 @@ export class SimHost implements Host, KernelWorld {
     }
     if (version > 0 && this.history[version - 1]?.salt !== bookmark) {
       throw new SimViolation(`the bookmark of version ${String(version)} is of another step`);
+    }
+    if (this.history[version - 1]?.isWrong === true) {
+      throw new SimViolation(`restored version ${String(version)} was made of a lie`);
     }
     this.history = this.history.slice(0, version);
     // Nothing that anybody was told has any bits yet.
@@ -361,7 +421,8 @@ export class SimHost implements Host, KernelWorld {
   /** The user is through and shuts down; with a full disk he frees space first. */
   finished(): void {
     const { engine } = this;
-    if (engine === null || this.context.heap.nowMs < this.disk.fullUntilMs) {
+    const isWaiting = engine?.audits.isSettled !== true;
+    if (engine === null || isWaiting || this.context.heap.nowMs < this.disk.fullUntilMs) {
       this.context.heap.after(BEAT_MS, () => {
         if (this.kernel?.isAnswered === true && this.engine !== null) this.finished();
       });
@@ -383,6 +444,9 @@ export class SimHost implements Host, KernelWorld {
     if (!Object.is(image.weight, this.weightOf(steps))) {
       throw new SimViolation(`the journal ends with other weights than the training`);
     }
+    if (this.history.some(({ isWrong }) => isWrong === true)) {
+      throw new SimViolation('the training ends with weights that a lie is part of');
+    }
     this.compareAcks();
     this.comparePay();
     this.compareStandings();
@@ -403,9 +467,13 @@ export class SimHost implements Host, KernelWorld {
     const rows = this.disk.rows();
     if (rows === null) throw new SimViolation('a unit is paid twice in the journal');
     const { shards } = this.context.plan;
-    for (const [index, { point }] of this.history.entries()) {
+    for (const [index, { point, salt }] of this.history.entries()) {
       for (let shard = 0; shard < shards; shard++) {
-        if (rows.has(rowKey(point, shard))) continue;
+        const row = rows.get(rowKey(point, shard));
+        if (row !== undefined && this.takenLies.has(lieKey(row.worker, salt, shard))) {
+          throw new SimViolation(`${row.worker} is paid for a lie, version ${String(index + 1)}`);
+        }
+        if (row !== undefined) continue;
         const what = `version ${String(index + 1)}, micro-shard ${String(shard)}`;
         throw new SimViolation(`${what} was never paid`);
       }

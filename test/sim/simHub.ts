@@ -95,7 +95,7 @@ export class SimHub {
       incarnation,
       gflops: 10,
       bitClass: String(worker.bits),
-      isTrusted: true,
+      isTrusted: worker.isTrusted,
       owner: worker.id,
       memoryBytes: MEMORY_BYTES,
       windowBytes: WINDOW_BYTES,

@@ -20,12 +20,23 @@ interface Task {
   readonly shard: number;
 }
 
+/** An answer that is not what its inputs give. */
+export interface Lie {
+  readonly worker: WorkerId;
+  readonly salt: number;
+  readonly shard: number;
+  readonly count: number;
+  readonly value: number;
+}
+
 /** Where a worker connects to. */
 export interface Host extends LinkEnds {
   /** False when nobody listens. */
   connect(worker: SimWorker, link: Link): boolean;
   closed(link: Link): void;
   isLeasedTo(worker: WorkerId, lease: LeaseId): boolean;
+  /** For the true story: what it will answer for these shards is not what their inputs give. */
+  told(lie: Lie): void;
 }
 
 const BEAT_MS = 250;
@@ -88,6 +99,11 @@ const STRIKES: Readonly<Record<OwnFault, (worker: SimWorker) => void>> = {
 
 export class SimWorker {
   readonly id: WorkerId;
+  /** Needs no audit. */
+  readonly isTrusted: boolean;
+  /** It lies from this answer on. */
+  private readonly liesFrom: number;
+  private answers = 0;
   /** Its bit class. */
   readonly bits: number;
   incarnation = 0;
@@ -113,7 +129,11 @@ export class SimWorker {
   /** Its clock: per mille of true time. */
   private readonly clock: number;
 
-  constructor(id: WorkerId, context: SimContext, host: Host, bits = 0) {
+  /** @param index among the workers; the first one is the user's own. */
+  constructor(id: WorkerId, context: SimContext, host: Host, bits = 0, index = 0) {
+    const { lie = null } = context.plan;
+    this.isTrusted = lie === null || index === 0;
+    this.liesFrom = lie?.worker === index ? lie.from : Infinity;
     this.id = id;
     this.bits = bits;
     this.context = context;
@@ -363,7 +383,7 @@ export class SimWorker {
     const computeMs = this.unitMs() * task.leases.length + hangMs;
     this.isComputing = true;
     const computing = ++this.computing;
-    const value = this.compute(task);
+    const value = this.told(task, this.compute(task));
     this.after(computeMs, () => {
       if (computing === this.computing) this.finish(task, value, computeMs);
     });
@@ -385,6 +405,15 @@ export class SimWorker {
     if (!isFailed) this.lastDone = message;
     this.link?.sendUp(message);
     this.work();
+  }
+
+  /** A liar tells another value, once it has made itself a name. */
+  private told({ run, leases, shard }: Task, value: number): number {
+    if (this.answers++ < this.liesFrom) return value;
+    const lie = Math.fround(value * 1.5 + 1);
+    const { length: count } = leases;
+    this.host.told({ worker: this.id, salt: run.salt, shard, count, value: lie });
+    return lie;
   }
 
   /** The values of the group, added up pairwise as the tree would. */

@@ -71,7 +71,7 @@ function drive(context: SimContext, host: SimHost, trace: SimTrace): void {
   const { heap, plan } = context;
   for (let index = 0; index < plan.workers; index++) {
     const id = `worker-${String(index)}` as WorkerId;
-    const worker = new SimWorker(id, context, host, index % plan.bitClasses);
+    const worker = new SimWorker(id, context, host, index % plan.bitClasses, index);
     host.workers.push(worker);
     const isLate = index > 0 && context.strikes('lateJoin');
     heap.at(isLate ? context.work.between(1, LATE_MS) : index, () => {

@@ -95,7 +95,7 @@ test('a small program that comes again runs beside a long unit, to the same bits
 
 test('on a worker that somebody invited, everything waits for the compute thread', async () => {
   engine = await ScriptedEngine.start({ isRemote: true });
-  engine.spawnJoin();
+  engine.spawnJoin('secret', '--no-pay');
   await prepare();
   for (let execution = 1; execution < 3 * WORKER_LIMITS.quickAfterRuns; execution++) {
     expect((await race(execution)).isFirst).toBe(false);

@@ -332,7 +332,7 @@ describe('a worker that a person joins', () => {
   test('shows a key of its own, keeps it, and counts its starts', async () => {
     const seen: string[] = [];
     await start({ isRemote: true, admits: (key) => seen.push(key) > 0 });
-    const child = engine.spawnJoin();
+    const child = engine.spawnJoin('secret', '--no-pay');
     const hello = await engine.welcome();
     expect(seen).toContain(hello.workerId);
     const file = join(engine.home, 'worker', 'identity-1.json');
@@ -341,7 +341,7 @@ describe('a worker that a person joins', () => {
     expect(z85ToHex(identity.publicKey)).toBe(hello.workerId);
     child.kill('SIGKILL');
     await ended(child);
-    engine.spawnJoin();
+    engine.spawnJoin('secret', '--no-pay');
     const again = await engine.welcome();
     expect(again).toMatchObject({ workerId: hello.workerId, incarnation: hello.incarnation + 1 });
   });
@@ -366,16 +366,16 @@ describe('a worker that a person joins', () => {
 
   test('beside another one gets an identity of its own', async () => {
     await start({ isRemote: true });
-    engine.spawnJoin();
+    engine.spawnJoin('secret', '--no-pay');
     const first = await engine.welcome();
-    engine.spawnJoin();
+    engine.spawnJoin('secret', '--no-pay');
     const second = await engine.welcome();
     expect(second.workerId).not.toBe(first.workerId);
   });
 
   test('tells its owner what happens, drains at Ctrl-C and sums up', async () => {
     await start({ isRemote: true });
-    const child = engine.spawnJoin('secret', '--name', 'lab 3');
+    const child = engine.spawnJoin('secret', '--no-pay', '--name', 'lab 3');
     const end = ended(child);
     await engine.welcome();
     await engine.define(0, powers(512, 4));
@@ -402,7 +402,7 @@ describe('a worker that a person joins', () => {
 
   test('leaves at once at the second Ctrl-C, in the middle of a long unit', async () => {
     await start({ isRemote: true });
-    const child = engine.spawnJoin();
+    const child = engine.spawnJoin('secret', '--no-pay');
     const end = ended(child);
     await engine.welcome();
     await engine.define(0, powers(1024, 200));
@@ -422,7 +422,7 @@ describe('a worker that a person joins', () => {
 
   test('with a refused invite ends with the reason', async () => {
     await start({ isRemote: true });
-    const child = engine.spawnJoin('old');
+    const child = engine.spawnJoin('old', '--no-pay');
     const end = ended(child);
     const hello = await engine.next('hello');
     expect(hello.token).toBe('old');
@@ -434,7 +434,7 @@ describe('a worker that a person joins', () => {
 
   test('with a key that the engine does not admit ends with the reason', async () => {
     await start({ isRemote: true, admits: () => false });
-    const { code, output } = await ended(engine.spawnJoin());
+    const { code, output } = await ended(engine.spawnJoin('secret', '--no-pay'));
     expect(code).toBe(1);
     expect(output).toMatch(/does not accept this invite/);
   });
@@ -442,14 +442,16 @@ describe('a worker that a person joins', () => {
   test('with an invite of another engine ends with the reason', async () => {
     await start({ isRemote: true });
     Object.assign(engine.keys, { publicKey: 'rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7' });
-    const { code, output } = await ended(engine.spawnJoin());
+    const { code, output } = await ended(engine.spawnJoin('secret', '--no-pay'));
     expect(code).toBe(1);
     expect(output).toMatch(/key is not that of the engine/);
   });
 
   test('says what is wrong with arguments, with the usage and exit code 2', async () => {
     await start({ isRemote: true });
-    const { code, output } = await ended(engine.spawnJoin('secret', '--backend', 'abacus'));
+    const { code, output } = await ended(
+      engine.spawnJoin('secret', '--no-pay', '--backend', 'abacus'),
+    );
     expect(code).toBe(2);
     expect(output).toMatch(/--backend abacus: expected auto or one of onnx-cpu/);
     expect(output).toMatch(/npm run worker -- join <invite>/);

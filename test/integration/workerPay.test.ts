@@ -35,8 +35,6 @@ const CAP = 100_000n;
 const ETHER = 10n ** 18n;
 const HOUR_S = 3_600;
 const PAYEE = `0x${'d'.repeat(40)}` as Address;
-/** Trying out which backend is the fastest takes longer than these tests compute. */
-const CPU = ['--backend', 'onnx-cpu'];
 
 const KEY = { kind: 'key', seedLow: 1, seedHigh: 2, step: 3 } as const satisfies RunInput;
 /** key → sum of its four words. */
@@ -75,7 +73,7 @@ afterEach(async () => {
 });
 
 const start = (...args: string[]) =>
-  engine.spawnJoin('secret', ...CPU, '--rpc', stage.chain.url, '--token', payer.token, ...args);
+  engine.spawnJoin('secret', '--rpc', stage.chain.url, '--token', payer.token, ...args);
 
 /** A worker that works for the job. */
 async function accepted(...args: string[]) {
@@ -313,7 +311,7 @@ describe('a job is not taken', () => {
   });
 
   test('and the worker says so, and leaves', async () => {
-    const child = engine.spawnJoin('secret', ...CPU, '--rpc', stage.chain.url);
+    const child = engine.spawnJoin('secret', '--rpc', stage.chain.url);
     await payer.admit();
     await engine.send(payer.terms());
     await engine.next('presented');

@@ -32,6 +32,8 @@ import {
 
 const WORKER = join(__dirname, '..', '..', '..', 'worker', 'dist', 'cli.js');
 const PATIENCE_MS = 20_000;
+/** Trying out which backend is the fastest takes longer than what these tests compute. */
+const CPU = ['--backend', 'onnx-cpu'];
 
 type Kind = WorkerToEngine['kind'];
 type Message<K extends Kind> = Extract<WorkerToEngine, { kind: K }>;
@@ -121,7 +123,7 @@ export class ScriptedEngine {
 
   /** Starts a worker process as a person does. */
   spawnJoin(token = 'secret', ...args: string[]): ChildProcess {
-    return this.spawn(['join', this.invite(token), '--threads', '1', ...args], {});
+    return this.spawn(['join', this.invite(token), '--threads', '1', ...CPU, ...args], {});
   }
 
   /** ... who knows the engine by another name, and starts it with these options. */

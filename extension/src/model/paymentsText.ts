@@ -9,7 +9,7 @@ import type {
 } from '@ravenlab/protocol';
 import type { StateLabel, Tone, Translate } from './wording.js';
 
-export const SETTLEMENT_LABELS: Readonly<Record<Settlement, StateLabel>> = {
+const SETTLEMENT_LABELS: Readonly<Record<Settlement, StateLabel>> = {
   off: { tone: 'quiet', text: (trans) => trans.__('Metered only') },
   starting: { tone: 'active', text: (trans) => trans.__('Chain starts') },
   ready: { tone: 'good', text: (trans) => trans.__('On chain') },

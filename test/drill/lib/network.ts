@@ -28,7 +28,7 @@ const SCRYPT_COST = 2;
 const run = promisify(execFile);
 
 /** Runs one of our programs to its end. @returns what it said. @throws Error with what it said when it fails. */
-export async function command(
+async function command(
   program: string,
   args: readonly string[],
   home: string,

@@ -14,7 +14,7 @@ import { NO_CHAIN } from '../../../kernel/src/engine/chain/noChain.js';
 
 const hex = (digit: string, digits: number): string => `0x${digit.repeat(digits)}`;
 export const PAPER_JOB = hex('7', 64) as JobId;
-export const PAPER_ESCROW = hex('e', 40) as Address;
+const PAPER_ESCROW = hex('e', 40) as Address;
 const CHAIN_ID = 31_337;
 
 const { voucher: vouchers } = escrowSignatures(CHAIN_ID, PAPER_ESCROW);

@@ -17,13 +17,16 @@ import type { Figure } from './verdict.js';
 import { atMost, holds, none, note } from './verdict.js';
 import { WorkerProcess } from './workers.js';
 
+/** Most drills are not about pay, and a wallet's key takes a second of computing for each fresh home. */
+const UNPAID = ['--no-pay', '--backend', 'onnx-cpu'] as const;
+
 export interface RigOptions {
   readonly model: ModelName;
   /** Null: the course goes on until the drill ends it. */
   readonly epochs?: number;
   readonly workers: number;
   readonly env?: Readonly<Record<string, string>>;
-  /** Further arguments of each worker's `join`. */
+  /** Further arguments of each worker's `join`; without pay and on the processor unless given. */
   readonly workerArgs?: readonly string[];
   /** Where the engine keeps its files; a fresh folder unless given. */
   readonly home?: string;
@@ -109,7 +112,7 @@ export class Rig {
       name,
       invite: this.invite,
       folder: this.folder,
-      args: this.options.workerArgs ?? [],
+      args: this.options.workerArgs ?? UNPAID,
       ...options,
     });
     this.workers.push(worker);

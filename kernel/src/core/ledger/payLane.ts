@@ -58,7 +58,7 @@ export interface StoredPayee {
 export type Presence = 'away' | 'trusted' | 'invited';
 
 /** First in, first out, without moving what is left. */
-export class HeldQueue {
+class HeldQueue {
   private items: HeldWork[] = [];
   private first = 0;
 

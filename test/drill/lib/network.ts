@@ -28,11 +28,7 @@ const SCRYPT_COST = 2;
 const run = promisify(execFile);
 
 /** Runs one of our programs to its end. @returns what it said. @throws Error with what it said when it fails. */
-async function command(
-  program: string,
-  args: readonly string[],
-  home: string,
-): Promise<string> {
+async function command(program: string, args: readonly string[], home: string): Promise<string> {
   // Drills are without a chain unless they bring one: what is in the home counts here.
   const { RAVENLAB_CHAIN: _, ...env } = process.env;
   try {

@@ -51,7 +51,7 @@ async function main(): Promise<number> {
       return EXIT.fine;
     }
     if (command.kind !== 'join' && command.kind !== 'run') return await askWallet(command);
-    return await work(await decided(command));
+    return await work(command);
   } catch (error) {
     if (!(error instanceof RavenError)) throw error;
     console.error(`ravenlab worker: ${error.message}`);
@@ -73,12 +73,15 @@ async function askWallet(command: WalletCommand): Promise<number> {
   return (await walletCommand(command, workerHome(), print)) ? EXIT.fine : EXIT.failed;
 }
 
-async function work(command: Working): Promise<number> {
-  const isLocal = command.kind === 'run';
+async function work(asked: Asked): Promise<number> {
+  const isLocal = asked.kind === 'run';
   const identity = isLocal ? temporaryIdentity() : persistentIdentity(workerHome());
   try {
+    const [command, pay] = await Promise.all([
+      decided(asked),
+      asked.kind === 'join' ? payOptions(asked, identity) : null,
+    ]);
     const speedKey = `${deviceModel()} · ${command.backend} · ${command.threads}`;
-    const pay = command.kind === 'join' ? await payOptions(command, identity) : null;
     const options = runtimeOptions(command, identity, speedKey, pay);
     const display = isLocal ? silentDisplay() : new Display(options, process.stdout);
     const error = await untilEnd(options, display, isLocal, speedKey);

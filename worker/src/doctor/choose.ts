@@ -14,15 +14,18 @@ export function pick(probes: readonly Probe[]): BackendName {
   return PREFERRED.find(isGood) ?? LAST_RESORT;
 }
 
-/** Looks for devices first, all at once; only when there is none, which of the processor's backends starts. */
+/**
+ * Tries the devices and the first of the processor's backends at once, because somebody waits; the others only when there is
+ * none of these.
+ */
 export async function chooseBackend(threads: number): Promise<BackendName> {
   const options = { threads, isMeasured: false };
-  const accelerators = PREFERRED.filter((name) => BACKEND_TABLE[name].isAccelerator);
-  const devices = await Promise.all(accelerators.map((name) => probe(name, options)));
-  const device = pick(devices);
-  if (device !== LAST_RESORT) return device;
-  for (const name of PREFERRED) {
-    if (BACKEND_TABLE[name].isAccelerator) continue;
+  const isDevice = (name: BackendName): boolean => BACKEND_TABLE[name].isAccelerator;
+  const [first = LAST_RESORT, ...others] = PREFERRED.filter((name) => !isDevice(name));
+  const tried = [...PREFERRED.filter(isDevice), first];
+  const picked = pick(await Promise.all(tried.map((name) => probe(name, options))));
+  if (picked !== LAST_RESORT) return picked;
+  for (const name of others) {
     const { isAvailable } = await probe(name, options);
     if (isAvailable) return name;
   }

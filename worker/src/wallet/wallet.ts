@@ -52,6 +52,8 @@ export interface WalletOptions {
 }
 
 const PASSWORD_BYTES = 24;
+/** Scrypt's N where the password was made: nobody guesses 192 random bits, so a guess need not be slow, and a start need not be. */
+const GENERATED_COST = 2 ** 12;
 
 /** @param slot number of the identity that it goes with */
 export function walletPaths(home: string, slot: number): WalletPaths {
@@ -70,7 +72,7 @@ export function walletAddress(paths: WalletPaths): Address | null {
 }
 
 /**
- * Opens the wallet, which takes a second on purpose; makes it when there is none.
+ * Opens the wallet, which takes a second on purpose where its password was chosen; makes it when there is none.
  * @throws ChainError when the password is wrong or missing, or others can read the files.
  */
 export async function openWallet(options: WalletOptions): Promise<Wallet> {
@@ -88,8 +90,9 @@ async function open(options: WalletOptions): Promise<Omit<Wallet, 'isNew'>> {
 }
 
 async function create(options: WalletOptions): Promise<Omit<Wallet, 'isNew'>> {
-  const { paths, password: choice, scryptCost } = options;
+  const { paths, password: choice } = options;
   const isGenerated = choice.file === null && !choice.isAsked;
+  const scryptCost = options.scryptCost ?? (isGenerated ? GENERATED_COST : undefined);
   // Written first: a keystore without its password would be money that nobody gets.
   if (isGenerated && !existsSync(paths.password)) {
     writePrivate(paths.password, `${randomBytes(PASSWORD_BYTES).toString('base64url')}\n`);

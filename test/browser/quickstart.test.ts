@@ -164,10 +164,10 @@ test('the panel is readable in the dark theme', async () => {
   expect(colours.text - colours.ground).toBeGreaterThan(120);
 });
 
-test('after a kernel restart the panel is live again, without the old run', async () => {
+test('after a kernel restart the panel is live again, with the run that the engine still holds', async () => {
   await page.restartKernel();
   await page.panel.locator('.rvn-content[data-phase="live"]').waitFor({ timeout: 5_000 });
-  await page.panel.getByText('Nothing trains yet').waitFor({ timeout: 5_000 });
+  await page.panel.locator('.rvn-pill', { hasText: 'Stopped' }).waitFor({ timeout: 10_000 });
 });
 
 test('none of this made our files complain in the browser console', () => {

@@ -1,0 +1,54 @@
+/**
+ * @file Honest answers of different bit classes are taken for the same answer: the tolerance that audits use across classes,
+ * held against the loss and all gradients of whole models.
+ *
+ * @jest-environment ./test/support/nativeArrays.ts
+ */
+import type { Program, TensorData } from '@ravenlab/protocol';
+import type { Part } from '../../kernel/src/core/verify/compare.js';
+import { isClose } from '../../kernel/src/core/verify/compare.js';
+import { BACKENDS_UNDER_TEST, open, runOnce } from './lib/backends.js';
+import { MODEL_NAMES, capturedModel } from './lib/captured.js';
+
+const LIES: readonly (readonly [string, (value: number) => number])[] = [
+  ['zeros', () => 0],
+  ['a flipped sign', (value) => -value],
+  ['a hundredth too large', (value) => value * 1.01],
+];
+
+function partsOf({ outputs, nodes, inputs }: Program, results: readonly TensorData[]): Part[] {
+  const typeOf = (id: number) =>
+    id < inputs.length ? inputs[id] : nodes[id - inputs.length]?.type;
+  return results.map(({ buffer, byteOffset, byteLength }, index) => ({
+    dtype: typeOf(outputs[index] ?? -1)?.dtype ?? 'float32',
+    bytes: new Uint8Array(buffer, byteOffset, byteLength).slice(),
+  }));
+}
+
+async function answerOf(backend: (typeof BACKENDS_UNDER_TEST)[number], model: string) {
+  const { program, inputs } = capturedModel(model);
+  const opened = await open(backend);
+  const results = runOnce(opened, program, inputs);
+  const parts = partsOf(program, results);
+  opened.dispose();
+  return parts;
+}
+
+describe.each(MODEL_NAMES)('%s', (model) => {
+  test.each(BACKENDS_UNDER_TEST.filter((name) => name !== 'onnx-cpu'))(
+    'what %s answers is close to what onnx-cpu does',
+    async (name) => {
+      const [ours, theirs] = [await answerOf('onnx-cpu', model), await answerOf(name, model)];
+      expect(isClose(ours, theirs)).toBe(true);
+    },
+  );
+
+  test.each(LIES)('%s is not', async (_, lie) => {
+    const honest = await answerOf('onnx-cpu', model);
+    const lied = honest.map(({ dtype, bytes }) => ({
+      dtype,
+      bytes: new Uint8Array(new Float32Array(bytes.buffer).map(lie).buffer),
+    }));
+    expect(isClose(honest, lied)).toBe(false);
+  });
+});

@@ -306,8 +306,8 @@ export class Engine {
       beforeSubmit: () => {
         this.tellRetired();
       },
-      onCommitted: (plan, collector) => {
-        this.onCommitted(plan, collector);
+      onCommitted: (plan, collector, isLate) => {
+        this.onCommitted(plan, collector, isLate);
       },
       onFailed: (plan, error) => {
         this.onFailed(plan, error);
@@ -487,7 +487,7 @@ export class Engine {
     }
   }
 
-  private onCommitted(plan: ExecutionPlan, collector: Collector): void {
+  private onCommitted(plan: ExecutionPlan, collector: Collector, isLate: boolean): void {
     if (plan.step === null) return;
     const { lossOutput, runId } = plan.step;
     this.keepPin(runId);
@@ -496,7 +496,7 @@ export class Engine {
     const bytes = isScalar ? collector.bytesOf(lossOutput) : null;
     const loss =
       bytes === null ? null : new DataView(bytes.buffer, bytes.byteOffset, 4).getFloat32(0, true);
-    this.panel.stepped(plan, loss);
+    this.panel.stepped(plan, loss, isLate);
   }
 
   /** The class that a run is pinned to outlives this process; it changes once or twice in a run. */

@@ -172,8 +172,12 @@ export class PanelView {
     }
   }
 
-  /** A training step is committed. `loss` null when the plan names none. */
-  stepped(plan: ExecutionPlan, loss: number | null): void {
+  /**
+   * A training step is committed.
+   * @param loss null when the plan names none
+   * @param isLate it was whole when its run was stopped: it counts, and the run stays what it is
+   */
+  stepped(plan: ExecutionPlan, loss: number | null, isLate = false): void {
     const { step } = plan;
     if (step === null) return;
     const nowMs = this.wallMs();
@@ -200,7 +204,10 @@ export class PanelView {
       message: null,
       ...this.promiseOf(step.runId),
     };
-    if (this.job.state === 'done') this.endJob('done', null);
+    if (isLate && before.endedAtMs !== null) {
+      const { state, endedAtMs, message } = before;
+      this.job = { ...this.job, state, endedAtMs, message, etaMs: null };
+    } else if (this.job.state === 'done') this.endJob('done', null);
   }
 
   /** The run of this id ended; ignored for another one. */

@@ -30,7 +30,7 @@ import type { RunTable } from './runs.js';
 import type { Draft, StateStore } from './states.js';
 import { bytesOf, tensorFrom } from './tensorBytes.js';
 import type { QueuedRequest, RunOfCell, Ticket } from './ticket.js';
-import { errorOf, namedVersion, runOfCell, stopError } from './ticket.js';
+import { errorOf, isSameRun, namedVersion, runOfCell, stopError } from './ticket.js';
 import type { ClipJob, UpdateJob } from './updates.js';
 
 interface ActiveExecution {
@@ -58,7 +58,8 @@ export interface RunnerOptions {
   readonly cluster: ClusterState;
   readonly feed: (event: ClusterEvent) => void;
   readonly beforeSubmit: () => void;
-  readonly onCommitted: (plan: ExecutionPlan, collector: Collector) => void;
+  /** @param isLate of a cell whose training was stopped: the step was whole already. */
+  readonly onCommitted: (plan: ExecutionPlan, collector: Collector, isLate: boolean) => void;
   readonly onFailed: (plan: ExecutionPlan, error: RavenError) => void;
   /** Workers refuse what they did before; it is tried again until one takes it. */
   readonly onRefused: (message: string) => void;
@@ -156,9 +157,7 @@ export class Runner {
     const training = runOfCell(ticket);
     if (training !== null) {
       this.training = training;
-      const { stopped } = this;
-      const isStopped = training.runId === stopped?.runId && training.epoch === stopped.epoch;
-      if (isStopped && !ticket.isRepeat) {
+      if (isSameRun(training, this.stopped) && !ticket.isRepeat) {
         ticket.reject(stopError(STOPPED_IN_PANEL));
         return;
       }
@@ -219,7 +218,7 @@ export class Runner {
     const run = this.active.get(execution);
     if (run === undefined) return;
     const { bound, collector, ticket, workers } = run;
-    this.options.onCommitted(bound.plan, collector);
+    this.options.onCommitted(bound.plan, collector, isSameRun(runOfCell(ticket), this.stopped));
     const reply: EngineReply = {
       kind: 'executed',
       outputs: collector.delivered(),

@@ -31,6 +31,11 @@ export function runOfCell({ epoch, request }: Ticket): RunOfCell | null {
   return { runId: request.plan.step.runId, epoch };
 }
 
+/** Whether both are the same run in the same cell. */
+export function isSameRun(a: RunOfCell | null, b: RunOfCell | null): boolean {
+  return a !== null && b !== null && a.runId === b.runId && a.epoch === b.epoch;
+}
+
 export function stopError(why: string): RavenError {
   return new RavenError('interrupted', `${why}; weights are those of the last whole step`);
 }

@@ -35,10 +35,13 @@ const STATE = 1 as StateId;
 const CELL = 7;
 const WORKER = 'a'.repeat(64) as WorkerId;
 const SHARDS = 2;
-/** Sums and updates without arithmetic: what they make is not what this is about. */
+/** Sums and updates without arithmetic: what they make is not what this is about. Those that wait are done when told. */
+const waiting: (() => void)[] = [];
+let isReducerSlow = false;
 const REDUCER: Reducer = {
   run: (_body, onDone) => {
-    onDone(-1);
+    if (isReducerSlow) waiting.push(() => onDone(-1));
+    else onDone(-1);
   },
 };
 
@@ -73,6 +76,7 @@ function start() {
   const granted: { lease: LeaseId; shard: number }[] = [];
   const paid: number[] = [];
   const told: string[] = [];
+  const commits: string[] = [];
   const isSettled = { value: true };
   const nothing = (): void => undefined;
   const idle = {
@@ -122,7 +126,9 @@ function start() {
       loop.feed(event);
     },
     beforeSubmit: nothing,
-    onCommitted: nothing,
+    onCommitted: ({ step }, _collector, isLate) => {
+      commits.push(`${String(step?.step)} ${isLate ? 'late' : 'in time'}`);
+    },
     onFailed: nothing,
     onRefused: (message) => told.push(message),
     after: (delayMs, act) => {
@@ -146,7 +152,7 @@ function start() {
   let request = 1;
   const outcomes: string[] = [];
   return {
-    ...{ runner, states, granted, paid, told, outcomes, isSettled },
+    ...{ runner, states, granted, paid, told, commits, outcomes, isSettled },
     ask(what: QueuedRequest, isRepeat: boolean): void {
       const id = request++;
       runner.submit({
@@ -207,6 +213,19 @@ test('a run that is stopped in the panel takes its repeated steps all the same',
   engine.ask({ kind: 'execute', plan: stepOf(2) }, false);
   answerAll('ok');
   expect(engine.outcomes).toEqual(['3 RavenError', '1 executed', '2 executed']);
+});
+
+test('a step that is whole when its run is stopped is committed, and known to be late', () => {
+  engine.ask({ kind: 'execute', plan: stepOf(0) }, false);
+  answerAll('ok');
+  isReducerSlow = true;
+  engine.ask({ kind: 'execute', plan: stepOf(1) }, false);
+  answerAll('ok');
+  engine.runner.cancelRun('run');
+  isReducerSlow = false;
+  for (const done of waiting.splice(0)) done();
+  expect(engine.commits).toEqual(['0 in time', '1 late']);
+  expect(engine.outcomes).toEqual(['1 executed', '2 executed']);
 });
 
 test('a new step fails when its workers refuse it often enough', () => {

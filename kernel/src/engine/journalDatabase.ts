@@ -29,6 +29,12 @@ CREATE TABLE IF NOT EXISTS unit (
   at_ms INTEGER NOT NULL,
   PRIMARY KEY (session, request, shard)
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS carried (
+  session INTEGER NOT NULL,
+  request INTEGER NOT NULL,
+  shard INTEGER NOT NULL,
+  PRIMARY KEY (session, request, shard)
+) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS refused (
   session INTEGER NOT NULL,
   request INTEGER NOT NULL,
@@ -54,6 +60,11 @@ CREATE TABLE IF NOT EXISTS blob (
 `;
 
 const REFUSED_COLUMNS = 'session, request, shard, worker, amount, at_ms';
+
+/** Rows of requests after a point, given as session, session, request. */
+const ABOVE = '(session > ? OR (session = ? AND request > ?))';
+/** Rows that a start found above its image: they stay paid, unless their worker is found to be a cheat later. */
+const IS_CARRIED = '(session, request, shard) IN (SELECT session, request, shard FROM carried)';
 
 /** Names in `record`. */
 const CURRENT = 'current';
@@ -131,10 +142,9 @@ export class JournalDatabase {
     const current = this.trusted(this.record(CURRENT)) ?? lastSynced;
     const { session, request } = current?.image.point ?? START;
     for (const worker of caught) this.refuse(worker, { session, request });
+    if (current !== null) this.carry(current.image.point);
     const units = this.db
-      .prepare(
-        'SELECT session, request, shard FROM unit WHERE session > ? OR (session = ? AND request > ?)',
-      )
+      .prepare(`SELECT session, request, shard FROM unit WHERE ${ABOVE}`)
       .all(session, session, request) as Restored['paid'];
     const highest = this.db.prepare('SELECT max(session) AS last FROM unit').get() as {
       readonly last: number | null;
@@ -163,9 +173,21 @@ export class JournalDatabase {
     };
   }
 
-  /** What a cheat was paid above the image will be done again by somebody who is paid for it; its rows stay as evidence. */
+  /** Work that is done again from here on, by whoever gets it: that it was paid is remembered, and that nobody checked it. */
+  private carry({ session, request }: RequestPoint): void {
+    this.db
+      .prepare(
+        `INSERT OR IGNORE INTO carried SELECT session, request, shard FROM unit WHERE ${ABOVE}`,
+      )
+      .run(session, session, request);
+  }
+
+  /**
+   * What a cheat was paid above the image will be done again by somebody who is paid for it. So was what an earlier life left
+   * above its image: nobody had checked it when that life ended. The rows stay as evidence.
+   */
   private refuse(worker: string, { session, request }: RequestPoint): void {
-    const where = 'worker = ? AND (session > ? OR (session = ? AND request > ?))';
+    const where = `worker = ? AND (${ABOVE} OR ${IS_CARRIED})`;
     const which = [worker, session, session, request];
     const transaction = this.db.transaction(() => {
       const rows = this.db.prepare(`SELECT amount FROM unit WHERE ${where}`).all(...which) as {

@@ -94,6 +94,23 @@ test('a second owner of the folder is refused', () => {
   expect(() => open()).toThrow(FolderLockedError);
 });
 
+test('a cheat loses what it was paid above the image, and what earlier lives left there unchecked', () => {
+  const database = open();
+  database.open();
+  database.write(rows([row(1, 0, 'liar'), row(1, 1)]), [], record(1, true), true);
+  database.write(rows([row(2, 0, 'liar'), row(2, 1)]), [], null, true);
+  // Another one was caught: both rows of request 2 are done again, and stay paid.
+  expect(database.open(['other']).accounts).toMatchObject([{ units: 2 }, { units: 2 }]);
+  database.write(rows([row(3, 0, 'liar'), row(3, 1)]), [], record(3, true), true);
+  database.write(rows([row(4, 0, 'liar')]), [], null, true);
+  const { accounts, paid } = database.open(['other', 'liar']);
+  expect(accounts).toMatchObject([
+    { worker: 'liar', units: 2 },
+    { worker: 'w', units: 3 },
+  ]);
+  expect(paid).toEqual([]);
+});
+
 test('what is forgotten is gone, but for the ledger and the count of starts', () => {
   const database = open();
   database.open();

@@ -5,7 +5,13 @@ import type { Socket } from 'node:net';
 import { platform } from 'node:os';
 import * as zmq from 'zeromq';
 import type { Invite, WorkerId } from '@ravenlab/protocol';
-import { LIMITS, encodeWorkerMessage, inviteEndpoint, z85ToHex } from '@ravenlab/protocol';
+import {
+  LIMITS,
+  decodeEngineMessage,
+  encodeWorkerMessage,
+  inviteEndpoint,
+  z85ToHex,
+} from '@ravenlab/protocol';
 
 /** How a CURVE client of ZMTP 3.1 begins. */
 const GREETING = Buffer.concat([
@@ -121,9 +127,24 @@ export class Insider {
     this.socket.close();
   }
 
+  /** Shows that it lives, or it would be gone for its silence and not for what it does. */
+  private answer(frames: Uint8Array[]): void {
+    const message = decodeEngineMessage(frames);
+    if (!message.ok || message.value.kind !== 'ping') return;
+    const { seq, sentMs } = message.value;
+    const rest = { queuedUnits: 0, busyMs: 0, heldBytes: 0 };
+    // While a flood is being sent, the socket takes nothing else.
+    this.socket
+      .send(encodeWorkerMessage({ kind: 'pong', seq, sentMs, ...rest }))
+      .catch(() => undefined);
+  }
+
   private async listen(): Promise<void> {
     try {
-      for await (const frames of this.socket) this.heard += frames.length > 0 ? 1 : 0;
+      for await (const frames of this.socket) {
+        this.heard += frames.length > 0 ? 1 : 0;
+        this.answer(frames);
+      }
     } catch {
       // It was closed.
     }

@@ -394,12 +394,13 @@ export class Auditor {
       if (rival !== null) this.accuse(rival.worker, kept, 'two others agree on another result');
     } else if (member.isTrusted) {
       this.catch(kept, 'a worker of yours gets another result');
-    } else if (rival === null) {
-      const { id: worker, owner } = member;
-      this.launch(kept, audit, { worker, owner, parts });
-    } else if (agrees(rival.parts)) {
+    } else if (rival !== null && agrees(rival.parts)) {
       this.catch(kept, 'two others agree on another result');
-    } else this.giveUp(kept);
+    } else {
+      // One against one; or three results, of which two may be lies: the next one is asked until two agree.
+      const { id: worker, owner } = member;
+      this.again({ ...audit, rival: { worker, owner, parts } });
+    }
   }
 
   private again(audit: Audit): void {

@@ -16,6 +16,7 @@ import type { Answer, Judgement } from '../core/verify/auditBook.js';
 import { AuditBook } from '../core/verify/auditBook.js';
 import type { Part } from '../core/verify/compare.js';
 import { firstNotFinite, isClose, isSame } from '../core/verify/compare.js';
+import { findingOf } from '../core/verify/finding.js';
 import type { AuditedPlan } from './auditedPlan.js';
 import { auditKey, auditSpec, auditedPlan, paidAudits, partsOfAudit } from './auditedPlan.js';
 import { Collector } from './collector.js';
@@ -387,17 +388,20 @@ export class Auditor {
     }
     const agrees = (with_: readonly Part[]): boolean =>
       member.bitClass === kept.bitClass ? isSame(with_, parts) : isClose(with_, parts);
-    if (agrees(kept.parts)) {
+    const finding = findingOf({
+      isTrusted: member.isTrusted,
+      agreesWithAnswer: agrees(kept.parts),
+      agreesWithRival: rival === null ? null : agrees(rival.parts),
+    });
+    if (finding === 'clean') {
       this.settled(this.book.clean(kept.answer), null);
       kept.release();
       // A third one says that the second lied.
       if (rival !== null) this.accuse(rival.worker, kept, 'two others agree on another result');
-    } else if (member.isTrusted) {
-      this.catch(kept, 'a worker of yours gets another result');
-    } else if (rival !== null && agrees(rival.parts)) {
-      this.catch(kept, 'two others agree on another result');
+    } else if (finding === 'caught') {
+      const who = member.isTrusted ? 'a worker of yours gets' : 'two others agree on';
+      this.catch(kept, `${who} another result`);
     } else {
-      // One against one; or three results, of which two may be lies: the next one is asked until two agree.
       const { id: worker, owner } = member;
       this.again({ ...audit, rival: { worker, owner, parts } });
     }

@@ -3,8 +3,9 @@
  * idle member, and before everything else only when it has waited long.
  */
 import { ENGINE_LIMITS } from '@ravenlab/protocol';
-import type { Choice } from './dispatch.js';
-import { backlogUs, endPass, expectedUs, grantTo, newPass, roomFor } from './dispatch.js';
+import type { Choice } from './bids.js';
+import { backlogUs, expectedUs, roomFor } from './bids.js';
+import { endPass, grantTo, newPass } from './dispatch.js';
 import type { EffectBody } from './events.js';
 import { missingFor } from './residency.js';
 import type { AuditRule, ClusterState, Execution, Member } from './state.js';

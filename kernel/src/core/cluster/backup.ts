@@ -4,12 +4,13 @@
  * made slower: one unit in twenty that were granted, saved up while all goes well.
  */
 import { ENGINE_LIMITS } from '@ravenlab/protocol';
-import { admits } from './classes.js';
-import type { Choice, Pass } from './dispatch.js';
-import { endPass, expectedUs, grantTo, newPass, roomFor } from './dispatch.js';
+import { Bids } from './bids.js';
+import { classOf } from './classes.js';
+import type { Pass } from './dispatch.js';
+import { endPass, grantTo, newPass } from './dispatch.js';
 import type { EffectBody } from './events.js';
-import { missingFor, programOf } from './residency.js';
-import type { ClusterState, Execution, LeaseGroup, Member, Unit } from './state.js';
+import { programOf } from './residency.js';
+import type { ClusterState, Execution, LeaseGroup, Member } from './state.js';
 import { elapsedUs } from './state.js';
 
 /**
@@ -20,13 +21,14 @@ export function backUp(state: ClusterState, now: number): EffectBody[] {
   state.lateAtMs = null;
   if (!isTail(state)) return [];
   const pass = newPass(now);
+  const idle: IdleBids = new Map();
   for (const holder of state.members.values()) {
     const lateAtMs = lateAt(state, holder);
     if (lateAtMs === null) continue;
     if (lateAtMs > now) state.lateAtMs = Math.min(state.lateAtMs ?? lateAtMs, lateAtMs);
     // A member whose oldest group is late will be late with all that waits behind it.
     else if (costOf(holder, 1) <= state.backupCredit) {
-      for (const group of groupsOf(holder)) doubleGroup(state, holder, group, pass);
+      for (const group of groupsOf(holder)) doubleGroup(state, { holder, group, idle }, pass);
     }
   }
   return endPass(state, pass);
@@ -69,7 +71,31 @@ function costOf({ status }: Member, units: number): number {
   return status === 'probation' ? 0 : units * ENGINE_LIMITS.backupShare;
 }
 
-function doubleGroup(state: ClusterState, holder: Member, group: LeaseGroup, pass: Pass): void {
+/** Who is idle, by execution; looked up when the first of its groups is late. */
+type IdleBids = Map<Execution, Bids>;
+
+function idleFor(state: ClusterState, execution: Execution, idle: IdleBids, now: number): Bids {
+  let bids = idle.get(execution);
+  if (bids === undefined) {
+    const bitClass = classOf(state, execution);
+    const members: Member[] = [];
+    for (const member of state.members.values()) {
+      if (isIdle(member) && (bitClass === null || bitClass === member.bitClass)) {
+        members.push(member);
+      }
+    }
+    bids = new Bids(execution, members, members.length, now);
+    idle.set(execution, bids);
+  }
+  return bids;
+}
+
+function doubleGroup(
+  state: ClusterState,
+  late: { readonly holder: Member; readonly group: LeaseGroup; readonly idle: IdleBids },
+  pass: Pass,
+): void {
+  const { holder, group, idle } = late;
   const [first] = group.leases;
   if (first === undefined) return;
   const { execution } = first;
@@ -78,10 +104,12 @@ function doubleGroup(state: ClusterState, holder: Member, group: LeaseGroup, pas
   const cost = costOf(holder, units.length);
   if (state.backupCredit < cost) return;
   const leftUs = timeLeftUs(holder, group, pass.now);
-  const choice = fastestIdle(state, execution, units, leftUs);
+  const choice = idleFor(state, execution, idle, pass.now).fastest(units, leftUs);
   if (choice === null) return;
   state.backupCredit -= cost;
   grantTo(state, execution, units, choice, pass);
+  // One is idle no more.
+  idle.clear();
 }
 
 /** Expected time until a group is answered; of what is late nobody knows better than that it takes as long again. µs. */
@@ -95,31 +123,4 @@ function timeLeftUs(holder: Member, group: LeaseGroup, now: number): number {
   // What a newcomer is expected to take says nothing.
   if (holder.status === 'probation') return Infinity;
   return elapsed >= us ? elapsed : us - elapsed;
-}
-
-/** The idle member that would be done with the units first, and within the time. */
-function fastestIdle(
-  state: ClusterState,
-  execution: Execution,
-  units: readonly Unit[],
-  withinUs: number,
-): Choice | null {
-  const [unit] = units;
-  if (unit === undefined) return null;
-  let best: Choice | null = null;
-  let bestUs = withinUs;
-  for (const member of state.members.values()) {
-    if (!isIdle(member) || !admits(state, execution, member)) continue;
-    if (unit.refusedBy?.has(member.id) === true) continue;
-    const unitUs = expectedUs(member, execution, unit);
-    const fetch = missingFor(member, execution, units);
-    const transferUs = Math.ceil((fetch.missingBytes * 1000) / ENGINE_LIMITS.linkBytesPerMs);
-    const us = unitUs * units.length + transferUs;
-    if (us >= bestUs) continue;
-    const evicted = roomFor(member, execution, units, fetch, unitUs);
-    if (evicted === null) continue;
-    best = { member, fetch, evicted };
-    bestUs = us;
-  }
-  return best;
 }

@@ -3,34 +3,19 @@
  * of those to the one that is expected to finish it first, so shares follow measured speed and resident data by
  * themselves. A slow worker gets nothing that the others would have finished sooner, and a newcomer one unit alone.
  */
-import type { LeaseId, WorkerId } from '@ravenlab/protocol';
+import type { WorkerId } from '@ravenlab/protocol';
 import { ENGINE_LIMITS } from '@ravenlab/protocol';
+import type { Bid, Choice } from './bids.js';
+import { Bids, expectedUs } from './bids.js';
 import { classOf } from './classes.js';
 import type { EffectBody, GrantedLease } from './events.js';
-import { moveLease } from './leaseTable.js';
+import { grant } from './leases.js';
 import { memberWorks } from './memberTable.js';
-import { evictionsFor, hold, missingFor, programOf, release } from './residency.js';
-import type { Fetch } from './residency.js';
-import type {
-  ClusterState,
-  Execution,
-  Lease,
-  LeaseGroup,
-  Member,
-  ResourceId,
-  Unit,
-} from './state.js';
-import { elapsedUs, patienceMs } from './state.js';
-import { moveUnit } from './unitTable.js';
+import type { ClusterState, Execution, Member, Unit } from './state.js';
+import { patienceMs } from './state.js';
 
-export interface Choice {
-  readonly member: Member;
-  readonly fetch: Fetch;
-  readonly evicted: readonly ResourceId[];
-}
-
-/** smaller: somebody has nothing to do, and would take fewer units · try: a newcomer can be tried with one. */
-type Decision = Choice | 'wait' | 'smaller' | 'try';
+/** try: a newcomer can be tried with one. */
+type Decision = Bid | 'try';
 
 /** Grants of one pass to one worker, of one execution and one program: one RUN. */
 interface Batch {
@@ -98,10 +83,19 @@ function admitted(
 
 /** Who may take units of an execution, in one pass: nobody joins or is proven meanwhile. */
 interface Candidates {
-  readonly members: readonly Member[];
-  readonly proven: readonly Member[];
-  /** On probation; one that is tried in this pass stays in it. */
-  readonly newcomers: readonly Member[];
+  readonly proven: Bids;
+  /** On probation, and not tried with anything yet. */
+  newcomers: Bids;
+}
+
+function provenOf(execution: Execution, members: readonly Member[], now: number): Bids {
+  const proven = members.filter(({ status }) => status === 'active');
+  return new Bids(execution, proven, members.length, now);
+}
+
+function newcomersOf(execution: Execution, members: readonly Member[], now: number): Bids {
+  const newcomers = members.filter(({ status, isTried }) => status === 'probation' && !isTried);
+  return new Bids(execution, newcomers, members.length, now);
 }
 
 function grantUnits(
@@ -110,18 +104,18 @@ function grantUnits(
   members: readonly Member[],
   pass: Pass,
 ): void {
+  const { now } = pass;
   const candidates: Candidates = {
-    members,
-    proven: members.filter(({ status }) => status === 'active'),
-    newcomers: members.filter(({ status, isTried }) => status === 'probation' && !isTried),
+    proven: provenOf(execution, members, now),
+    newcomers: newcomersOf(execution, members, now),
   };
   let largest = groupSize(execution, members);
   while (execution.queue.length > 0) {
     let units = nextGroup(execution, largest);
-    let choice = choose(execution, units, candidates, pass.now);
+    let choice = choose(units, candidates);
     if (choice === 'try') {
       units = nextGroup(execution, 1);
-      choice = chooseNewcomer(execution, units, candidates, pass.now);
+      choice = candidates.newcomers.choose(units);
     }
     if (choice === 'smaller' && units.length > 1) {
       largest = units.length / 2;
@@ -131,6 +125,9 @@ function grantUnits(
     execution.queue.length -= units.length;
     state.queuedUnits -= units.length;
     grantTo(state, execution, units, choice, pass);
+    const { member } = choice;
+    if (member.isTried) candidates.newcomers = newcomersOf(execution, members, now);
+    else candidates.proven.granted(member);
   }
 }
 
@@ -178,9 +175,14 @@ const UNEVEN_HALVES = 3;
 function groupSize(execution: Execution, members: readonly Member[]): number {
   const [unit] = execution.units;
   if (!execution.spec.isMergeable || unit === undefined) return 1;
-  const times = members.map((member) => expectedUs(member, execution, unit));
-  const slowest = Math.max(...times);
-  const isUneven = slowest * 2 > Math.min(...times) * UNEVEN_HALVES;
+  let slowest = 0;
+  let fastest = Infinity;
+  for (const member of members) {
+    const us = expectedUs(member, execution, unit);
+    slowest = Math.max(slowest, us);
+    fastest = Math.min(fastest, us);
+  }
+  const isUneven = slowest * 2 > fastest * UNEVEN_HALVES;
   const shares = members.length === 1 ? 1 : members.length * (isUneven ? 4 : 1);
   const byTime = Math.floor(ENGINE_LIMITS.groupUs / Math.max(1, slowest));
   const most = Math.min(ENGINE_LIMITS.groupUnits, byTime, execution.units.length / shares);
@@ -211,260 +213,14 @@ function isWaitingNode({ queue, units }: Execution, first: number, size: number)
   return true;
 }
 
-/** Expected time of one unit on a member, µs: measured, else from its speed, else a guess. */
-export function expectedUs(member: Member, execution: Execution, unit: Unit): number {
-  const program = execution.spec.programs[unit.spec.program];
-  const measured = program === undefined ? undefined : member.unitUs.get(program.resource.id);
-  if (measured !== undefined) return measured;
-  const byFlops = member.gflops > 0 ? Math.ceil((program?.flops ?? 0) / (member.gflops * 1000)) : 0;
-  return Math.max(ENGINE_LIMITS.unitUsDefault, byFlops);
-}
-
-/** Units that a member may hold ahead: enough that it never waits for the wire. */
-function leaseRoom(member: Member, unitUs: number): number {
-  const aheadUs = ENGINE_LIMITS.leaseAheadUs + 2 * member.latencyUs;
-  const wanted = Math.ceil(aheadUs / Math.max(1, unitUs));
-  const room = Math.min(
-    ENGINE_LIMITS.leasesPerMember,
-    Math.max(ENGINE_LIMITS.leasesAheadMin, wanted),
-  );
-  return room - member.leases.size;
-}
-
 /**
  * The proven member to finish these units first, or that it is better to wait. Before one that works already gets more, a
  * newcomer is tried with a unit; before that, every proven one that is idle gets some, so no step waits for a newcomer alone.
  */
-function choose(
-  execution: Execution,
-  units: readonly Unit[],
-  candidates: Candidates,
-  now: number,
-): Decision {
-  const { proven, newcomers } = candidates;
-  const choice = chooseAmong(execution, units, able(proven, units, candidates), now);
-  if (newcomers.length === 0) return choice;
+function choose(units: readonly Unit[], { proven, newcomers }: Candidates): Decision {
+  const choice = proven.choose(units);
+  if (newcomers.isEmpty) return choice;
   const isIdle = typeof choice !== 'string' && choice.member.leases.size === 0;
-  const canTry =
-    !isIdle && chooseNewcomer(execution, units.slice(0, 1), candidates, now) !== 'wait';
+  const canTry = !isIdle && newcomers.choose(units.slice(0, 1)) !== 'wait';
   return canTry ? 'try' : choice;
-}
-
-function chooseNewcomer(
-  execution: Execution,
-  units: readonly Unit[],
-  candidates: Candidates,
-  now: number,
-): Decision {
-  const untried = candidates.newcomers.filter(({ isTried }) => !isTried);
-  const newcomers = able(untried, units, candidates);
-  return newcomers.length === 0 ? 'wait' : chooseAmong(execution, units, newcomers, now);
-}
-
-/** A unit that a member has refused goes to another one, as long as there is one. */
-function able(
-  some: readonly Member[],
-  [unit]: readonly Unit[],
-  { members }: Candidates,
-): readonly Member[] {
-  const refusedBy = unit?.refusedBy ?? null;
-  if (refusedBy === null || refusedBy.size >= members.length) return some;
-  return some.filter(({ id }) => !refusedBy.has(id));
-}
-
-function chooseAmong(
-  execution: Execution,
-  units: readonly Unit[],
-  members: readonly Member[],
-  now: number,
-): Decision {
-  let best: Choice | null = null;
-  let bestFinishUs = Infinity;
-  let soonestUs = Infinity;
-  const [unit] = units;
-  if (unit === undefined || !isRoomAnywhere(execution, units.length, unit, members)) return 'wait';
-  for (const member of members) {
-    const unitUs = expectedUs(member, execution, unit);
-    const fetch = missingFor(member, execution, units);
-    const transferUs = Math.ceil((fetch.missingBytes * 1000) / ENGINE_LIMITS.linkBytesPerMs);
-    const finishUs = backlogUs(member, now) + unitUs * units.length + transferUs;
-    soonestUs = Math.min(soonestUs, finishUs);
-    if (finishUs >= bestFinishUs) continue;
-    const evicted = roomFor(member, execution, units, fetch, unitUs);
-    if (evicted === null) continue;
-    best = { member, fetch, evicted };
-    bestFinishUs = finishUs;
-  }
-  if (best === null) return 'wait';
-  const isWorthIt =
-    bestFinishUs === soonestUs || bestFinishUs <= drainUs(execution, unit, members, now);
-  if (isWorthIt) return best;
-  return best.member.leases.size === 0 ? 'smaller' : 'wait';
-}
-
-/** As it is not after nearly every answer: whoever has room was given something before. */
-function isRoomAnywhere(
-  execution: Execution,
-  count: number,
-  unit: Unit,
-  members: readonly Member[],
-): boolean {
-  for (const member of members) {
-    if (hasLeaseRoom(member, count, expectedUs(member, execution, unit))) return true;
-  }
-  return false;
-}
-
-function hasLeaseRoom(member: Member, count: number, unitUs: number): boolean {
-  return member.leases.size === 0 || leaseRoom(member, unitUs) >= count;
-}
-
-/** Expected time until a member is through with what it has, µs. One that is late will hardly be done at once. */
-export function backlogUs(member: Member, now: number): number {
-  const elapsed = elapsedUs(member, now);
-  const lateUs = elapsed - member.queuedUs - ENGINE_LIMITS.leaseAheadUs;
-  return lateUs > 0 ? member.queuedUs + elapsed : member.queuedUs;
-}
-
-/** What `member` has to forget to take the units now; null when it cannot take them. */
-export function roomFor(
-  member: Member,
-  execution: Execution,
-  units: readonly Unit[],
-  fetch: Fetch,
-  unitUs: number,
-): readonly ResourceId[] | null {
-  if (!hasLeaseRoom(member, units.length, unitUs)) return null;
-  let bytes = fetch.missingBytes;
-  for (const { spec } of units) bytes += spec.messageBytes;
-  // A lone transfer may exceed the window: otherwise a tensor above it could never be sent.
-  const fitsWindow =
-    member.inFlightBytes === 0 || member.inFlightBytes + bytes <= member.windowBytes;
-  return fitsWindow ? evictionsFor(member, fetch.missingBytes, execution, units) : null;
-}
-
-/**
- * When all members together would be through with what they hold and what is queued, µs. A unit that a worker would
- * finish later than this holds up the step; it stays queued for a faster one.
- */
-function drainUs(
-  execution: Execution,
-  unit: Unit,
-  members: readonly Member[],
-  now: number,
-): number {
-  let unitsHeld = 0;
-  let unitsPerMs = 0;
-  for (const member of members) {
-    const unitUs = Math.max(1, expectedUs(member, execution, unit));
-    unitsHeld += backlogUs(member, now) / unitUs;
-    unitsPerMs += 1000 / unitUs;
-  }
-  return Math.ceil(((unitsHeld + execution.queue.length) * 1000) / unitsPerMs);
-}
-
-function grant(
-  state: ClusterState,
-  execution: Execution,
-  units: readonly Unit[],
-  choice: Choice,
-  now: number,
-): GrantedLease[] {
-  const { member, fetch, evicted } = choice;
-  for (const id of evicted) release(member, id);
-  if (evicted.length > 0) member.ready.clear();
-  for (const resource of fetch.missing) hold(member, resource);
-  if (member.leases.size === 0) member.progressAtMs = now;
-  if (member.status === 'probation') member.isTried = true;
-  member.inFlightBytes += fetch.missingBytes;
-  execution.workers.add(member.id);
-  const leases = units.map((unit) => grantUnit(state, execution, unit, member));
-  const group: LeaseGroup = { leases };
-  for (const lease of leases) lease.group = group;
-  return leases.map(({ id, unit }) => ({ lease: id, shard: unit.shard }));
-}
-
-/** One unit of a backup costs as many credits as units that have to be granted for it. */
-const CREDIT_MAX = ENGINE_LIMITS.backupShare * ENGINE_LIMITS.backupUnitsSaved;
-
-const NO_GROUP: LeaseGroup = { leases: [] };
-
-function grantUnit(state: ClusterState, execution: Execution, unit: Unit, member: Member): Lease {
-  touch(member, execution, unit);
-  const expected = expectedUs(member, execution, unit);
-  const lease: Lease = {
-    id: state.nextLeaseId++ as LeaseId,
-    worker: member.id,
-    unit,
-    execution,
-    expectedUs: expected,
-    group: NO_GROUP,
-    status: 'granted',
-  };
-  member.leases.set(lease.id, lease);
-  member.queuedUs += expected;
-  member.inFlightBytes += unit.spec.messageBytes;
-  state.leases.set(lease.id, lease);
-  state.counters.leasesGranted++;
-  state.backupCredit = Math.min(CREDIT_MAX, state.backupCredit + 1);
-  if (unit.lease === null) {
-    moveUnit(state.trace, unit, 'lease');
-    unit.lease = lease;
-  } else {
-    moveUnit(state.trace, unit, 'double');
-    unit.backup = lease;
-    state.counters.backupsGranted++;
-  }
-  const program = execution.spec.programs[unit.spec.program];
-  state.ledger.reserve(lease.id, unit.id, member.id, program?.amount ?? 0n);
-  return lease;
-}
-
-/** Marks what the unit uses as held and recently used. */
-function touch(member: Member, execution: Execution, unit: Unit): void {
-  if (!member.ready.has(execution.id)) {
-    for (const resource of execution.spec.common) hold(member, resource);
-    member.ready.add(execution.id);
-  }
-  hold(member, programOf(execution, unit.spec));
-  for (const resource of unit.spec.resources) hold(member, resource);
-}
-
-/** Ends a lease without a result and puts its unit back, in front. */
-export function loseLease(state: ClusterState, lease: Lease, cause: 'expire' | 'revoke'): void {
-  moveLease(state.trace, lease, cause);
-  state.counters.leasesLost++;
-  closeLease(state, lease);
-  state.ledger.void(lease.id);
-  leaveUnit(state, lease);
-}
-
-/** Takes a lease off the books of its member. */
-export function closeLease(state: ClusterState, lease: Lease): void {
-  state.leases.delete(lease.id);
-  const member = state.members.get(lease.worker);
-  if (member?.leases.delete(lease.id) === true) member.queuedUs -= lease.expectedUs;
-}
-
-/** A lease ended without a result: its unit stays with the other one that has it, or is queued again. */
-export function leaveUnit(state: ClusterState, lease: Lease): void {
-  const { unit } = lease;
-  if (unit.backup === null) {
-    requeue(state, lease.execution, unit);
-    return;
-  }
-  moveUnit(state.trace, unit, 'single');
-  if (unit.lease === lease) unit.lease = unit.backup;
-  unit.backup = null;
-}
-
-/** Back to the queue; the smallest shard is taken first, so that the sum of the step can proceed in order. */
-function requeue(state: ClusterState, execution: Execution, unit: Unit): void {
-  moveUnit(state.trace, unit, 'requeue');
-  unit.lease = null;
-  const { queue } = execution;
-  let at = queue.length;
-  while (at > 0 && (queue[at - 1] ?? 0) < unit.shard) at--;
-  queue.splice(at, 0, unit.shard);
-  if (execution.spec.audit === undefined) state.queuedUnits++;
 }

@@ -1,8 +1,8 @@
 /** @file Members as they come, fall silent, stall and go: what each costs them and their leases. */
 import type { WorkerId } from '@ravenlab/protocol';
 import { ENGINE_LIMITS, LIMITS } from '@ravenlab/protocol';
-import { loseLease } from './dispatch.js';
 import type { EffectBody, Joining } from './events.js';
+import { loseLease } from './leases.js';
 import { memberTakes, moveMember, takersOf } from './memberTable.js';
 import { hold } from './residency.js';
 import {

@@ -26,6 +26,42 @@ export function missingFor(member: Member, execution: Execution, units: readonly
   return missing.size === 0 ? NOTHING : { missing: [...missing.values()], missingBytes };
 }
 
+/** Bytes that every unit of one program of the execution needs and `member` lacks. */
+export function commonMissingBytes(member: Member, execution: Execution, program: number): number {
+  const { programs, common } = execution.spec;
+  const own = programs[program]?.resource;
+  const isReady = member.ready.has(execution.id);
+  if (own === undefined) return 0;
+  if (isReady) return member.held.has(own.id) ? 0 : own.sizeBytes;
+  return ownMissingBytes(member, distinct([own, ...common]));
+}
+
+const NO_RESOURCES: readonly Resource[] = [];
+
+/** What these units of one program need beside what all units of it do; each once. */
+export function ownResources(execution: Execution, units: readonly Unit[]): readonly Resource[] {
+  let hasOwn = false;
+  for (const { spec } of units) if (spec.resources.length > 0) hasOwn = true;
+  const [first] = units;
+  if (!hasOwn || first === undefined) return NO_RESOURCES;
+  const { common } = execution.spec;
+  const program = programOf(execution, first.spec);
+  const isOwn = (resource: Resource): boolean =>
+    resource.id !== program.id && !common.some(({ id }) => id === resource.id);
+  return distinct(units.flatMap(({ spec }) => spec.resources)).filter(isOwn);
+}
+
+function distinct(resources: readonly Resource[]): readonly Resource[] {
+  return [...new Map(resources.map((resource) => [resource.id, resource])).values()];
+}
+
+/** Bytes of these that `member` lacks; each of them is named once. */
+export function ownMissingBytes(member: Member, resources: readonly Resource[]): number {
+  let bytes = 0;
+  for (const { id, sizeBytes } of resources) if (!member.held.has(id)) bytes += sizeBytes;
+  return bytes;
+}
+
 /** As it is for nearly all units of an execution. */
 function holdsAll(member: Member, execution: Execution, units: readonly Unit[]): boolean {
   if (!member.ready.has(execution.id)) return false;

@@ -2,10 +2,10 @@
 import type { LeaseId, WorkerId } from '@ravenlab/protocol';
 import { ENGINE_LIMITS } from '@ravenlab/protocol';
 import { acceptsFrom, commitClass } from './classes.js';
-import { closeLease, leaveUnit } from './dispatch.js';
 import type { EffectBody, UnitResult } from './events.js';
 import { moveExecution } from './executionTable.js';
 import { moveLease } from './leaseTable.js';
+import { closeLease, leaveUnit } from './leases.js';
 import { memberTakes, moveMember, takersOf } from './memberTable.js';
 import { drainedEffect, stallMember } from './members.js';
 import { prove } from './standing.js';

@@ -28,6 +28,7 @@ export type * from './engineApi.js';
 export type { Invite } from './invite.js';
 export { decodeInvite, encodeInvite, inviteEndpoint } from './invite.js';
 export * from './panel.js';
+export type { Reader } from './read.js';
 export * as read from './read.js';
 export * from './price.js';
 export * from './receipt.js';

@@ -452,6 +452,15 @@ export const WORKER_LIMITS = {
   unitWallMs: 120_000,
   /** Compute threads that died in a row without a unit done; then the process ends and says why. */
   computeRestarts: 3,
+  /** The same for compute processes, which start again after a pause that doubles from the first to the second; ms. */
+  sandboxRestarts: 16,
+  sandboxRestartMinMs: 250,
+  sandboxRestartMaxMs: 15_000,
+  /** A compute process says this often that it lives, and is replaced when it has not for so long; ms and s. */
+  sandboxBeatMs: 500,
+  sandboxSilentS: 30,
+  /** Longest wait for what was killed to be gone; ms. */
+  abandonMs: 1_000,
   /** Messages that wait for the socket; beyond, the connection is given up and its leases are void. */
   sendQueue: 65_536,
   /** ... on this machine, where a message is written at once; bytes. */

@@ -414,8 +414,9 @@ describe('a worker that a person joins', () => {
     expect(await engine.next('bye')).toMatchObject({ reason: 'drain' });
     child.kill('SIGINT');
     expect(await engine.next('bye')).toMatchObject({ reason: 'leave' });
-    const { output } = await end;
-    expect(child.signalCode).toBe('SIGINT');
+    const { code, output } = await end;
+    // The process that computes is ended in the middle of its unit; this one ends in good order.
+    expect(code).toBe(0);
     expect(output).toMatch(/left tcp:/);
     expect(output).not.toMatch(/terminate/);
   });
@@ -458,21 +459,25 @@ describe('a worker that a person joins', () => {
   });
 });
 
-test('a compute thread that hangs is replaced, and the next one works', async () => {
-  await start();
-  const child = spawn(process.execPath, [join(__dirname, 'lib', 'replaceThread.mjs')]);
-  const { code, output } = await ended(child);
-  expect({ code, happened: JSON.parse(output) as unknown }).toEqual({
-    code: 0,
-    happened: [
-      {
-        crashed: 'the compute thread of the worker was replaced: a unit ran for more than 0 s',
-        retryable: true,
-      },
-      { batch: 2, status: 'ok' },
-    ],
-  });
-});
+test.each(['thread', 'process'])(
+  'a compute %s that hangs is replaced, and the next one works',
+  async (isolation) => {
+    await start();
+    const program = join(__dirname, 'lib', 'replaceThread.mjs');
+    const child = spawn(process.execPath, [program, isolation]);
+    const { code, output } = await ended(child);
+    expect({ code, happened: JSON.parse(output) as unknown }).toEqual({
+      code: 0,
+      happened: [
+        {
+          crashed: `the compute ${isolation} of the worker was replaced: a unit ran for more than 0 s`,
+          retryable: true,
+        },
+        { batch: 2, status: 'ok' },
+      ],
+    });
+  },
+);
 
 test('the tfjs backend does the same work', async () => {
   await start();

@@ -153,9 +153,11 @@ function runtimeOptions(
       gflops: knownSpeed(workerHome(), speedKey),
       instructions: bitKind(backend),
       digests: pay !== null,
+      // Programs of strangers have no business beside our keys; an engine's own worker has none and need not wait for a pipe.
+      isolation: isLocal ? 'thread' : 'process',
+      memoryBytes,
     },
     introduction: { workerId, token, incarnation, name },
-    memoryBytes,
     quick: isLocal ? quickRunsOf(backend) : null,
     pay,
   };

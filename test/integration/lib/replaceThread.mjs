@@ -1,4 +1,7 @@
-/** @file Child of a test: hangs the compute thread with a long unit, has it replaced, and lets the new one work. Prints what happened. */
+/**
+ * @file Child of a test: `node replaceThread.mjs thread|process` hangs what computes with a long unit, has it replaced, and lets the
+ * new one work. Prints what happened.
+ */
 import { ComputeClient } from '../../../worker/dist/compute/computeClient.js';
 import { encodeProgram } from '../../../protocol/dist/index.js';
 
@@ -25,7 +28,10 @@ const answer = new Promise((resolve) => (answered = resolve));
 let crash;
 const crashed = new Promise((resolve) => (crash = resolve));
 const client = new ComputeClient(
-  { backend: 'onnx-cpu', threads: 1, gflops: 1, instructions: '' },
+  {
+    ...{ backend: 'onnx-cpu', threads: 1, gflops: 1, instructions: '', digests: false },
+    ...{ isolation: process.argv[2], memoryBytes: 2 ** 30 },
+  },
   {
     results: ({ batch, outcomes }) => {
       happened.push({ batch, status: outcomes[0].status });

@@ -1,135 +1,190 @@
 /**
- * @file The network thread's handle on the compute thread: starts it, feeds it, replaces it when it dies or hangs. Threads
- * are asked to end, never terminated: ONNX Runtime's binding aborts the whole process when its thread is stopped in a run.
+ * @file The network thread's handle on what computes: starts it, feeds it, replaces it when it dies or hangs. What it is
+ * (a thread, or a process that holds no keys) is chosen here and nowhere else.
  */
-import { once } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
-import { Worker } from 'node:worker_threads';
 import type { WireError } from '@ravenlab/protocol';
 import { RavenError, WORKER_LIMITS, fromWireError } from '@ravenlab/protocol';
+import type { ComputeHost, HostEnd, HostEvents, OpenHost } from './computeHost.js';
 import type {
+  ComputeOptions,
   ComputeReady,
   ComputeResults,
-  ComputeSettings,
   FromCompute,
   ToCompute,
 } from './computeMessages.js';
+import { openProcess } from './sandbox/processHost.js';
+import { openThread } from './threadHost.js';
 
 const MS_PER_S = 1000;
 
 export interface ComputeEvents {
   results(message: ComputeResults): void;
-  /** The thread died; all it held is gone. A new one is starting. */
+  /** It died; all it held is gone. A new one is starting, and takes what is posted meanwhile. */
   crashed(error: WireError): void;
   /** It died again and again: this machine cannot compute. */
   hopeless(error: RavenError): void;
 }
 
-export interface ComputeOptions extends Omit<ComputeSettings, 'busySince'> {
-  /** Instruction set of this machine: part of the promise of equal bits. */
-  readonly instructions: string;
+interface IsolationRow {
+  readonly open: OpenHost;
+  readonly noun: string;
+  /** Deaths in a row without a unit done; then the worker ends and says why. */
+  readonly deaths: number;
+  /** Pause before it starts again: doubles from the first to the second; ms. */
+  readonly restartMinMs: number;
+  readonly restartMaxMs: number;
+}
+
+/**
+ * A thread dies of mistakes of ours, which do not go away. A process may also die of a stranger's program or for want of memory,
+ * which are reasons to wait and not to leave.
+ */
+const ISOLATIONS: Readonly<Record<ComputeOptions['isolation'], IsolationRow>> = {
+  thread: {
+    open: openThread,
+    noun: 'thread',
+    deaths: WORKER_LIMITS.computeRestarts,
+    restartMinMs: 0,
+    restartMaxMs: 0,
+  },
+  process: {
+    open: openProcess,
+    noun: 'process',
+    deaths: WORKER_LIMITS.sandboxRestarts,
+    restartMinMs: WORKER_LIMITS.sandboxRestartMinMs,
+    restartMaxMs: WORKER_LIMITS.sandboxRestartMaxMs,
+  },
+};
+
+interface Posted {
+  readonly message: ToCompute;
+  readonly transfer: readonly ArrayBuffer[];
 }
 
 export class ComputeClient {
   private readonly options: ComputeOptions;
   private readonly events: ComputeEvents;
-  private readonly busySince = new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT));
-  private thread: Worker | undefined;
-  /** Every thread that has not ended, those given up included. */
-  private readonly alive = new Set<Worker>();
-  private crashes = 0;
+  private readonly row: IsolationRow;
+  private host: ComputeHost | undefined;
+  /** Every host that has not ended, those given up included. */
+  private readonly alive = new Set<ComputeHost>();
+  /** For the next host; bounded as what the lease machine lets the worker hold is. */
+  private waiting: Posted[] = [];
+  private restartTimer: NodeJS.Timeout | undefined;
+  private deaths = 0;
   private isClosed = false;
 
   constructor(options: ComputeOptions, events: ComputeEvents) {
     this.options = options;
     this.events = events;
+    this.row = ISOLATIONS[options.isolation];
   }
 
-  /** Starts the thread. @throws RavenError when the backend does not start. */
+  /** Starts computing. @throws RavenError when the backend does not start. */
   start(): Promise<ComputeReady> {
     return new Promise((resolve, reject) => {
-      const thread = this.spawn((message) => {
-        if (message.kind === 'ready') resolve(message);
-        else if (message.kind === 'unavailable') reject(fromWireError(message.error));
+      this.open({
+        message: (message) => {
+          if (message.kind === 'ready') resolve(message);
+          else if (message.kind === 'unavailable') reject(fromWireError(message.error));
+        },
+        ended: ({ reason }) => {
+          const message = `the compute ${this.row.noun} ended before it was ready: ${reason}`;
+          reject(new RavenError('internal', message, { fault: 'local' }));
+        },
       });
-      thread.once('error', reject);
     });
   }
 
   /** How long the unit that runs now has been running, ms; 0 when idle. */
   get busyMs(): number {
-    const since = Atomics.load(this.busySince, 0);
-    return since === 0 ? 0 : Math.max(0, Math.floor(process.uptime() * MS_PER_S) + 1 - since);
+    return this.host?.busyMs ?? 0;
   }
 
   post(message: ToCompute, transfer: readonly ArrayBuffer[] = []): void {
-    this.thread?.postMessage(message, transfer);
+    if (this.host !== undefined) this.host.post(message, transfer);
+    else if (!this.isClosed) this.waiting.push({ message, transfer });
   }
 
-  /** Replaces a thread whose unit runs for longer than `wallMs`. Call now and then. */
+  /** Replaces what hangs, or runs a unit for longer than `wallMs`. Call about once a second. */
   watch(wallMs: number): void {
-    if (this.busyMs <= wallMs) return;
-    this.replace(`a unit ran for more than ${Math.round(wallMs / MS_PER_S)} s`);
+    const { host } = this;
+    if (host === undefined) return;
+    const silence = host.beat();
+    const isLate = host.busyMs > wallMs;
+    if (!isLate && silence === null) return;
+    const tooLong = `a unit ran for more than ${String(Math.round(wallMs / MS_PER_S))} s`;
+    const reason = isLate ? tooLong : (silence ?? '');
+    host.abandon();
+    this.replace({ code: 'internal', reason });
   }
 
   /**
-   * Ends the threads after the units that run now.
+   * Ends what computes, after the units that run now.
    * @returns false when one is still in a unit after WORKER_LIMITS.exitMs.
    */
   async close(): Promise<boolean> {
     this.isClosed = true;
-    for (const thread of this.alive) stop(thread);
-    const ended = Promise.all([...this.alive].map((thread) => once(thread, 'exit')));
+    this.waiting = [];
+    clearTimeout(this.restartTimer);
+    for (const host of this.alive) host.stop();
+    const gone = Promise.all([...this.alive].map((host) => host.gone)).then(() => true);
     const late = delay(WORKER_LIMITS.exitMs, false, { ref: false });
-    return Promise.race([ended.then(() => true), late]);
+    if (await Promise.race([gone, late])) return true;
+    for (const host of this.alive) host.abandon();
+    return Promise.race([gone, delay(WORKER_LIMITS.abandonMs, false, { ref: false })]);
   }
 
-  private spawn(onMessage: (message: FromCompute) => void): Worker {
-    const workerData: ComputeSettings = {
-      ...this.options,
-      busySince: this.busySince.buffer,
-    };
-    Atomics.store(this.busySince, 0, 0);
-    const thread = new Worker(new URL('./computeThread.js', import.meta.url), { workerData });
-    this.thread = thread;
-    this.alive.add(thread);
-    thread.on('message', (message: FromCompute) => {
-      if (thread !== this.thread) return;
-      onMessage(message);
-      if (message.kind !== 'results') return;
-      this.crashes = 0;
-      this.events.results(message);
+  /** @param first hears what the host says until it is ready, and whether it ends before that */
+  private open(first: HostEvents): void {
+    let isReady = false;
+    const host = this.row.open(this.options, {
+      message: (message: FromCompute) => {
+        if (host !== this.host) return;
+        if (message.kind !== 'results') {
+          isReady ||= message.kind === 'ready';
+          first.message(message);
+          return;
+        }
+        this.deaths = 0;
+        this.events.results(message);
+      },
+      ended: (end) => {
+        this.alive.delete(host);
+        if (host !== this.host) return;
+        if (!isReady) first.ended(end);
+        else this.replace(end);
+      },
     });
-    thread.on('error', (error) => {
-      if (thread === this.thread) this.replace(error.message);
-    });
-    thread.on('exit', (code) => {
-      this.alive.delete(thread);
-      if (thread === this.thread) this.replace(`the compute thread ended with code ${code}`);
-    });
-    return thread;
+    this.host = host;
+    this.alive.add(host);
+    for (const { message, transfer } of this.waiting.splice(0)) host.post(message, transfer);
   }
 
-  private replace(reason: string): void {
-    const dead = this.thread;
-    this.thread = undefined;
+  private replace({ code, reason }: HostEnd): void {
+    this.host = undefined;
     if (this.isClosed) return;
-    if (dead !== undefined) stop(dead);
-    this.crashes++;
-    if (this.crashes >= WORKER_LIMITS.computeRestarts) {
-      const message = `the compute thread died ${this.crashes} times in a row: ${reason}`;
+    const { noun, deaths, restartMinMs, restartMaxMs } = this.row;
+    this.deaths++;
+    if (this.deaths >= deaths) {
+      const message = `the compute ${noun} died ${String(this.deaths)} times in a row: ${reason}`;
       this.events.hopeless(new RavenError('internal', message, { fault: 'local' }));
       return;
     }
-    this.spawn((message) => {
-      if (message.kind === 'unavailable') this.events.hopeless(fromWireError(message.error));
-    });
-    const message = `the compute thread of the worker was replaced: ${reason}`;
-    this.events.crashed({ code: 'internal', message, fault: 'local', retryable: true });
+    const pauseMs = Math.min(restartMaxMs, restartMinMs * 2 ** (this.deaths - 1));
+    if (pauseMs === 0) this.openAgain();
+    else this.restartTimer = setTimeout(() => this.openAgain(), pauseMs);
+    const message = `the compute ${noun} of the worker was replaced: ${reason}`;
+    this.events.crashed({ code, message, fault: 'local', retryable: true });
   }
-}
 
-function stop(thread: Worker): void {
-  const message: ToCompute = { kind: 'stop' };
-  thread.postMessage(message);
+  private openAgain(): void {
+    this.open({
+      message: (message) => {
+        if (message.kind === 'unavailable') this.events.hopeless(fromWireError(message.error));
+      },
+      ended: (end) => this.replace(end),
+    });
+  }
 }

@@ -11,16 +11,29 @@ import type {
 } from '@ravenlab/protocol';
 import type { BlobKey } from '../core/state.js';
 
-/** Start values of the compute thread. */
-export interface ComputeSettings {
+/** What is to be computed with, and how. */
+export interface ComputeWish {
   readonly backend: BackendName;
   readonly threads: number;
-  /** One Int32: when the unit that runs now began, ms of process uptime + 1; 0 when idle. */
-  readonly busySince: SharedArrayBuffer;
   /** Results are hashed: somebody pays for them. */
   readonly digests: boolean;
   /** Speed known from an earlier start, GFLOP/s; null: measure it. */
   readonly gflops: number | null;
+}
+
+/** Start values of the compute thread. */
+export interface ComputeSettings extends ComputeWish {
+  /** One Int32: when the unit that runs now began, ms of process uptime + 1; 0 when idle. */
+  readonly busySince: SharedArrayBuffer;
+}
+
+export interface ComputeOptions extends ComputeWish {
+  /** Instruction set of this machine: part of the promise of equal bits. */
+  readonly instructions: string;
+  /** A thread of this process, or a process that holds no keys and no connection. */
+  readonly isolation: 'thread' | 'process';
+  /** What its owner lets it take, bytes. */
+  readonly memoryBytes: number;
 }
 
 /** Where an input of a batch comes from, with its small values in place. */

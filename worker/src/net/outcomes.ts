@@ -1,5 +1,5 @@
 /** @file What outcomes of the compute thread mean for the units of their RUN. */
-import type { RunMessage } from '@ravenlab/protocol';
+import type { RunMessage, WireError } from '@ravenlab/protocol';
 import type { UnitOutcome } from '../compute/computeMessages.js';
 
 /** Positions that an outcome speaks for: those of its whole group, when that was added up. */
@@ -35,4 +35,21 @@ export function samplesPerUnit(run: RunMessage): number {
     if (input.kind === 'inline' && input.perUnit) return input.type.shape[0] ?? 1;
   }
   return 0;
+}
+
+const MALFORMED: WireError = {
+  code: 'internal',
+  message: 'the compute process answered with outputs that are not those of its program',
+  fault: 'local',
+  retryable: true,
+};
+
+/** The outcome when its outputs have the sizes that the program says, else its failure: what runs strangers' programs may say anything. */
+export function checkedOutcome(outcome: UnitOutcome, outputBytes: readonly number[]): UnitOutcome {
+  const { outputs, status } = outcome;
+  const isWhole =
+    outputs.length === outputBytes.length &&
+    outputs.every(({ byteLength }, index) => byteLength === outputBytes[index]);
+  if (status === 'ok' ? isWhole : outputs.length === 0) return outcome;
+  return { ...outcome, status: 'failed', outputs: [], error: MALFORMED };
 }

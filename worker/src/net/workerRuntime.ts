@@ -29,8 +29,8 @@ import {
   toWireError,
 } from '@ravenlab/protocol';
 import { ComputeClient } from '../compute/computeClient.js';
-import type { ComputeOptions } from '../compute/computeClient.js';
 import type {
+  ComputeOptions,
   ComputeReady,
   ComputeResults,
   ToCompute,
@@ -47,7 +47,7 @@ import { Assembly } from './assembly.js';
 import { packBatch } from './computeInputs.js';
 import type { Link, LinkOptions } from './engineLink.js';
 import { linkTo } from './linkTo.js';
-import { coveredUnits, openOutcomes, samplesPerUnit } from './outcomes.js';
+import { checkedOutcome, coveredUnits, openOutcomes, samplesPerUnit } from './outcomes.js';
 import type { PaidWork, PayOptions } from './paidWork.js';
 import { readProgram } from './readProgram.js';
 
@@ -58,7 +58,6 @@ export interface RuntimeOptions {
   readonly link: LinkOptions;
   readonly compute: ComputeOptions;
   readonly introduction: Introduction;
-  readonly memoryBytes: number;
   /** Runs small batches on this thread; null: none. Programs of strangers have no business beside our keys. */
   readonly quick: QuickRuns | null;
   /** The account to be paid on; null: works unpaid. */
@@ -126,7 +125,7 @@ export class WorkerRuntime {
   constructor(options: RuntimeOptions, events: RuntimeEvents) {
     this.options = options;
     this.events = events;
-    this.state = initialState(options.memoryBytes);
+    this.state = initialState(options.compute.memoryBytes);
     this.link = linkTo(options.link, {
       up: () => this.sayHello(),
       down: () => this.loseEngine(),
@@ -193,7 +192,7 @@ export class WorkerRuntime {
 
   private sayHello(): void {
     if (this.ready === undefined) return;
-    const { introduction, compute, memoryBytes } = this.options;
+    const { introduction, compute } = this.options;
     const { deviceName, version, gflops } = this.ready;
     this.lastHeardMs = performance.now();
     this.send({
@@ -204,7 +203,7 @@ export class WorkerRuntime {
         backend: compute.backend,
         device: deviceName.slice(0, LIMITS.deviceChars),
         threads: compute.threads,
-        memoryBytes,
+        memoryBytes: compute.memoryBytes,
         gflops,
         dtypes: ['float32', 'int32', 'bool'],
         bitClass: `${compute.backend} ${version} ${compute.instructions}`.slice(
@@ -437,9 +436,11 @@ export class WorkerRuntime {
     else this.takeResults({ kind: 'results', batch: batch.id, outcomes });
   }
 
-  private takeResults({ batch, outcomes }: ComputeResults): void {
-    const run = this.state.batches.get(batch)?.run;
-    if (run === undefined) return;
+  private takeResults({ batch, outcomes: said }: ComputeResults): void {
+    const started = this.state.batches.get(batch);
+    if (started === undefined) return;
+    const { run, outputBytes } = started;
+    const outcomes = said.map((outcome) => checkedOutcome(outcome, outputBytes));
     const covered = outcomes.map((outcome) => coveredUnits(run, outcome));
     for (const effect of step(this.state, { kind: 'computed', batch, units: covered.flat() })) {
       if (effect.kind !== 'answer') continue;

@@ -5,11 +5,8 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import * as tf from '@tensorflow/tfjs-core';
-
-/** Where the link is, seen from the compiled file in this checkout; RAVENLAB_TENSORFLOW names another place. */
-const FOLDER = fileURLToPath(new URL('../../../../.venv/tfjs-node', import.meta.url));
+import { tensorflowFolder } from './tensorflowFolder.js';
 
 /** What link:tensorflow wrote when the link had passed its test. */
 interface Link {
@@ -32,7 +29,7 @@ type NodeBackendClass = new (binding: unknown, packageName: string) => NodeBacke
  * @throws Error when nothing is linked, or when a GPU is asked for and TensorFlow sees none
  */
 export function openTensorflow(wantsGpu: boolean): TensorflowDevice {
-  const folder = process.env['RAVENLAB_TENSORFLOW'] ?? FOLDER;
+  const folder = tensorflowFolder();
   const manifest = join(folder, 'link.json');
   if (!existsSync(manifest)) throw new Error('TensorFlow is not linked');
   const link = JSON.parse(readFileSync(manifest, 'utf8')) as Link;

@@ -559,6 +559,10 @@ export const VOUCHER_LIMITS = {
   receiptLineChars: 512,
   /** Receipts that one voucher adds; 480 of the longest fit a control message. More receipts are more vouchers. */
   linesPerVoucher: 480,
+  /** Receipts that one row of the ledger holds. */
+  receiptsPerRow: 512,
+  /** Texts of the ledger whose numbers are remembered. */
+  wordsCached: 65_536,
   /** Committed units that wait for a job to be paid from; beyond, the oldest are not paid. */
   heldUnits: 65_536,
   /** Vouchers that workers showed and that wait for them to be let in. */

@@ -50,7 +50,7 @@ const POLICY: PayPolicy = {
 
 type Row =
   | { readonly kind: 'unit'; readonly work: CommittedWork }
-  | Extract<PaymasterEffect, { kind: 'receipt' | 'waive' | 'store' | 'kept' }>
+  | Extract<PaymasterEffect, { kind: 'receipts' | 'waive' | 'store' | 'kept' }>
   | { readonly kind: 'settlement'; readonly batch: SettlementBatch };
 
 interface DiskLane {
@@ -78,7 +78,7 @@ class Disk {
   write(row: Row): void {
     if (row.kind === 'unit') this.units.set(row.work.lease, row.work);
     else if (row.kind === 'waive') this.units.delete(row.work.lease);
-    else if (row.kind === 'receipt') this.addReceipt(row);
+    else if (row.kind === 'receipts') this.addReceipts(row);
     else if (row.kind === 'store') {
       const { voucher, count } = row;
       const lane = this.laneOf(voucher.payee);
@@ -114,14 +114,18 @@ class Disk {
     return [...this.units.values()].filter(({ lease }) => !this.receipts.has(lease));
   }
 
-  private addReceipt({ work, verdict, n, earned, entry }: Extract<Row, { kind: 'receipt' }>): void {
-    const lane = this.laneOf(work.payee);
-    expect(this.units.has(work.lease)).toBe(true);
-    expect(this.receipts.has(work.lease)).toBe(false);
-    expect(n).toBe(lane.lines.length + 1);
-    this.receipts.set(work.lease, verdict);
-    lane.lines.push(entry.line);
-    lane.chain = { count: n, earned, head: entry.hash };
+  private addReceipts({ entries, chain }: Extract<Row, { kind: 'receipts' }>): void {
+    for (const { work, verdict, line } of entries) {
+      const lane = this.laneOf(work.payee);
+      expect(this.units.has(work.lease)).toBe(true);
+      expect(this.receipts.has(work.lease)).toBe(false);
+      this.receipts.set(work.lease, verdict);
+      lane.lines.push(line);
+      lane.chain = chain;
+    }
+    const [first] = entries;
+    if (first === undefined) throw new Error('receipts without an entry');
+    expect(this.laneOf(first.work.payee).lines).toHaveLength(chain.count);
   }
 }
 
@@ -418,9 +422,9 @@ class World {
 
   private perform(effect: PaymasterEffect): void {
     switch (effect.kind) {
-      case 'receipt':
-        seen.receipts++;
-        if (effect.verdict === 'refused') seen.refused++;
+      case 'receipts':
+        seen.receipts += effect.entries.length;
+        seen.refused += effect.entries.filter(({ verdict }) => verdict === 'refused').length;
         this.pending.push(effect);
         return;
       case 'store':

@@ -282,7 +282,8 @@ export class EngineJournal {
       ...{ kind: 'write', ledger, record, blobs: this.inFlightBlobs },
       isSynced: isForced,
     };
-    this.post(request, [ledger.numbers.buffer, ledger.pay.receipts.numbers.buffer]);
+    const { numbers, pay } = ledger;
+    this.post(request, [numbers.buffer, pay.receipts.buffer, pay.works.buffer]);
   }
 
   private makeImage({ slot, point, isSynced }: ImageRef): void {

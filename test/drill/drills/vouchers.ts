@@ -42,6 +42,13 @@ interface Holder {
   voucher: SignedVoucher | null;
 }
 
+/** What is in the log of all lanes. */
+interface Receipts {
+  readonly earned: ReadonlyMap<Address, bigint>;
+  readonly leases: ReadonlySet<number>;
+  readonly refused: number;
+}
+
 interface Findings {
   vouchers: number;
   behind: number;
@@ -136,8 +143,10 @@ class Course {
     const { found, folder } = this;
     const database = new JournalDatabase(folder, 'drill');
     try {
-      const earned = this.hashAll(database);
-      const { lanes } = database.open().pay;
+      const { earned, leases, refused } = this.hashAll(database);
+      const { lanes, held } = database.open().pay;
+      const both = held.filter(({ lease }) => leases.has(lease)).length;
+      found.lost += both + Math.abs(this.units() + refused - leases.size - held.length);
       for (const [payee, { voucher }] of this.holders) {
         if (voucher === null) continue;
         const lane = lanes.find((each) => each.payee === payee);
@@ -156,39 +165,42 @@ class Course {
     } finally {
       database.close();
     }
-    found.lost += this.lost();
   }
 
-  /** Receipts hashed again from what is stored. @returns what each payee earned. */
-  private hashAll(database: JournalDatabase): ReadonlyMap<Address, bigint> {
+  /** Receipts hashed again from what is stored: what each payee earned, and which units have one. */
+  private hashAll(database: JournalDatabase): Receipts {
     const { found } = this;
-    const earned = new Map<Address, bigint>();
+    const receipts = { earned: new Map<Address, bigint>(), leases: new Set<number>(), refused: 0 };
     let lines: string[] = [];
     found.receipts = 0;
     for (let at: LogCursor | null = null; ;) {
       const page = database.log(at, 1_000);
       lines.push(...page.lines);
       found.receipts += page.lines.length;
+      for (const line of page.lines) {
+        const receipt = parseReceiptLine(line);
+        if (!receipt.ok) throw receipt.error;
+        receipts.leases.add(receipt.value.lease);
+        if (receipt.value.verdict === 'refused') receipts.refused++;
+      }
       if (page.lane !== null && page.next?.n === 0) {
         const check = checkLog(lines, page.lane.head, sha256);
         if (!check.ok || check.chain.earned !== page.lane.earned) found.broken++;
-        earned.set(page.lane.payee, page.lane.earned);
+        receipts.earned.set(page.lane.payee, page.lane.earned);
         lines = [];
       }
-      if (page.next === null) return earned;
+      if (page.next === null) break;
       at = page.next;
     }
+    // A unit that has two would be in the log twice and in the set once.
+    found.lost += found.receipts - receipts.leases.size;
+    return receipts;
   }
 
-  /** Units that have neither a receipt nor a place among those held back, or both. */
-  private lost(): number {
+  private units(): number {
     const db = new Database(join(this.folder, 'journal.sqlite'));
-    const count = (from: string): number =>
-      (db.prepare(`SELECT count(*) AS n FROM ${from}`).get() as { readonly n: number }).n;
     try {
-      const refused = count('receipt WHERE is_accepted = 0');
-      const both = count('held WHERE lease IN (SELECT lease FROM receipt)');
-      return Math.abs(count('unit') + refused - count('receipt') - count('held')) + both;
+      return (db.prepare('SELECT count(*) AS n FROM unit').get() as { readonly n: number }).n;
     } finally {
       db.close();
     }

@@ -1,7 +1,7 @@
 /** @file What the paymaster is told and what it answers: events, effects, policy. Plain data. */
 import type {
   Address,
-  ChainedReceipt,
+  ChainHead,
   Hash32,
   JobId,
   LeaseId,
@@ -97,17 +97,25 @@ export interface SettlementBatch {
   readonly statement: string | null;
 }
 
+/** A unit's place in its lane's log. */
+export interface ReceiptEntry {
+  readonly work: CommittedWork;
+  readonly verdict: Verdict;
+  readonly line: string;
+}
+
+/** Receipts of one lane that are given at once, in order. */
+export interface ReceiptRun {
+  readonly job: JobId;
+  readonly payee: Address;
+  readonly entries: readonly ReceiptEntry[];
+  /** Where the lane's chain is after them. */
+  readonly chain: ChainHead;
+}
+
 export type PaymasterEffect =
   /** Store, before whatever follows. */
-  | {
-      readonly kind: 'receipt';
-      readonly job: JobId;
-      readonly work: CommittedWork;
-      readonly verdict: Verdict;
-      readonly n: number;
-      readonly earned: bigint;
-      readonly entry: ChainedReceipt;
-    }
+  | ({ readonly kind: 'receipts' } & ReceiptRun)
   /** There is no job, and no room to wait for one: metered, and not paid. */
   | { readonly kind: 'waive'; readonly work: CommittedWork }
   | { readonly kind: 'sign'; readonly voucher: Voucher }

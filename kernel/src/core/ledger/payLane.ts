@@ -101,6 +101,9 @@ export class PayLane {
   presence: Presence = 'away';
   heldAmount = 0n;
   lastCommitMs = 0;
+  lastReleaseMs = Number.NEGATIVE_INFINITY;
+  /** Held units that were refused. */
+  refusals = 0;
   /** Everything judged is paid, however young. */
   isFlushing = false;
   /** Receipts since the last draft; only for those who get vouchers. */
@@ -146,13 +149,22 @@ export class PayLane {
   add(held: HeldWork, nowMs: number): void {
     this.held.push(held);
     this.heldAmount += held.work.amount;
+    if (held.verdict === 'refused') this.refusals++;
     this.lastCommitMs = nowMs;
+  }
+
+  judge(held: HeldWork, verdict: Verdict): void {
+    if (held.verdict === 'refused') this.refusals--;
+    held.verdict = verdict;
+    if (verdict === 'refused') this.refusals++;
   }
 
   /** Takes the oldest held unit out. */
   take(): HeldWork | undefined {
     const held = this.held.shift();
-    if (held !== undefined) this.heldAmount -= held.work.amount;
+    if (held === undefined) return undefined;
+    this.heldAmount -= held.work.amount;
+    if (held.verdict === 'refused') this.refusals--;
     return held;
   }
 

@@ -22,6 +22,7 @@ import type {
   PaymasterEffect,
   PaymasterEvent,
   PaymasterOptions,
+  ReceiptEntry,
   SettlementBatch,
 } from './payEvents.js';
 import type { CommittedWork, HeldWork, StoredPayee } from './payLane.js';
@@ -114,7 +115,12 @@ export class Paymaster {
     let held = 0;
     for (const payee of this.payees.values()) {
       let amount = 0n;
-      for (const { work } of payee.held) amount += work.amount;
+      let refusals = 0;
+      for (const { work, verdict } of payee.held) {
+        amount += work.amount;
+        if (verdict === 'refused') refusals++;
+      }
+      invariant(refusals === payee.refusals, 'the count of refused units is wrong');
       held += payee.held.length;
       invariant(amount === payee.heldAmount, 'what is held does not add up');
       payee.lane?.check();
@@ -156,7 +162,7 @@ export class Paymaster {
       for (const lease of leases) {
         const held = this.unjudged.get(lease);
         if (held === undefined) continue;
-        held.verdict = verdict;
+        this.payeeOf(held.work.payee).judge(held, verdict);
         this.unjudged.delete(lease);
         touched.add(held.work.payee);
       }
@@ -165,7 +171,7 @@ export class Paymaster {
     convicted: ({ payee }, now, effects) => {
       const lane = this.payeeOf(payee);
       for (const held of lane.held) {
-        held.verdict = 'refused';
+        lane.judge(held, 'refused');
         this.unjudged.delete(held.work.lease);
       }
       this.release(lane, now, effects);
@@ -302,10 +308,38 @@ export class Paymaster {
   private release(payee: PayLane, now: number, effects: PaymasterEffect[]): void {
     const { lane } = payee;
     if (lane === null) return;
+    const entries = this.isReleaseDue(payee, now) ? this.released(payee, lane, now) : [];
+    if (entries.length > 0) {
+      payee.lastReleaseMs = now;
+      const { job, head: chain } = lane;
+      effects.push({ kind: 'receipts', job, payee: payee.payee, entries, chain });
+    }
+    this.advance(payee, now, effects);
+  }
+
+  /**
+   * Whether receipts are given now. Those who get vouchers get receipts as often: what a receipt costs is mostly the writing, and
+   * a worker hears of it with a voucher anyway. A refusal never waits: its unit is to be paid to somebody else.
+   */
+  private isReleaseDue(payee: PayLane, now: number): boolean {
+    if (payee.held.length === 0) return false;
+    if (payee.presence === 'trusted' || payee.isFlushing || payee.refusals > 0) return true;
+    const { unitsPerVoucher, everyMs } = VOUCHER_LIMITS;
+    const ready = payee.held.length - this.keeps(payee, now);
+    return ready >= unitsPerVoucher || now - payee.lastReleaseMs >= everyMs;
+  }
+
+  /** Units that are held however they were judged. */
+  private keeps(payee: PayLane, now: number): number {
     const { holdbackUnits, holdbackMs } = this.options.policy;
     const isIdle = payee.isFlushing || now - payee.lastCommitMs >= holdbackMs;
-    const keeps = payee.presence === 'trusted' || isIdle ? 0 : holdbackUnits;
+    return payee.presence === 'trusted' || isIdle ? 0 : holdbackUnits;
+  }
+
+  private released(payee: PayLane, lane: Lane, now: number): ReceiptEntry[] {
+    const keeps = this.keeps(payee, now);
     const isPromised = payee.presence !== 'trusted';
+    const entries: ReceiptEntry[] = [];
     for (let held = payee.held.peek(); held !== undefined; held = payee.held.peek()) {
       const { work, verdict } = held;
       if (verdict === null) break;
@@ -314,12 +348,11 @@ export class Paymaster {
       if (isPromised && payee.lines.length >= VOUCHER_LIMITS.linesPerVoucher) break;
       payee.take();
       this.heldUnits--;
-      const entry = this.append(lane, work, verdict);
-      if (isPromised) payee.lines.push(entry.line);
-      const { count: n, earned } = lane.head;
-      effects.push({ kind: 'receipt', job: lane.job, work, verdict, n, earned, entry });
+      const { line } = this.append(lane, work, verdict);
+      if (isPromised) payee.lines.push(line);
+      entries.push({ work, verdict, line });
     }
-    this.advance(payee, now, effects);
+    return entries;
   }
 
   private append(lane: Lane, work: CommittedWork, verdict: Verdict): ChainedReceipt {

@@ -1,17 +1,8 @@
 /** @file What the treasury has its journal write, and what it gets back after a restart. Plain, clonable data. */
-import type { Address, Hash32, JobId, Receipt, SignedVoucher, WorkerId } from '@ravenlab/protocol';
+import type { Address, Hash32, JobId, SignedVoucher, WorkerId } from '@ravenlab/protocol';
+import type { ReceiptRun } from '../../core/ledger/payEvents.js';
 import type { CommittedWork, StoredPayee } from '../../core/ledger/payLane.js';
-
-/** A judged unit. What its line says follows from these columns, so that the line itself need not be kept. */
-export interface ReceiptRow {
-  readonly kind: 'receipt';
-  readonly receipt: Receipt;
-  /** Of the lane with it. */
-  readonly earned: bigint;
-  readonly head: Hash32;
-  /** The unit is to be done and paid again by another worker: what it was metered as. Null when it was accepted. */
-  readonly refused: CommittedWork | null;
-}
+import { PayBytes, RECEIPT_BYTES, TextNumbers, WORK_BYTES } from './payBytes.js';
 
 export interface VoucherRow {
   readonly kind: 'voucher';
@@ -32,10 +23,11 @@ export interface SettlementRow {
 }
 
 export type PayRow =
-  | ReceiptRow
+  /** Judged units of a lane. A refused one is to be done and paid again by another worker. */
+  | ({ readonly kind: 'receipts' } & ReceiptRun)
   | VoucherRow
   | SettlementRow
-  /** Committed, paid, and without a receipt. */
+  /** Committed, paid, and without a receipt; a payee's get theirs in the order in which they are written. */
   | { readonly kind: 'held'; readonly work: CommittedWork }
   /** Held no more, and never paid. */
   | { readonly kind: 'waived'; readonly work: CommittedWork }
@@ -49,13 +41,9 @@ export type PayRow =
       readonly seq: number;
     };
 
-/** Receipts on their way to the thread: there are as many as units. */
-export interface ReceiptBatch {
-  /** Nine for each: lane, n, lease, program, flops, sizeBytes, amount, result, verdict; texts as indices. */
-  readonly numbers: Float64Array<ArrayBuffer>;
-  readonly texts: readonly string[];
-  /** Where each lane is after the batch. */
-  readonly lanes: readonly LaneRow[];
+/** Receipts of one lane on their way to the thread: so many of the batch's. */
+export interface LaneReceipts extends LaneRow {
+  readonly added: number;
 }
 
 export interface LaneRow {
@@ -66,10 +54,16 @@ export interface LaneRow {
   readonly head: Hash32;
 }
 
+/** There are as many receipts and held units as units: they cross as bytes, which are moved. */
 export interface PayBatch {
-  readonly receipts: ReceiptBatch;
-  /** All but receipts; a unit that is held and gets its receipt in one batch is not among them. */
-  readonly rows: readonly Exclude<PayRow, ReceiptRow>[];
+  /** What the numbers in the bytes stand for. */
+  readonly texts: readonly string[];
+  /** Held units, in order. */
+  readonly works: Uint8Array<ArrayBuffer>;
+  /** In order of the lanes. */
+  readonly receipts: Uint8Array<ArrayBuffer>;
+  readonly lanes: readonly LaneReceipts[];
+  readonly rows: readonly Exclude<PayRow, { readonly kind: 'receipts' | 'held' }>[];
   readonly refused: readonly CommittedWork[];
 }
 
@@ -97,84 +91,59 @@ export interface LogPage {
   readonly settlements: readonly Omit<SettlementRow, 'kind' | 'id'>[];
 }
 
-const NUMBERS = 9;
-
 /** Sorts rows by what is done with them. */
-export function packPay(rows: readonly PayRow[]): PayBatch {
-  const receipts = rows.filter((row) => row.kind === 'receipt');
-  const done = new Set(receipts.map(({ receipt }) => receipt.lease));
-  const isMoot = (row: PayRow): boolean => row.kind === 'held' && done.has(row.work.lease);
-  return {
-    receipts: packReceipts(receipts),
-    rows: rows.filter((row) => row.kind !== 'receipt' && !isMoot(row)) as PayBatch['rows'],
-    refused: receipts.flatMap(({ refused }) => (refused === null ? [] : [refused])),
-  };
+export function packPay(all: readonly PayRow[]): PayBatch {
+  const works: CommittedWork[] = [];
+  const runs: ReceiptRun[] = [];
+  const rows: PayBatch['rows'][number][] = [];
+  for (const row of all) {
+    if (row.kind === 'held') works.push(row.work);
+    else if (row.kind === 'receipts') runs.push(row);
+    else rows.push(row);
+  }
+  const texts = new TextNumbers();
+  const held = new PayBytes(new Uint8Array(works.length * WORK_BYTES), WORK_BYTES);
+  works.forEach((work, index) => {
+    held.putWork(index, work, texts);
+  });
+  return { works: held.bytes, ...packReceipts(runs, texts), texts: texts.texts(), rows };
 }
 
-function packReceipts(rows: readonly ReceiptRow[]): ReceiptBatch {
-  const numbers = new Float64Array(rows.length * NUMBERS);
-  const indices = new Map<string, number>();
-  const indexOf = (text: string): number => {
-    let index = indices.get(text);
-    if (index === undefined) {
-      index = indices.size;
-      indices.set(text, index);
+/** Receipts, lane by lane: a lane whose units get theirs one by one is one row all the same. */
+function packReceipts(
+  runs: readonly ReceiptRun[],
+  texts: TextNumbers,
+): Pick<PayBatch, 'receipts' | 'lanes' | 'refused'> {
+  const byLane = new Map<string, ReceiptRun[]>();
+  let total = 0;
+  for (const run of runs) {
+    total += run.entries.length;
+    const name = laneNameOf(run);
+    const others = byLane.get(name);
+    if (others === undefined) byLane.set(name, [run]);
+    else others.push(run);
+  }
+  const receipts = new PayBytes(new Uint8Array(total * RECEIPT_BYTES), RECEIPT_BYTES);
+  const lanes: LaneReceipts[] = [];
+  const refused: CommittedWork[] = [];
+  let at = 0;
+  for (const own of byLane.values()) {
+    const first = at;
+    for (const { entries } of own) {
+      for (const entry of entries) {
+        receipts.putReceipt(at++, entry, texts);
+        if (entry.verdict === 'refused') refused.push(entry.work);
+      }
     }
-    return index;
-  };
-  const lanes = new Map<string, { readonly index: number; row: LaneRow }>();
-  let at = 0;
-  for (const { receipt, earned, head } of rows) {
-    const { job, payee, n, lease, program, flops, sizeBytes, amount, result, verdict } = receipt;
-    const row: LaneRow = { job, payee, count: n, earned, head };
-    const name = `${job} ${payee}`;
-    const lane = lanes.get(name) ?? { index: lanes.size, row };
-    lane.row = row;
-    lanes.set(name, lane);
-    numbers[at++] = lane.index;
-    numbers[at++] = n;
-    numbers[at++] = lease;
-    numbers[at++] = indexOf(program);
-    numbers[at++] = flops;
-    numbers[at++] = sizeBytes;
-    numbers[at++] = indexOf(String(amount));
-    numbers[at++] = indexOf(result);
-    numbers[at++] = indexOf(verdict);
+    const last = own[own.length - 1];
+    if (last === undefined) continue;
+    const { job, payee, chain } = last;
+    const { count, earned, head } = chain;
+    lanes.push({ job, payee, count, earned, head, added: at - first });
   }
-  return {
-    ...{ numbers, texts: [...indices.keys()] },
-    lanes: [...lanes.values()].map(({ row }) => row),
-  };
+  return { receipts: receipts.bytes, lanes, refused };
 }
 
-/** A receipt of a batch as its table has it. */
-export interface PackedReceipt {
-  readonly lane: number;
-  readonly n: number;
-  readonly lease: number;
-  readonly program: string;
-  readonly flops: number;
-  readonly sizeBytes: number;
-  readonly amount: string;
-  readonly result: string;
-  readonly verdict: string;
-}
-
-export function* unpackReceipts({ numbers, texts }: ReceiptBatch): Generator<PackedReceipt> {
-  let at = 0;
-  const next = (): number => numbers[at++] ?? 0;
-  const nextText = (): string => texts[next()] ?? '';
-  while (at < numbers.length) {
-    yield {
-      lane: next(),
-      n: next(),
-      lease: next(),
-      program: nextText(),
-      flops: next(),
-      sizeBytes: next(),
-      amount: nextText(),
-      result: nextText(),
-      verdict: nextText(),
-    };
-  }
-}
+/** A lane, as a text that names it. */
+export const laneNameOf = ({ job, payee }: Pick<LaneRow, 'job' | 'payee'>): string =>
+  `${job} ${payee}`;

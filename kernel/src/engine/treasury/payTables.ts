@@ -1,22 +1,24 @@
 /**
  * @file Receipts, lanes, vouchers and what is held back, in the journal's database and in its transactions. Money is TEXT:
- * SQLite's integers end at 9.22 coins of 18 decimals. Receipts are only ever added.
+ * SQLite's integers end at 9.22 coins of 18 decimals. Receipts are only ever added, those of a lane that come at once in one
+ * row: what a row costs hardly depends on what is in it.
  */
 import type Database from 'libsql';
-import type {
-  Address,
-  Hash32,
-  JobId,
-  LeaseId,
-  ProgramHash,
-  Receipt,
-  SignedVoucher,
-  WorkerId,
-} from '@ravenlab/protocol';
+import type { Address, Hash32, JobId, SignedVoucher, WorkerId } from '@ravenlab/protocol';
 import { NO_RECEIPT, VOUCHER_LIMITS, receiptLine } from '@ravenlab/protocol';
-import type { CommittedWork, IssuedVoucher, StoredPayee } from '../../core/ledger/payLane.js';
-import type { LaneRow, LogCursor, LogPage, PayBatch, RestoredPay } from './payRows.js';
-import { unpackReceipts } from './payRows.js';
+import type { IssuedVoucher, StoredPayee } from '../../core/ledger/payLane.js';
+import { HeldTable } from './heldTable.js';
+import { PayBytes, RECEIPT_BYTES, WORK_BYTES } from './payBytes.js';
+import type {
+  LaneReceipts,
+  LaneRow,
+  LogCursor,
+  LogPage,
+  PayBatch,
+  RestoredPay,
+} from './payRows.js';
+import { laneNameOf } from './payRows.js';
+import { WordTable } from './wordTable.js';
 
 const SCHEMA = `
 CREATE TABLE IF NOT EXISTS lane (
@@ -29,26 +31,16 @@ CREATE TABLE IF NOT EXISTS lane (
   acknowledged INTEGER NOT NULL,
   UNIQUE (job, payee)
 );
-CREATE TABLE IF NOT EXISTS word (
+CREATE TABLE IF NOT EXISTS receipts (
   id INTEGER PRIMARY KEY,
-  text TEXT NOT NULL UNIQUE
-);
-CREATE TABLE IF NOT EXISTS receipt (
   lane INTEGER NOT NULL,
-  n INTEGER NOT NULL,
-  lease INTEGER NOT NULL,
-  program INTEGER NOT NULL,
-  flops INTEGER NOT NULL,
-  size_bytes INTEGER NOT NULL,
-  amount TEXT NOT NULL,
-  result TEXT,
-  is_accepted INTEGER NOT NULL,
-  PRIMARY KEY (lane, n)
-) WITHOUT ROWID;
-CREATE UNIQUE INDEX IF NOT EXISTS receipt_lease ON receipt (lease);
-CREATE TRIGGER IF NOT EXISTS receipt_stays BEFORE UPDATE ON receipt
+  last INTEGER NOT NULL,
+  bytes BLOB NOT NULL
+);
+CREATE UNIQUE INDEX IF NOT EXISTS receipts_of ON receipts (lane, last);
+CREATE TRIGGER IF NOT EXISTS receipts_stay BEFORE UPDATE ON receipts
   BEGIN SELECT RAISE(ABORT, 'a receipt is never changed'); END;
-CREATE TRIGGER IF NOT EXISTS receipt_remains BEFORE DELETE ON receipt
+CREATE TRIGGER IF NOT EXISTS receipts_remain BEFORE DELETE ON receipts
   BEGIN SELECT RAISE(ABORT, 'a receipt is never removed'); END;
 CREATE TABLE IF NOT EXISTS voucher (
   lane INTEGER NOT NULL,
@@ -60,19 +52,6 @@ CREATE TABLE IF NOT EXISTS voucher (
   vs TEXT NOT NULL,
   PRIMARY KEY (lane, seq)
 ) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS held (
-  lease INTEGER PRIMARY KEY,
-  session INTEGER NOT NULL,
-  request INTEGER NOT NULL,
-  shard INTEGER NOT NULL,
-  worker TEXT NOT NULL,
-  payee TEXT NOT NULL,
-  program TEXT NOT NULL,
-  flops INTEGER NOT NULL,
-  size_bytes INTEGER NOT NULL,
-  amount TEXT NOT NULL,
-  result TEXT NOT NULL
-);
 CREATE TABLE IF NOT EXISTS wallet (
   worker TEXT PRIMARY KEY,
   payee TEXT NOT NULL
@@ -105,85 +84,63 @@ interface VoucherRecord {
   readonly vs: Hash32;
 }
 
-interface ReceiptRecord {
-  readonly n: number;
-  readonly lease: number;
-  readonly program: ProgramHash;
-  readonly flops: number;
-  readonly size_bytes: number;
-  readonly amount: string;
-  readonly result: Hash32 | null;
-  readonly is_accepted: number;
+interface ReceiptsRecord {
+  /** Number of its last receipt. */
+  readonly last: number;
+  readonly bytes: ArrayBuffer;
 }
 
-interface HeldRecord {
-  readonly lease: number;
-  readonly session: number;
-  readonly request: number;
-  readonly shard: number;
-  readonly worker: WorkerId;
-  readonly payee: Address;
-  readonly program: ProgramHash;
-  readonly flops: number;
-  readonly size_bytes: number;
-  readonly amount: string;
-  readonly result: Hash32;
-}
-
-const SELECT_RECEIPTS = `
-SELECT n, lease, text AS program, flops, size_bytes, amount, result, is_accepted
-FROM receipt JOIN word ON word.id = program
-WHERE lane = ? AND n > ? AND n <= ? ORDER BY n LIMIT ?`;
+/** Rows of receipts that are read at once. */
+const ROWS_PER_READ = 16;
 
 export class PayTables {
   private readonly db: Database.Database;
-  private readonly words = new Map<string, number>();
+  private readonly words: WordTable;
+  private readonly held: HeldTable;
+  private readonly laneIds = new Map<string, number>();
   private readonly statements: ReturnType<typeof prepare>;
 
   constructor(db: Database.Database) {
     this.db = db;
     db.exec(SCHEMA);
+    this.words = new WordTable(db);
+    this.held = new HeldTable(db, this.words);
     this.statements = prepare(db);
   }
 
   /** Within the caller's transaction. */
-  write({ receipts, rows }: Pick<PayBatch, 'receipts' | 'rows'>): void {
+  write({ texts, works, receipts, lanes, rows }: Omit<PayBatch, 'refused'>): void {
     const { statements } = this;
-    statements.hold.run(rows.flatMap((row) => (row.kind === 'held' ? [heldValues(row.work)] : [])));
-    const ids = receipts.lanes.map((lane) => this.advance(lane));
-    const added: Values[] = [];
-    const released: Values[] = [];
-    for (const receipt of unpackReceipts(receipts)) {
-      const { lane, n, lease, flops, sizeBytes, amount } = receipt;
-      const program = this.wordOf(receipt.program);
-      const result = receipt.result === NO_RECEIPT ? null : receipt.result;
-      const isAccepted = receipt.verdict === 'accepted' ? 1 : 0;
-      const id = ids[lane] ?? 0;
-      added.push([id, n, lease, program, flops, sizeBytes, amount, result, isAccepted]);
-      released.push([lease]);
+    const ids = texts.map((text) => this.words.idOf(text));
+    const idOf = (number: number): number => ids[number] ?? 0;
+    new PayBytes(works, WORK_BYTES).renumber(idOf);
+    const records = new PayBytes(receipts, RECEIPT_BYTES);
+    records.renumber(idOf);
+    this.held.hold(works);
+    let at = 0;
+    for (const lane of lanes) {
+      this.addReceipts(lane, receipts.subarray(at * RECEIPT_BYTES));
+      at += lane.added;
     }
-    statements.addReceipt.run(added);
-    statements.release.run(released);
+    this.held.release(leasesOf(records));
     for (const row of rows) {
       switch (row.kind) {
-        case 'held':
-          break;
         case 'wallet':
           statements.setWallet.run(row.worker, row.payee);
           break;
         case 'waived':
-          statements.release.run([[row.work.lease]]);
+          this.held.release([row.work.lease]);
           break;
         case 'voucher': {
           const { job, payee, seq, cumulative, ledgerHead, r, vs } = row.voucher;
-          const lane = this.laneIdOf(job, payee);
+          const lane = this.laneIdOf({ job, payee });
           statements.addVoucher.run(
             ...[lane, seq, String(cumulative), row.count, ledgerHead, r, vs],
           );
           break;
         }
         case 'kept': {
-          const lane = this.laneIdOf(row.job, row.payee);
+          const lane = this.laneIdOf(row);
           statements.keep.run(row.seq, lane);
           statements.dropVouchers.run(lane, row.seq);
           break;
@@ -194,13 +151,14 @@ export class PayTables {
     }
   }
 
-  /** A transaction that named new programs was undone: their numbers were never given. */
+  /** A transaction was undone: what it gave out was never given. */
   rolledBack(): void {
-    this.words.clear();
+    this.words.forget();
+    this.laneIds.clear();
+    this.held.reload();
   }
 
   restore(): RestoredPay {
-    const held = this.db.prepare('SELECT * FROM held ORDER BY lease').all() as HeldRecord[];
     const lanes = this.db.prepare('SELECT * FROM lane ORDER BY id').all() as LaneRecord[];
     const wallets = this.db.prepare('SELECT worker, payee FROM wallet').all() as {
       readonly worker: WorkerId;
@@ -208,7 +166,7 @@ export class PayTables {
     }[];
     return {
       wallets: wallets.map(({ worker, payee }) => ({ worker, payee })),
-      held: held.map(workOf),
+      held: [...this.held.all()],
       lanes: lanes.map((lane) => ({ job: lane.job, ...this.storedPayee(lane) })),
     };
   }
@@ -254,20 +212,29 @@ export class PayTables {
     };
   }
 
+  /** @param limit lines, at most. */
   private lines(lane: LaneRecord, after: number, upTo: number, limit: number): string[] {
     const { job, payee } = lane;
-    const records = this.statements.receipts.all(lane.id, after, upTo, limit) as ReceiptRecord[];
-    return records.map((record) => {
-      const { n, lease, program, flops, size_bytes: sizeBytes, amount, result } = record;
-      const receipt: Receipt = {
-        ...{ n, job, payee, program, flops, sizeBytes },
-        lease: lease as LeaseId,
-        amount: BigInt(amount),
-        result: result ?? NO_RECEIPT,
-        verdict: record.is_accepted === 1 ? 'accepted' : 'refused',
-      };
-      return receiptLine(receipt);
-    });
+    const end = Math.min(upTo, after + limit);
+    const lines: string[] = [];
+    while (after + lines.length < end) {
+      const from = after + lines.length;
+      const rows = this.statements.receipts.all(lane.id, from, ROWS_PER_READ) as ReceiptsRecord[];
+      if (rows.length === 0) {
+        throw new Error(`ledger: the lane of ${payee} lacks receipts after ${String(from)}`);
+      }
+      for (const { last, bytes } of rows) {
+        const records = new PayBytes(new Uint8Array(bytes), RECEIPT_BYTES);
+        const before = last - records.count;
+        for (let n = after + lines.length + 1; n <= Math.min(last, end); n++) {
+          const receipt = records.receiptAt(n - before - 1, { job, payee, n }, (id) =>
+            this.words.textOf(id),
+          );
+          lines.push(receiptLine(receipt));
+        }
+      }
+    }
+    return lines;
   }
 
   private vouchers(lane: LaneRecord): readonly VoucherRecord[] {
@@ -284,63 +251,34 @@ export class PayTables {
     return rows.map(({ job, head, statement, at_ms: atMs }) => ({ job, head, statement, atMs }));
   }
 
-  /** @returns its number. */
-  private advance({ job, payee, count, earned, head }: LaneRow): number {
-    const id = this.laneIdOf(job, payee);
+  /** @param bytes begins with those of the lane. */
+  private addReceipts(lane: LaneReceipts, bytes: Uint8Array<ArrayBuffer>): void {
+    const { count, earned, head, added } = lane;
+    const id = this.laneIdOf(lane);
+    const { receiptsPerRow } = VOUCHER_LIMITS;
+    for (let at = 0; at < added; at += receiptsPerRow) {
+      const upTo = Math.min(added, at + receiptsPerRow);
+      const own = bytes.subarray(at * RECEIPT_BYTES, upTo * RECEIPT_BYTES);
+      const blob = Buffer.from(own.buffer, own.byteOffset, own.byteLength);
+      this.statements.addReceipts.run(id, count - added + upTo, blob);
+    }
     this.statements.advance.run(count, String(earned), head, id);
-    return id;
   }
 
-  private laneIdOf(job: JobId, payee: Address): number {
-    this.statements.addLane.run(job, payee, NO_RECEIPT);
-    return (this.statements.findLane.get(job, payee) as { readonly id: number }).id;
-  }
-
-  private wordOf(text: string): number {
-    const known = this.words.get(text);
+  private laneIdOf(lane: Pick<LaneRow, 'job' | 'payee'>): number {
+    const name = laneNameOf(lane);
+    const known = this.laneIds.get(name);
     if (known !== undefined) return known;
-    this.statements.addWord.run(text);
-    const { id } = this.statements.findWord.get(text) as { readonly id: number };
-    this.words.set(text, id);
+    const { job, payee } = lane;
+    this.statements.addLane.run(job, payee, NO_RECEIPT);
+    const { id } = this.statements.findLane.get(job, payee) as { readonly id: number };
+    this.laneIds.set(name, id);
     return id;
   }
 }
 
-type Values = readonly (string | number | null)[];
-
-/** Rows of one statement: most of what a row costs is the call. */
-const ROWS_PER_CALL = 32;
-
-/** A statement for any number of rows, a few at a time. */
-function manyOf(
-  db: Database.Database,
-  columns: number,
-  before: string,
-  after = '',
-): { readonly run: (rows: readonly Values[]) => void } {
-  const row = `(${Array.from({ length: columns }, () => '?').join(', ')})`;
-  const textOf = (count: number) =>
-    `${before}${Array.from({ length: count }, () => row).join(', ')}${after}`;
-  const one = db.prepare(textOf(1));
-  const many = db.prepare(textOf(ROWS_PER_CALL));
-  return {
-    run: (rows) => {
-      let at = 0;
-      for (; at + ROWS_PER_CALL <= rows.length; at += ROWS_PER_CALL) {
-        many.run(...rows.slice(at, at + ROWS_PER_CALL).flat());
-      }
-      for (const values of rows.slice(at)) one.run(...values);
-    },
-  };
-}
-
-function heldValues(work: CommittedWork): Values {
-  const { lease, session, request, shard, worker, payee, program, flops, sizeBytes } = work;
-  const { amount, result } = work;
-  return [
-    ...[lease, session, request, shard, worker, payee, program, flops, sizeBytes],
-    ...[String(amount), result],
-  ];
+function* leasesOf(receipts: PayBytes): Generator<number> {
+  for (let i = 0; i < receipts.count; i++) yield receipts.leaseAt(i);
 }
 
 function prepare(db: Database.Database) {
@@ -352,12 +290,10 @@ function prepare(db: Database.Database) {
     findLane: db.prepare('SELECT id FROM lane WHERE job = ? AND payee = ?'),
     advance: db.prepare('UPDATE lane SET count = ?, earned = ?, head = ? WHERE id = ?'),
     keep: db.prepare('UPDATE lane SET acknowledged = max(acknowledged, ?) WHERE id = ?'),
-    addWord: db.prepare('INSERT INTO word (text) VALUES (?) ON CONFLICT (text) DO NOTHING'),
-    findWord: db.prepare('SELECT id FROM word WHERE text = ?'),
-    addReceipt: manyOf(db, 9, 'INSERT INTO receipt VALUES '),
-    receipts: db.prepare(SELECT_RECEIPTS),
-    hold: manyOf(db, 11, 'INSERT INTO held VALUES '),
-    release: manyOf(db, 1, 'DELETE FROM held WHERE (lease) IN (VALUES ', ')'),
+    addReceipts: db.prepare('INSERT INTO receipts (lane, last, bytes) VALUES (?, ?, ?)'),
+    receipts: db.prepare(
+      'SELECT last, bytes FROM receipts WHERE lane = ? AND last > ? ORDER BY last LIMIT ?',
+    ),
     setWallet: db.prepare(
       'INSERT INTO wallet VALUES (?, ?) ON CONFLICT (worker) DO UPDATE SET payee = excluded.payee',
     ),
@@ -372,11 +308,6 @@ function prepare(db: Database.Database) {
       'INSERT INTO settlement VALUES (?, ?, ?, ?) ON CONFLICT (job, head) DO NOTHING',
     ),
   };
-}
-
-function workOf(record: HeldRecord): CommittedWork {
-  const { lease, size_bytes: sizeBytes, amount, ...rest } = record;
-  return { ...rest, lease: lease as LeaseId, sizeBytes, amount: BigInt(amount) };
 }
 
 function laneRowOf({ job, payee, count, earned, head }: LaneRecord): LaneRow {

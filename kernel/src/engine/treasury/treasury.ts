@@ -414,26 +414,9 @@ export class Treasury implements TreasuryView, DealDesk {
   private perform(effect: PaymasterEffect): void {
     const { write, chain } = this.options;
     switch (effect.kind) {
-      case 'receipt': {
-        const { job, work, verdict, n, earned, entry } = effect;
-        const { payee, lease, program, flops, sizeBytes, result } = work;
-        const amount = verdict === 'accepted' ? work.amount : 0n;
-        const receipt = {
-          n,
-          job,
-          payee,
-          lease,
-          program,
-          flops,
-          sizeBytes,
-          amount,
-          result,
-          verdict,
-        };
-        const refused = verdict === 'refused' ? work : null;
-        write({ kind: 'receipt', receipt, earned, head: entry.hash, refused });
+      case 'receipts':
+        write(effect);
         return;
-      }
       case 'waive':
         write({ kind: 'waived', work: effect.work });
         this.tellOnce(

@@ -2,17 +2,16 @@
  * @file EIP-712 signatures of an escrow: vouchers, releases, and who speaks for a wallet or a job. Domains and encoders are computed
  * once; signing is then one hash and one signature. Says who signed, never whether that was the right one.
  */
-import { Signature, SigningKey, TypedDataEncoder, concat, keccak256, recoverAddress } from 'ethers';
+import { Signature, getBytes, hexlify } from 'ethers';
 import type { Address, Hash32, JobId, TypedField, Voucher } from '@ravenlab/protocol';
 import { ChainError, RELEASE_TYPES, VOUCHER_TYPES, escrowDomain } from '@ravenlab/protocol';
 import type { Account } from './keystore.js';
+import type { CompactSignature } from './secp256k1.js';
+import { recoverDigest, signDigest } from './secp256k1.js';
+import { typedDigest } from './typedData.js';
 import { curveKeyWord } from './z85.js';
 
-/** ERC-2098: r, and s with the parity of y in its highest bit. */
-export interface CompactSignature {
-  readonly r: Hash32;
-  readonly vs: Hash32;
-}
+export type { CompactSignature } from './secp256k1.js';
 
 export interface Release {
   readonly job: JobId;
@@ -60,10 +59,6 @@ export const SERVER_TYPES: { readonly Server: readonly TypedField[] } = {
   ],
 };
 
-/** Half the order of secp256k1: the other half are the same signatures again, and contracts refuse them. */
-const HALF_ORDER = 0x7fffffffffffffffffffffffffffffff5d576e7357a4501ddfe92f46681b20a0n;
-const PARITY = 1n << 255n;
-
 /** One kind of message of one escrow. */
 export interface Signed<T> {
   /** What is signed. */
@@ -105,39 +100,21 @@ type Domain = Readonly<Omit<ReturnType<typeof escrowDomain>, 'name'>> & { readon
 function signed<T>(
   domain: Domain,
   types: Readonly<Record<string, readonly TypedField[]>>,
-  fieldsOf: (message: T) => Record<string, unknown>,
+  fieldsOf: (message: T) => Readonly<Record<string, string | number | bigint>>,
 ): Signed<T> {
-  // Ethers wants lists that it may change.
-  const own = Object.entries(types).map(([name, fields]) => [name, fields.map((f) => ({ ...f }))]);
-  const encoder = TypedDataEncoder.from(Object.fromEntries(own) as ConstructorArgument);
-  const prefix = concat(['0x1901', TypedDataEncoder.hashDomain({ ...domain })]);
-  const keys = new WeakMap<Account, SigningKey>();
-  const digest = (message: T): Hash32 =>
-    keccak256(concat([prefix, encoder.hash(fieldsOf(message))])) as Hash32;
+  const [type] = Object.entries(types);
+  if (type === undefined) throw new Error('there is no type to sign');
+  const digestOf = typedDigest({ ...domain }, type);
+  const keys = new WeakMap<Account, Uint8Array>();
   return {
-    digest,
+    digest: (message) => hexlify(digestOf(fieldsOf(message))) as Hash32,
     sign: (message, account) => {
       let key = keys.get(account);
-      if (key === undefined) keys.set(account, (key = new SigningKey(account.privateKey)));
-      const { r, yParityAndS } = key.sign(digest(message));
-      return { r: r as Hash32, vs: yParityAndS as Hash32 };
+      if (key === undefined) keys.set(account, (key = getBytes(account.privateKey)));
+      return signDigest(digestOf(fieldsOf(message)), key);
     },
-    recover: (message, signature) => recovered(digest(message), signature),
+    recover: (message, signature) => recoverDigest(digestOf(fieldsOf(message)), signature),
   };
-}
-
-type ConstructorArgument = Parameters<typeof TypedDataEncoder.from>[0];
-
-function recovered(digest: string, { r, vs }: CompactSignature): Address | null {
-  try {
-    const s = BigInt(vs) & (PARITY - 1n);
-    if (s > HALF_ORDER) return null;
-    const signature = Signature.from({ r, yParityAndS: vs });
-    return recoverAddress(digest, signature).toLowerCase() as Address;
-  } catch {
-    // Not every pair of words is a point.
-    return null;
-  }
 }
 
 /** A 65-byte signature, as wallets and `release` have it. */

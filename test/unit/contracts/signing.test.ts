@@ -1,5 +1,5 @@
 /** @file Signatures of an escrow: who signed is found again, and anything else that was signed is somebody else's. */
-import { Wallet, verifyTypedData } from 'ethers';
+import { SigningKey, TypedDataEncoder, Wallet, computeAddress, id, verifyTypedData } from 'ethers';
 import type { Address, Hash32, JobId, Voucher } from '@ravenlab/protocol';
 import { VOUCHER_TYPES, escrowDomain } from '@ravenlab/protocol';
 import { devAccounts } from '../../../contracts/src/devAccounts.js';
@@ -38,6 +38,40 @@ test('a voucher is signed as ethers signs typed data, and as wallets show it', a
     verifyTypedData(domain, types, { ...voucher }, longSignature(signature)).toLowerCase(),
   ).toBe(signer.address);
   expect(compactSignature(longSignature(signature))).toEqual(signature);
+});
+
+test('digests and signatures are those of ethers, for any message', () => {
+  const types = { Voucher: VOUCHER_TYPES.Voucher.map((field) => ({ ...field })) };
+  const domain = { ...escrowDomain(31_337, ESCROW) };
+  for (let i = 1; i <= 64; i++) {
+    const random = (text: string) => id(`${text} ${String(i)}`);
+    const message: Voucher = {
+      job: random('job') as JobId,
+      payee: random('payee').slice(0, 42) as Address,
+      cumulative: BigInt(random('amount')) >> BigInt(128 + 2 * i - 1),
+      seq: i === 64 ? Number.MAX_SAFE_INTEGER : i,
+      ledgerHead: random('head') as Hash32,
+    };
+    const digest = TypedDataEncoder.hash(domain, types, { ...message });
+    expect(signatures.voucher.digest(message)).toBe(digest);
+    const account = { address: signer.address, privateKey: random('key') };
+    const { r, yParityAndS } = new SigningKey(account.privateKey).sign(digest);
+    const signature = signatures.voucher.sign(message, account);
+    expect(signature).toEqual({ r, vs: yParityAndS });
+    expect(signatures.voucher.recover(message, signature)).toBe(
+      computeAddress(account.privateKey).toLowerCase(),
+    );
+  }
+});
+
+test('what does not fit its type is not signed as something else', () => {
+  const sign = (change: object) => () =>
+    signatures.voucher.digest({ ...voucher, ...change } as Voucher);
+  expect(sign({ cumulative: 2n ** 128n })).toThrow('no unsigned number of 128 bits');
+  expect(sign({ cumulative: -1n })).toThrow('no unsigned number of 128 bits');
+  expect(sign({ payee: '0x12' })).toThrow('is not 0x and 40 hex digits');
+  expect(sign({ job: `${'0'.repeat(66)}` })).toThrow('is not 0x and 64 hex digits');
+  expect(sign({ seq: undefined })).toThrow('Voucher lacks seq');
 });
 
 test('any other message, escrow or chain recovers to somebody else', () => {

@@ -53,7 +53,9 @@ export const RECEIPT_COLUMNS = [
 
 /** The line that is hashed and exported, without a line end. */
 export function receiptLine(receipt: Receipt): string {
-  return RECEIPT_COLUMNS.map((column) => String(receipt[column])).join(',');
+  const { n, job, payee, lease, program, flops, sizeBytes, amount, result, verdict } = receipt;
+  const work = `${String(lease)},${program},${String(flops)},${String(sizeBytes)}`;
+  return `${String(n)},${job},${payee},${work},${String(amount)},${result},${verdict}`;
 }
 
 const programReader: Reader<ProgramHash> = (value, path) =>

@@ -44,6 +44,7 @@ export function appendReceipt(
     'a refused unit is paid nothing',
   );
   const line = receiptLine(receipt);
+  assertLine(line.length <= VOUCHER_LIMITS.receiptLineChars, 'a line is too long');
   const head = hashOf(chain.head, line, sha256);
   const earned = chain.earned + receipt.amount;
   return { chain: { count: receipt.n, earned, head }, entry: { line, hash: head } };
@@ -109,8 +110,11 @@ export function checkLog(lines: Iterable<string>, anchor: Hash32, sha256: Sha256
   return { ok: true, chain };
 }
 
+/** What is hashed, one after the other: nobody keeps it. */
+const input = new Uint8Array(HASH_BYTES + VOUCHER_LIMITS.receiptLineChars);
+
 function hashOf(previous: Hash32, line: string, sha256: Sha256): Hash32 {
-  const bytes = new Uint8Array(HASH_BYTES + line.length);
+  const bytes = input.subarray(0, HASH_BYTES + line.length);
   for (let i = 0; i < HASH_BYTES; i++) {
     bytes[i] = (digitAt(previous, 2 + i * 2) << 4) | digitAt(previous, 3 + i * 2);
   }

@@ -2,7 +2,7 @@
  * @file Whoever pays: the paymaster's effects carried out by the journal, the chain and the hub, and all three told to it as
  * events. Decides nothing about money; nothing here has a key, knows an RPC, or waits for a block.
  */
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import type {
   Address,
   Hash32,
@@ -28,7 +28,7 @@ import type {
   PaymasterEvent,
   SettlementBatch,
 } from '../../core/ledger/payEvents.js';
-import type { IssuedVoucher, PayLane } from '../../core/ledger/payLane.js';
+import type { CommittedWork, IssuedVoucher, PayLane } from '../../core/ledger/payLane.js';
 import { Paymaster } from '../../core/ledger/paymaster.js';
 import type { ChainService, ChainStatus } from '../chain/chainService.js';
 import type { DealDesk, Payee, Terms } from '../dealDesk.js';
@@ -93,7 +93,7 @@ const SIMULATED_SETTLE_AT = 1n;
 /** Pause before the chain is asked again for what it refused. */
 const RESERVE_RETRY_MS = 5_000;
 
-const sha256 = (bytes: Uint8Array): Uint8Array => createHash('sha256').update(bytes).digest();
+const sha256 = (bytes: Uint8Array): Uint8Array => hash('sha256', bytes, 'buffer');
 
 export class Treasury implements TreasuryView, DealDesk {
   private readonly options: TreasuryOptions;
@@ -193,8 +193,7 @@ export class Treasury implements TreasuryView, DealDesk {
       if (this.early.length < VOUCHER_LIMITS.heldUnits) this.early.push(unit);
       return;
     }
-    const { digest, ...rest } = unit;
-    const work = { ...rest, payee, result: digest ?? NO_RECEIPT };
+    const work = workOf(unit, payee);
     const isTrusted = this.locals.has(unit.worker);
     // A trusted worker's unit gets its receipt in the same transaction, if there is a job at all.
     if (!isTrusted || this.paymaster.currentJob === null)
@@ -514,6 +513,15 @@ export class Treasury implements TreasuryView, DealDesk {
     this.told.add(topic);
     this.options.tell('warning', text);
   }
+}
+
+/** Written out: it is done once for each unit, and a spread with a rest takes as long as all that follows. */
+function workOf(unit: MeteredUnit, payee: Address): CommittedWork {
+  const { session, request, shard, worker, lease, program, flops, sizeBytes, amount } = unit;
+  const result = unit.digest ?? NO_RECEIPT;
+  return {
+    ...{ session, request, shard, worker, payee, lease, program, flops, sizeBytes, amount, result },
+  };
 }
 
 function laneViewOf(lane: PayLane): LaneView {

@@ -65,8 +65,7 @@ test('digests and signatures are those of ethers, for any message', () => {
 });
 
 test('what does not fit its type is not signed as something else', () => {
-  const sign = (change: object) => () =>
-    signatures.voucher.digest({ ...voucher, ...change });
+  const sign = (change: object) => () => signatures.voucher.digest({ ...voucher, ...change });
   expect(sign({ cumulative: 2n ** 128n })).toThrow('no unsigned number of 128 bits');
   expect(sign({ cumulative: -1n })).toThrow('no unsigned number of 128 bits');
   expect(sign({ payee: '0x12' })).toThrow('is not 0x and 40 hex digits');

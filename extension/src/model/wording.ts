@@ -55,7 +55,7 @@ export const JOB_LABELS: Readonly<Record<JobState, StateLabel>> = {
 /** What a run promises of its bits, in one line. */
 export const PROMISE_TEXTS: Readonly<Record<Promised, (trans: Translate) => string>> = {
   'same-bits': (trans) => trans.__('Same bits, whoever computes'),
-  'within-tolerance': (trans) => trans.__('Within tolerance: bit classes are mixed'),
+  'within-tolerance': (trans) => trans.__('Tolerance tier: bit classes are mixed, bits may differ'),
 };
 
 export function isRunning(job: JobSummary): boolean {

@@ -3,6 +3,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type {
+  BackendName,
   EngineId,
   EngineReply,
   ExecutionPlan,
@@ -12,8 +13,7 @@ import type {
   WorkerId,
 } from '@ravenlab/protocol';
 import { ENGINE_LIMITS, amountOfWork, priceText } from '@ravenlab/protocol';
-import { promiseOf } from '../core/cluster/classes.js';
-import { restoreRules, rulesOf } from '../core/cluster/rules.js';
+import { restoreRules } from '../core/cluster/rules.js';
 import type { ResourceId } from '../core/cluster/state.js';
 import { createCluster } from '../core/cluster/state.js';
 import type { ClusterState } from '../core/cluster/state.js';
@@ -30,9 +30,10 @@ import { engineFolder, socketFolder } from './engineId.js';
 import { publishAddress, sweepSaved, withdrawAddress } from './engineRegistry.js';
 import { SharedHeap } from './heap.js';
 import { KernelPort } from './kernelPort.js';
-import type { ToEngine } from './kernelWire.js';
+import type { Notice, ToEngine } from './kernelWire.js';
 import { LocalWorkers } from './localWorkers.js';
 import { PanelView } from './panelView.js';
+import { PinKeeper } from './pinKeeper.js';
 import { PaymentsView } from './paymentsView.js';
 import type { Performers } from './clusterLoop.js';
 import { performersOf } from './performers.js';
@@ -66,6 +67,8 @@ const LEASES_PER_BOOT = 2 ** 36;
 export interface EngineOptions {
   readonly engineId: EngineId;
   readonly localWorkers: number;
+  /** What they compute on, in turns; empty: what a worker takes by itself. */
+  readonly localBackends: readonly BackendName[];
   /** Program and leading arguments that start a local worker. */
   readonly workerCommand: readonly string[];
   /** Address that invites name. */
@@ -103,6 +106,7 @@ export class Engine {
   private readonly programs: ProgramTable;
   private readonly durability: Durability;
   private readonly rules: RulesStore;
+  private readonly pins: PinKeeper;
   private treasury!: Treasury;
   private cluster!: ClusterState;
   private loop!: ClusterLoop;
@@ -118,7 +122,6 @@ export class Engine {
   private panelTimer: NodeJS.Timeout | null = null;
   private meterTimer: NodeJS.Timeout | null = null;
   private panelText = '';
-  private keptPin = '';
   private closing = false;
 
   constructor(options: EngineOptions) {
@@ -129,6 +132,13 @@ export class Engine {
     };
     this.rules = new RulesStore(this.folder, (message) => {
       this.options.log(message);
+    });
+    this.pins = new PinKeeper({
+      cluster: () => this.cluster,
+      rules: this.rules,
+      tell: (text) => {
+        this.tell('info', text);
+      },
     });
     this.states = new StateStore(this.heap, this.resources, onRetired);
     this.data = new DataStore(this.resources, onRetired);
@@ -314,8 +324,7 @@ export class Engine {
       },
       onRefused: (message) => {
         const text = `Workers refuse a step that they did before the engine was started again (${message}). It is tried again until one takes it.`;
-        this.alert('warning', text);
-        this.kernel.notice({ level: 'warning', text });
+        this.tell('warning', text);
       },
       after: (delayMs, act) => {
         setTimeout(() => {
@@ -402,8 +411,7 @@ export class Engine {
         this.options.onEnd({ isForgetting: false });
       },
       tell: (level, text) => {
-        this.alert(level, text);
-        this.kernel.notice({ level, text });
+        this.tell(level, text);
       },
     });
   }
@@ -422,6 +430,7 @@ export class Engine {
   private makeLocals(endpoint: string): LocalWorkers {
     return new LocalWorkers({
       command: this.options.workerCommand,
+      backends: this.options.localBackends,
       endpoint,
       token: this.workerToken,
       log: this.options.log,
@@ -490,21 +499,13 @@ export class Engine {
   private onCommitted(plan: ExecutionPlan, collector: Collector, isLate: boolean): void {
     if (plan.step === null) return;
     const { lossOutput, runId } = plan.step;
-    this.keepPin(runId);
+    this.pins.committed(runId);
     const output = plan.outputs[lossOutput];
     const isScalar = output?.type.dtype === 'float32' && output.type.shape.length === 0;
     const bytes = isScalar ? collector.bytesOf(lossOutput) : null;
     const loss =
       bytes === null ? null : new DataView(bytes.buffer, bytes.byteOffset, 4).getFloat32(0, true);
     this.panel.stepped(plan, loss, isLate);
-  }
-
-  /** The class that a run is pinned to outlives this process; it changes once or twice in a run. */
-  private keepPin(runId: string): void {
-    const { bitClass, isExact } = promiseOf(this.cluster, runId);
-    const pin = `${runId} ${String(bitClass)} ${String(isExact)}`;
-    if (pin === this.keptPin) return;
-    if (this.rules.save(rulesOf(this.cluster))) this.keptPin = pin;
   }
 
   private onFailed(plan: ExecutionPlan, error: RavenError): void {
@@ -534,6 +535,12 @@ export class Engine {
     queueMicrotask(() => {
       this.resources.sweep(resources);
     });
+  }
+
+  /** In the panel and under the cell. */
+  private tell(level: Notice['level'], text: string): void {
+    this.alert(level, text);
+    this.kernel.notice({ level, text });
   }
 
   private alert(level: 'info' | 'warning' | 'error', text: string): void {

@@ -1,6 +1,6 @@
 /** @file What the environment may say about an engine. */
-import type { EngineId } from '@ravenlab/protocol';
-import { ENGINE_LIMITS, RavenError } from '@ravenlab/protocol';
+import type { BackendName, EngineId } from '@ravenlab/protocol';
+import { BACKENDS, ENGINE_LIMITS, RavenError } from '@ravenlab/protocol';
 import type { JournalMode } from '../core/journal/journal.js';
 import { defaultLocalWorkers } from './localWorkers.js';
 
@@ -8,6 +8,8 @@ export const DEFAULT_ENGINE_HOST = '127.0.0.1';
 
 export interface EngineEnv {
   readonly localWorkers: number;
+  /** RAVENLAB_LOCAL_BACKENDS: what local workers compute on, in turns; empty: what a worker takes by itself. */
+  readonly localBackends: readonly BackendName[];
   readonly host: string | null;
   /** Continues the ledger of an earlier engine. */
   readonly engineId: EngineId | null;
@@ -45,6 +47,19 @@ function isAuditing(text: string | undefined): boolean {
   throw new RavenError('cluster', `RAVENLAB_AUDITS is '${text}', expected on or off`);
 }
 
+function localBackends(text: string | undefined): readonly BackendName[] {
+  const words = text === undefined || text === '' ? [] : text.split(',').map((word) => word.trim());
+  return words.map((word) => {
+    const name = BACKENDS.find((each) => each === word);
+    if (name !== undefined) return name;
+    throw new RavenError(
+      'cluster',
+      `RAVENLAB_LOCAL_BACKENDS names '${word}', expected some of ${BACKENDS.join(',')}, with commas between; ` +
+        'npm run worker -- doctor shows which work here',
+    );
+  });
+}
+
 /** @throws RavenError naming the variable that is wrong. */
 export function readEngineEnv(env: Readonly<Record<string, string | undefined>>): EngineEnv {
   const workers = env['RAVENLAB_LOCAL_WORKERS'];
@@ -61,6 +76,7 @@ export function readEngineEnv(env: Readonly<Record<string, string | undefined>>)
   }
   return {
     localWorkers: workers === undefined ? defaultLocalWorkers() : Number(workers),
+    localBackends: localBackends(env['RAVENLAB_LOCAL_BACKENDS']),
     host: env['RAVENLAB_HOST'] ?? null,
     engineId: engineId === undefined ? null : (engineId as EngineId),
     journal: journalMode(env['RAVENLAB_JOURNAL']),

@@ -2,11 +2,14 @@
 import type { ChildProcess } from 'node:child_process';
 import { spawn } from 'node:child_process';
 import { cpus } from 'node:os';
+import type { BackendName } from '@ravenlab/protocol';
 import { ENGINE_LIMITS, RavenError } from '@ravenlab/protocol';
 
 export interface LocalWorkerOptions {
   /** Program and leading arguments of a worker. */
   readonly command: readonly string[];
+  /** What they compute on, in turns; empty: what a worker takes by itself. */
+  readonly backends: readonly BackendName[];
   /** Endpoint of the local worker port. */
   readonly endpoint: string;
   /** Secret that admits them, given in the environment. */
@@ -16,6 +19,8 @@ export interface LocalWorkerOptions {
 }
 
 interface Slot {
+  /** Options of the worker, the same at each of its starts. */
+  readonly options: readonly string[];
   child: ChildProcess | null;
   restartTimer: NodeJS.Timeout | null;
   delayMs: number;
@@ -72,13 +77,14 @@ export class LocalWorkers {
     const threads = threadsFor(count);
     while (this.slots.length < count) {
       const slot: Slot = {
+        options: this.optionsOf(this.slots.length, threads),
         child: null,
         restartTimer: null,
         delayMs: ENGINE_LIMITS.restartMinMs,
         startedAtMs: 0,
       };
       this.slots.push(slot);
-      this.start(slot, threads);
+      this.start(slot);
     }
   }
 
@@ -87,12 +93,15 @@ export class LocalWorkers {
     for (const slot of this.slots.splice(0)) endSlot(slot);
   }
 
-  private start(slot: Slot, threads: number): void {
+  private optionsOf(index: number, threads: number): string[] {
+    const { backends } = this.options;
+    const backend = backends[index % backends.length];
+    return ['--threads', String(threads), ...(backend === undefined ? [] : ['--backend', backend])];
+  }
+
+  private start(slot: Slot): void {
     const [program = process.execPath, ...leading] = this.options.command;
-    const args = [
-      ...leading,
-      ...['run', '--connect', this.options.endpoint, '--threads', String(threads)],
-    ];
+    const args = [...leading, 'run', '--connect', this.options.endpoint, ...slot.options];
     const child = spawn(program, args, {
       // The pipe to stdin is the life line: it closes with this process, however that ends.
       stdio: ['pipe', 'ignore', 'pipe'],
@@ -113,11 +122,11 @@ export class LocalWorkers {
     child.on('close', (code, signal) => {
       slot.child = null;
       if (this.closing || !this.slots.includes(slot)) return;
-      this.restart(slot, threads, `${signal ?? `code ${String(code)}`}: ${lastWords.trim()}`);
+      this.restart(slot, `${signal ?? `code ${String(code)}`}: ${lastWords.trim()}`);
     });
   }
 
-  private restart(slot: Slot, threads: number, why: string): void {
+  private restart(slot: Slot, why: string): void {
     const isSteady = performance.now() - slot.startedAtMs >= STEADY_MS;
     const delayMs = isSteady ? ENGINE_LIMITS.restartMinMs : slot.delayMs;
     slot.delayMs = Math.min(ENGINE_LIMITS.restartMaxMs, delayMs * 2);
@@ -125,7 +134,7 @@ export class LocalWorkers {
     this.options.onCrash(`A local worker ended (${why.slice(0, 200)}); it starts again.`);
     slot.restartTimer = setTimeout(() => {
       slot.restartTimer = null;
-      this.start(slot, threads);
+      this.start(slot);
     }, delayMs);
   }
 }

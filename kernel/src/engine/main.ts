@@ -36,6 +36,7 @@ let exitCode = 0;
 const engine = new Engine({
   engineId,
   localWorkers: env.localWorkers,
+  localBackends: env.localBackends,
   workerCommand: [
     process.execPath,
     fileURLToPath(new URL('../../../worker/dist/cli.js', import.meta.url)),

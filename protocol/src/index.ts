@@ -1,5 +1,6 @@
 /** @file The public surface of the protocol package. */
 export * from './dtype.js';
+export * from './narrow.js';
 export * from './errors.js';
 export type * from './ids.js';
 export * from './shape.js';

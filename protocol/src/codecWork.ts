@@ -25,8 +25,9 @@ import type {
   RunMessage,
   RunUnit,
   StateRef,
+  SumForm,
 } from './message.js';
-import { UNIT_STATUSES } from './message.js';
+import { SUM_FORMS, UNIT_STATUSES } from './message.js';
 import { byteSizeOf } from './shape.js';
 import type { Hash32 } from './voucher.js';
 import type { WordReader, WordWriter } from './words.js';
@@ -133,12 +134,12 @@ function writeMerge(out: WordWriter, merge: RunMerge | null, units: number): voi
     out.natural('groups', 0);
     return;
   }
-  const { groups, summed } = merge;
+  const { groups, sums } = merge;
   if (!isPartition(groups, units)) out.refuse(notPartition(groups.length, units));
   out.natural('groups', groups.length);
   for (const size of groups) out.natural('group size', size);
-  out.range('outputs', summed.length, 1, LIMITS.programOutputs);
-  for (const isSummed of summed) out.flag('summed', isSummed);
+  out.range('outputs', sums.length, 1, LIMITS.programOutputs);
+  for (const form of sums) out.natural('sum', SUM_FORMS.indexOf(form));
 }
 
 function readMerge(input: WordReader, units: number): RunMerge | null {
@@ -148,7 +149,8 @@ function readMerge(input: WordReader, units: number): RunMerge | null {
   if (!isPartition(groups, units)) input.refuse(notPartition(count, units));
   const outputs = input.count('outputs', LIMITS.programOutputs, 1);
   if (outputs === 0) input.refuse('a merge without outputs');
-  return { groups, summed: Array.from({ length: outputs }, () => input.flag('summed')) };
+  const form = (): SumForm => SUM_FORMS[input.range('sum', 0, SUM_FORMS.length - 1)] ?? 'first';
+  return { groups, sums: Array.from({ length: outputs }, form) };
 }
 
 /** Powers of two that add up to `units`. */

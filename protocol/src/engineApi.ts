@@ -2,6 +2,7 @@
 import type { TensorData } from './dtype.js';
 import type { DataId, ProgramHash, RunId, StateId, StateVersion } from './ids.js';
 import type { JobState } from './panel/state.js';
+import type { WireFormat } from './narrow.js';
 import type { TensorType } from './shape.js';
 
 /** Where a program input comes from. Inputs with a `shardAxis` are cut into micro-shards along it. */
@@ -133,6 +134,11 @@ export interface ExecutionPlan {
   /** Empty for a pure evaluation. Non-empty: the execution makes version + 1. */
   readonly updates: readonly StateUpdate[];
   readonly clips: readonly GradientClip[];
+  /**
+   * What gradients travel as, and are rounded to wherever two of them are added; left out: float32. Of outputs that an optimizer
+   * reads alone: losses and statistics keep their digits.
+   */
+  readonly wire?: WireFormat;
   readonly step: StepInfo | null;
 }
 

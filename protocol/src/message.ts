@@ -29,6 +29,8 @@ import type {
 } from './ids.js';
 import type { TensorType } from './shape.js';
 import type { DType } from './dtype.js';
+import type { WireFormat } from './narrow.js';
+import { WIRE_FORMATS } from './narrow.js';
 import type { Address, Hash32 } from './voucher.js';
 
 /** Version of the frames. Both sides speak exactly this one; HELLO of another version is answered by BYE `version`. */
@@ -180,15 +182,22 @@ export interface RunUnit {
 }
 
 /**
+ * What an answer holds of an output: the first unit's, or the sum, as this format. A narrow sum is rounded wherever one is made:
+ * each unit's own output, then every sum of two, so that its bits do not depend on who made it. Order is wire contract.
+ */
+export const SUM_FORMS = ['first', ...WIRE_FORMATS] as const;
+export type SumForm = 'first' | WireFormat;
+
+/**
  * Units that are answered together: the worker adds up their outputs and answers with the first one's lease, so a sum
  * travels once, not once a unit. A group is a whole subtree of the engine's sum, added in the same order, so the bits are
- * those that the engine would have made. RFC 1 §3.
+ * those that the engine would have made. Groups of one are of use where a sum is narrow. RFC 1 §3.
  */
 export interface RunMerge {
   /** Sizes of the groups of consecutive units, in the order of `units`: powers of two that add up to their number. */
   readonly groups: readonly number[];
-  /** By output: added up pairwise over the group, or the first unit's. */
-  readonly summed: readonly boolean[];
+  /** By output. */
+  readonly sums: readonly SumForm[];
 }
 
 /** Units of one execution and one program: common part once, then one row a unit. */
@@ -200,7 +209,7 @@ export interface RunMessage {
   readonly leaseMs: number;
   readonly inputs: readonly RunInput[];
   readonly units: readonly RunUnit[];
-  /** Null: every unit is answered by itself. */
+  /** Null: every unit is answered by itself, as it is. */
   readonly merge: RunMerge | null;
 }
 

@@ -19,6 +19,7 @@ export interface NarrowRow {
   decode(bytes: Uint8Array, values: Float32Array): void;
 }
 
+const FLOAT32_BYTES = 4;
 const INFINITY_BITS = 0x7f80_0000;
 const SIZE_BITS = 0x7fff_ffff;
 
@@ -194,6 +195,17 @@ function partsOf(
     exponents: new Int8Array(buffer, byteOffset, chunks),
     steps: new Int8Array(buffer, byteOffset + chunks, elements),
   };
+}
+
+/** Bytes of a tensor of `sizeBytes` that travels as `format`; the same for 'float32', and for what is no float32. */
+export function wireBytes(sizeBytes: number, format: WireFormat | 'first'): number {
+  const row = narrowRow(format);
+  return row === null ? sizeBytes : row.sizeBytes(sizeBytes / FLOAT32_BYTES);
+}
+
+/** Null where values travel as they are. */
+export function narrowRow(format: WireFormat | 'first'): NarrowRow | null {
+  return format === 'first' || format === 'float32' ? null : NARROW[format];
 }
 
 export const NARROW: Readonly<Record<NarrowFormat, NarrowRow>> = {

@@ -7,7 +7,14 @@
 import { spawn } from 'node:child_process';
 import { readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import type { DoneUnit, Program, RunInput, StateId, StateVersion } from '@ravenlab/protocol';
+import type {
+  DoneUnit,
+  Program,
+  RunInput,
+  RunMerge,
+  StateId,
+  StateVersion,
+} from '@ravenlab/protocol';
 import { LIMITS, inferOp, joinChunks, programCost } from '@ravenlab/protocol';
 import { z85ToHex } from '@ravenlab/protocol';
 import { ScriptedEngine, ended, soon } from './lib/scriptedEngine.js';
@@ -173,7 +180,7 @@ describe('a worker of the engine itself', () => {
     engine.spawnLocal();
     await engine.welcome();
     await engine.define(0, NOOP);
-    const merge = { groups: [4, 1], summed: [true] };
+    const merge: RunMerge = { groups: [4, 1], sums: ['float32'] };
     const leases = await engine.run({ program: 0, inputs: [KEY], units: 5, merge });
     const units = await engine.results(2);
     expect(units.map(({ lease }) => lease)).toEqual([leases[0], leases[4]]);

@@ -33,6 +33,7 @@ import {
   ERROR_CODES,
   LIMITS,
   OP_NAMES,
+  SUM_FORMS,
   VOUCHER_LIMITS,
 } from '@ravenlab/protocol';
 import type { OpSample } from '../unit/protocol/opSamples.js';
@@ -227,7 +228,7 @@ const merge = (units: number): fc.Arbitrary<RunMessage['merge']> =>
         }
         return groups;
       }),
-      summed: fc.array(fc.boolean(), { minLength: 1, maxLength: 4 }),
+      sums: fc.array(fc.constantFrom(...SUM_FORMS), { minLength: 1, maxLength: 4 }),
     }),
   );
 

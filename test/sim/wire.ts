@@ -144,7 +144,7 @@ function runMessage(run: SimRun): RunMessage {
       { kind: 'key', seedLow: run.salt, seedHigh: 0, step: 0 },
     ],
     units,
-    merge: sizes.some((size) => size > 1) ? { groups: sizes, summed: [true] } : null,
+    merge: sizes.some((size) => size > 1) ? { groups: sizes, sums: ['float32'] } : null,
   };
 }
 

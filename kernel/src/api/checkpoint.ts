@@ -81,8 +81,9 @@ export async function load(
 function bookmarkOf(where: string, { metadata }: TensorFile): Bookmark {
   const text = metadata[RUN];
   if (text !== undefined) return parseBookmark(where, text);
-  const { randomPlace, microShardRows } = currentRuntime();
-  return { format: 1, epoch: 0, ...randomPlace, microShardRows, optimizer: null, loader: null };
+  const { randomPlace, microShardRows, wire } = currentRuntime();
+  const place = { ...randomPlace, microShardRows, wire };
+  return { format: 1, epoch: 0, ...place, optimizer: null, loader: null };
 }
 
 /** SHA-256, in hex, of the run's text and of every tensor with its name; the order in the file does not count. */

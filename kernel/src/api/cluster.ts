@@ -1,9 +1,10 @@
 /** @file The namespace `cluster`: who computes, how many, how to join. Commands to the engine; no state of its own. */
-import type { Contributor, ContributorState, PanelState } from '@ravenlab/protocol';
+import type { Contributor, ContributorState, PanelState, WireFormat } from '@ravenlab/protocol';
 import {
   ClusterError,
   ENGINE_LIMITS,
   PANEL_LIMITS,
+  WIRE_FORMATS,
   WORKER_LIMITS,
   coinScaleFor,
   displayName,
@@ -189,6 +190,23 @@ class Cluster {
       throw new ShapeError(`cluster.microShard: expected a positive integer, got ${String(rows)}`);
     }
     currentRuntime().microShardRows = rows;
+  }
+
+  /**
+   * What gradients travel as, 'float32' by default. 'bfloat16' and 'float16' halve their bytes, 'int8' leaves a quarter: for slow
+   * networks. They are rounded wherever two micro-shards' gradients are added, so it decides the bits of a run and never who
+   * computes it: set it once, before training. float16 ends at 65504; the others reach as far as float32.
+   */
+  get wire(): WireFormat {
+    return currentRuntime().wire;
+  }
+  set wire(format: WireFormat) {
+    if (!WIRE_FORMATS.includes(format)) {
+      throw new ClusterError(
+        `cluster.wire: expected one of ${WIRE_FORMATS.join(', ')}, got ${String(format)}`,
+      );
+    }
+    currentRuntime().wire = format;
   }
 
   /** Everything the panel shows, as data. */

@@ -42,6 +42,7 @@ export function planExecution(
       shards: source.shards,
       updates: [],
       clips: [],
+      wire: runtime.wire,
       step: null,
     },
     source,

@@ -8,6 +8,7 @@ import type {
   StateVersion,
   TensorData,
   TensorType,
+  WireFormat,
 } from '@ravenlab/protocol';
 import { ClusterError, LIMITS, RavenError } from '@ravenlab/protocol';
 import type { GraphNode, LeafNode } from '../core/graph/node.js';
@@ -112,6 +113,8 @@ export class Runtime {
   readonly loop = new LoopTracker(this);
   readonly progress: TrainingProgress = { epoch: 0, epochs: null, done: 0, stepsPerEpoch: null };
   microShardRows = DEFAULT_MICRO_SHARD_ROWS;
+  /** What gradients travel as. */
+  wire: WireFormat = 'float32';
   /** States made in this session; a new engine begins a new count. */
   statesMade = 0;
 

@@ -2,7 +2,7 @@
  * @file The results of one execution's units on their way to one result: sums in tree order in shared memory, pieces of
  * concatenated outputs at their place, the first shard's value where all are equal. Knows neither workers nor leases' rights.
  */
-import type { Chunks, LeaseId, ResultChunk, TensorData } from '@ravenlab/protocol';
+import type { Chunks, LeaseId, NarrowRow, ResultChunk, TensorData } from '@ravenlab/protocol';
 import {
   DTYPE_BYTES,
   ENGINE_LIMITS,
@@ -10,8 +10,10 @@ import {
   byteSizeOf,
   copyChunks,
   joinChunks,
+  narrowRow,
   sizeOf,
   totalBytes,
+  wireBytes,
 } from '@ravenlab/protocol';
 import { ShardTree } from '../core/cluster/shardTree.js';
 import { invariant } from '../core/cluster/transition.js';
@@ -19,7 +21,7 @@ import type { Part } from '../core/verify/compare.js';
 import { isCompared } from './auditedPlan.js';
 import type { Block, SharedHeap } from './heap.js';
 import type { BoundPlan } from './planView.js';
-import type { Reducer, SumLayout } from './reducer.js';
+import type { NarrowPart, Reducer, SumLayout } from './reducer.js';
 import { placeAlong, tensorFrom } from './tensorBytes.js';
 
 const ALIGN_BYTES = 16;
@@ -28,6 +30,8 @@ const aligned = (bytes: number): number => Math.ceil(bytes / ALIGN_BYTES) * ALIG
 /** One unit's outputs as they arrive in pieces. */
 interface Stage {
   readonly sum: Block | null;
+  /** Bytes of outputs that came narrow, by output; they become a part of the sum when the answer is accepted. */
+  readonly narrow: Map<number, Uint8Array>;
   /** Whole bytes of outputs that are not summed, by output. */
   readonly others: Map<number, Uint8Array>;
   readonly received: number[];
@@ -47,7 +51,9 @@ export class Collector {
   /** Offset of each summed output in a block; -1 for others. */
   private readonly offsets: readonly number[];
   private readonly tree: ShardTree<Block> | null;
-  /** Bytes of each output, by program. */
+  /** How narrow outputs are read; null for the others. */
+  private readonly rows: readonly (NarrowRow | null)[];
+  /** Bytes of each output of an answer, by program. */
   private readonly sizes: readonly (readonly number[])[];
   /** Where each shard's part of a concatenated output begins along its axis, by output; one entry more than shards. */
   private readonly starts = new Map<number, readonly number[]>();
@@ -67,7 +73,10 @@ export class Collector {
     this.isInline = layout.sizeBytes <= ENGINE_LIMITS.inlineReduceBytes;
     this.reducer = this.isInline ? reducers.inline : reducers.thread;
     this.tree = layout.sizeBytes > 0 ? new ShardTree(bound.plan.shards.length) : null;
-    this.sizes = bound.programs.map((program) => program.outputTypes.map(byteSizeOf));
+    this.rows = bound.sums.map(narrowRow);
+    this.sizes = bound.programs.map(({ outputTypes }) =>
+      outputTypes.map((type, index) => wireBytes(byteSizeOf(type), bound.sums[index] ?? 'first')),
+    );
     bound.plan.outputs.forEach((output, index) => {
       if (output.combine !== 'concat') return;
       this.whole.set(index, new Uint8Array(byteSizeOf(output.type)));
@@ -96,7 +105,7 @@ export class Collector {
           `expected the piece at ${String(stage.received[output] ?? 0)} of ${String(expected)}`,
       );
     }
-    const target = this.target(stage, output);
+    const target = this.pieceTarget(stage, output, total);
     if (target !== null) copyChunks(bytes, target, offsetBytes);
     stage.received[output] = offsetBytes + sizeBytes;
   }
@@ -126,9 +135,17 @@ export class Collector {
     const stage = this.stageOf(lease, shard);
     this.stages.delete(lease);
     outputs?.forEach((chunks, output) => {
-      const target = this.target(stage, output);
-      if (target !== null) copyChunks(chunks, target);
+      const row = this.rows[output] ?? null;
+      if (row !== null) this.widen(stage, output, joinChunks(chunks), row);
+      else {
+        const target = this.target(stage, output);
+        if (target !== null) copyChunks(chunks, target);
+      }
     });
+    for (const [output, bytes] of stage.narrow) {
+      const row = this.rows[output] ?? null;
+      if (row !== null) this.widen(stage, output, bytes, row);
+    }
     for (const [output, bytes] of stage.others) this.place(shard, output, bytes);
     if (this.tree === null || stage.sum === null) return;
     const merges = this.tree.insert(shard, stage.sum, count);
@@ -147,16 +164,31 @@ export class Collector {
     const stage = this.stages.get(lease);
     return this.bound.plan.outputs.flatMap((output, index): Part[] => {
       if (!isCompared(output, shard)) return [];
-      const chunks = outputs?.[index];
-      const staged = stage === undefined ? null : this.target(stage, index);
-      const bytes = chunks === undefined ? staged : joinChunks(chunks);
-      return [
-        {
-          dtype: output.type.dtype,
-          bytes: bytes === null ? new Uint8Array(0) : new Uint8Array(bytes),
-        },
-      ];
+      const { dtype } = output.type;
+      return [{ dtype, bytes: this.widened(index, this.answerOf(index, stage, outputs)) }];
     });
+  }
+
+  /** Bytes of an output as they were sent; null when nobody reads it. */
+  private answerOf(
+    output: number,
+    stage: Stage | undefined,
+    outputs: readonly Chunks[] | null,
+  ): Uint8Array | null {
+    const chunks = outputs?.[output];
+    if (chunks !== undefined) return joinChunks(chunks);
+    return stage?.narrow.get(output) ?? (stage === undefined ? null : this.target(stage, output));
+  }
+
+  /** A copy of an output, in its own type. */
+  private widened(output: number, bytes: Uint8Array | null): Uint8Array {
+    const row = this.rows[output] ?? null;
+    if (bytes === null) return new Uint8Array(0);
+    if (row === null) return new Uint8Array(bytes);
+    const type = this.bound.plan.outputs[output]?.type;
+    const values = new Float32Array(type === undefined ? 0 : sizeOf(type.shape));
+    row.decode(bytes, values);
+    return new Uint8Array(values.buffer);
   }
 
   /** Nothing is summed and nothing came ahead: what is concatenated is copied once, to where it belongs. */
@@ -230,7 +262,7 @@ export class Collector {
     });
     const sum = this.layout.sizeBytes > 0 ? this.heap.allocate(this.layout.sizeBytes) : null;
     if (sum !== null) this.clearGaps(sum);
-    stage = { sum, others, received: expected.map(() => 0) };
+    stage = { sum, others, narrow: new Map(), received: expected.map(() => 0) };
     this.stages.set(lease, stage);
     return stage;
   }
@@ -256,6 +288,23 @@ export class Collector {
     return this.heap.bytes({ ptr: stage.sum.ptr + offset, sizeBytes });
   }
 
+  /** Where the pieces of an output are put together. */
+  private pieceTarget(stage: Stage, output: number, totalBytes: number): Uint8Array | null {
+    if ((this.rows[output] ?? null) === null) return this.target(stage, output);
+    let bytes = stage.narrow.get(output);
+    if (bytes === undefined) {
+      bytes = new Uint8Array(totalBytes);
+      stage.narrow.set(output, bytes);
+    }
+    return bytes;
+  }
+
+  /** Reads what came narrow as the float32 that it stands for. */
+  private widen(stage: Stage, output: number, bytes: Uint8Array, row: NarrowRow): void {
+    const target = this.target(stage, output);
+    if (target !== null) row.decode(bytes, floatsOf(target));
+  }
+
   private place(shard: number, output: number, bytes: Uint8Array): void {
     const planned = this.bound.plan.outputs[output];
     const whole = this.whole.get(output);
@@ -266,6 +315,10 @@ export class Collector {
     const extent = (starts[shard + 1] ?? start) - start;
     placeAlong(planned.type, whole, planned.axis, bytes, start, extent);
   }
+}
+
+function floatsOf({ buffer, byteOffset, byteLength }: Uint8Array): Float32Array {
+  return new Float32Array(buffer, byteOffset, byteLength / DTYPE_BYTES.float32);
 }
 
 /** Prefix sums of the shards' extents along the axis of a concatenated output. */
@@ -297,6 +350,11 @@ function layoutOf(bound: BoundPlan): { layout: SumLayout; offsets: number[] } {
     intOffsetBytes,
     intElements: (at - intOffsetBytes) / 4,
     sizeBytes: at,
+    narrow: bound.sums.flatMap((format, output): NarrowPart[] => {
+      if (format === 'first' || format === 'float32') return [];
+      const elements = sizeOf(bound.plan.outputs[output]?.type.shape ?? [0]);
+      return [{ format, offsetBytes: offsets[output] ?? 0, elements }];
+    }),
   };
   return { layout, offsets };
 }

@@ -7,7 +7,9 @@ import type {
   Program,
   ProgramHash,
   RunInput,
+  SumForm,
   TensorType,
+  UpdateRule,
 } from '@ravenlab/protocol';
 import {
   ClusterError,
@@ -59,6 +61,8 @@ export interface BoundPlan {
   readonly programs: readonly KnownProgram[];
   readonly inputs: readonly BoundInput[];
   readonly spec: ExecutionSpec;
+  /** What a unit's answer holds of each output. */
+  readonly sums: readonly SumForm[];
   /** Revisions that it reads. */
   readonly revisions: readonly Revision[];
 }
@@ -85,7 +89,20 @@ export function bindPlan(id: ExecutionId, plan: ExecutionPlan, stores: PlanStore
   checkUpdates(plan, stores.states);
   const revisions = inputs.flatMap((input) => (input.kind === 'state' ? [input.revision] : []));
   const spec = specOf(id, plan, programs, inputs, stores);
-  return { plan, programs, inputs, spec, revisions };
+  return { plan, programs, inputs, spec, sums: sumsOf(plan), revisions };
+}
+
+/** Rules that take a gradient; the others take values, which keep their digits. */
+const OF_OPTIMIZERS: ReadonlySet<UpdateRule['name']> = new Set(['sgd', 'adam', 'adamw']);
+
+function sumsOf({ outputs, updates, wire = 'float32' }: ExecutionPlan): SumForm[] {
+  const gradients = new Set(
+    updates.filter(({ rule }) => OF_OPTIMIZERS.has(rule.name)).map(({ output }) => output),
+  );
+  return outputs.map(({ combine, type }, index) => {
+    if (combine !== 'sum') return 'first';
+    return gradients.has(index) && type.dtype === 'float32' ? wire : 'float32';
+  });
 }
 
 function checkShards(plan: ExecutionPlan): void {

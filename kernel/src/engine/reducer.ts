@@ -3,7 +3,8 @@
  * never on the I/O loop. Both run the same loops, so the bits do not depend on where.
  */
 import { Worker } from 'node:worker_threads';
-import { ENGINE_LIMITS, RavenError } from '@ravenlab/protocol';
+import type { NarrowFormat } from '@ravenlab/protocol';
+import { ENGINE_LIMITS, NARROW, RavenError } from '@ravenlab/protocol';
 import type { Share, UpdateBatch } from './updates.js';
 import { applyUpdates } from './updates.js';
 import type { Kernels } from './wasm/kernels.js';
@@ -17,6 +18,14 @@ export interface SumLayout {
   readonly intOffsetBytes: number;
   readonly intElements: number;
   readonly sizeBytes: number;
+  /** Parts that are rounded after each addition. */
+  readonly narrow: readonly NarrowPart[];
+}
+
+export interface NarrowPart {
+  readonly format: NarrowFormat;
+  readonly offsetBytes: number;
+  readonly elements: number;
 }
 
 export type ReduceCommand =
@@ -59,6 +68,9 @@ export function runCommand(kernels: Kernels, memory: SharedMemory, command: Redu
         kernels.addF32(target, source, layout.floatElements);
         const ints = layout.intOffsetBytes;
         kernels.addI32(target + ints, source + ints, layout.intElements);
+        for (const { format, offsetBytes, elements } of layout.narrow) {
+          NARROW[format].round(new Float32Array(memory.buffer, target + offsetBytes, elements));
+        }
       }
       return -1;
     }

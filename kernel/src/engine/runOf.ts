@@ -1,5 +1,5 @@
 /** @file A grant of the scheduler as a worker is told it: which program, which inputs, which outputs are sums. */
-import type { RunInput } from '@ravenlab/protocol';
+import type { RunInput, SumForm } from '@ravenlab/protocol';
 import { ClusterError } from '@ravenlab/protocol';
 import type { GrantedLease } from '../core/cluster/events.js';
 import type { ResourceId } from '../core/cluster/state.js';
@@ -24,11 +24,11 @@ export function runOf(
   readonly program: ResourceId;
   readonly inputs: readonly RunInput[];
   readonly groups: Groups;
-  readonly summed: readonly boolean[];
+  readonly sums: readonly SumForm[];
 } {
   const resource = bound.programs[program]?.resource.id;
   if (resource === undefined) throw new ClusterError(`a plan has no program ${String(program)}`);
   const shards = groups.flatMap((group) => group.map(({ shard }) => shard));
-  const summed = bound.plan.outputs.map(({ combine }) => combine === 'sum');
-  return { execution, program: resource, inputs: runInputs(bound, shards), groups, summed };
+  const { sums } = bound;
+  return { execution, program: resource, inputs: runInputs(bound, shards), groups, sums };
 }

@@ -12,9 +12,16 @@ import type {
   NeedMessage,
   RunInput,
   StateRef,
+  SumForm,
   WorkerId,
 } from '@ravenlab/protocol';
-import { LIMITS, RemoteProtocolError, encodeEngineMessage, messageBytes } from '@ravenlab/protocol';
+import {
+  LIMITS,
+  RemoteProtocolError,
+  encodeEngineMessage,
+  messageBytes,
+  narrowRow,
+} from '@ravenlab/protocol';
 import type { GrantedLease } from '../core/cluster/events.js';
 import type { ResourceId } from '../core/cluster/state.js';
 import type { ResourceBody, Resources } from './resources.js';
@@ -94,12 +101,13 @@ export class WorkerSession {
     readonly leaseMs: number;
     readonly inputs: readonly RunInput[];
     readonly groups: readonly (readonly GrantedLease[])[];
-    readonly summed: readonly boolean[];
+    readonly sums: readonly SumForm[];
   }): void {
-    const { execution, leaseMs, inputs, groups, summed } = options;
+    const { execution, leaseMs, inputs, groups, sums } = options;
     const units = groups.flat();
     const sizes = groups.map((group) => group.length);
-    const merge = sizes.some((size) => size > 1) ? { groups: sizes, summed } : null;
+    const isNarrow = sums.some((form) => narrowRow(form) !== null);
+    const merge = isNarrow || sizes.some((size) => size > 1) ? { groups: sizes, sums } : null;
     const program = this.indexOf(options.program);
     this.sendCounted({
       kind: 'run',

@@ -1,4 +1,5 @@
 /** @file What the suites that train on a real engine share: engines that end with their test, and the run that nothing disturbs. */
+import type { WireFormat } from '@ravenlab/protocol';
 import type { TestEngine, TestEngineOptions } from './engineUnderTest.js';
 import { Training, startTestEngine } from './engineUnderTest.js';
 
@@ -25,11 +26,14 @@ export interface UndisturbedRun {
 }
 
 /** Losses and weights of `steps` steps with one worker that nothing disturbs; made once, when first asked for. */
-export function undisturbedRun(steps: number): () => Promise<UndisturbedRun> {
+export function undisturbedRun(
+  steps: number,
+  wire: WireFormat = 'float32',
+): () => Promise<UndisturbedRun> {
   let run: Promise<UndisturbedRun> | null = null;
   const train = async (): Promise<UndisturbedRun> => {
     const engine = await startTestEngine({ workers: 1 });
-    const training = new Training(engine);
+    const training = new Training(engine, wire);
     await training.prepare();
     const losses = [...(await training.run(steps))];
     const weights = await training.weights();

@@ -4,7 +4,13 @@ import type { ChildProcess } from 'node:child_process';
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import type { EngineReply, EngineRequest, PanelState, UpdateRule } from '@ravenlab/protocol';
+import type {
+  EngineReply,
+  EngineRequest,
+  PanelState,
+  UpdateRule,
+  WireFormat,
+} from '@ravenlab/protocol';
 import { EngineClient } from '../../../kernel/src/engine/client.js';
 import type { Notice } from '../../../kernel/src/engine/kernelWire.js';
 import type { MlpShape } from './mlpPlan.js';
@@ -139,10 +145,13 @@ const ADAM: UpdateRule = {
 export class Training {
   readonly losses: number[] = [];
   private readonly engine: TestEngine;
+  private readonly wire: WireFormat;
   private readonly programs = mlpPrograms(SHAPE, BATCH, SHARD_ROWS);
 
-  constructor(engine: TestEngine) {
+  /** @param wire what gradients travel as */
+  constructor(engine: TestEngine, wire: WireFormat = 'float32') {
     this.engine = engine;
+    this.wire = wire;
   }
 
   get version(): number {
@@ -204,7 +213,7 @@ export class Training {
       rule: ADAM,
       dataIds: { x: 1, y: 2 },
     });
-    return { kind: 'execute', plan };
+    return { kind: 'execute', plan: { ...plan, wire: this.wire } };
   }
 
   /** Weights now, as bytes for exact comparison. */

@@ -15,7 +15,8 @@ function built(file: string): string {
   return path;
 }
 
-const kernelsFile = (): string => built('wasm/kernels.wasm');
+/** The engine's loops. */
+export const KERNELS = (): string => built('wasm/kernels.wasm');
 
 export interface Bench {
   readonly heap: SharedHeap;
@@ -27,7 +28,7 @@ export interface Bench {
 
 export function makeBench(): Bench {
   const heap = new SharedHeap(1024);
-  const kernels = loadKernels(heap.memory, kernelsFile());
+  const kernels = loadKernels(heap.memory, KERNELS());
   return {
     heap,
     kernels,

@@ -5,6 +5,7 @@ import type {
   Hash32,
   JobId,
   JobSummary,
+  LossSeries,
   PanelState,
   Payee,
   PaymentChain,
@@ -83,7 +84,7 @@ export function txOf(id: number, changes: Partial<PaymentTx> = {}): PaymentTx {
   };
 }
 
-export function lossesOf(count: number) {
+export function lossesOf(count: number): LossSeries {
   let series = EMPTY_LOSS_SERIES;
   for (let step = 0; step < count; step++) series = appendLoss(series, step, 2.3 / (1 + step));
   return series;

@@ -12,6 +12,7 @@ import type {
   RunMessage,
   StateId,
   StateVersion,
+  SumForm,
   WireError,
   WorkerId,
   WorkerToEngine,
@@ -143,14 +144,14 @@ describe('layout', () => {
 });
 
 describe('merged units', () => {
-  const merged = (groups: number[], summed = [true]) =>
-    encodeEngineMessage({ ...run([], 4), merge: { groups, summed } });
+  const merged = (groups: number[], sums: SumForm[] = ['float32']) =>
+    encodeEngineMessage({ ...run([], 4), merge: { groups, sums } });
 
   test('groups and the outputs to add up come back as they were', () => {
-    const decoded = decodeEngineMessage(merged([2, 1, 1], [true, false]));
+    const decoded = decodeEngineMessage(merged([2, 1, 1], ['float32', 'first', 'int8']));
     expect(decoded).toMatchObject({
       ok: true,
-      value: { merge: { groups: [2, 1, 1], summed: [true, false] } },
+      value: { merge: { groups: [2, 1, 1], sums: ['float32', 'first', 'int8'] } },
     });
   });
 

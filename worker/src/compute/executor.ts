@@ -1,5 +1,5 @@
 /** @file Runs batches of units on a backend, one unit at a time. Threads, ports and leases are not its business. */
-import type { Program, ProgramHash, TensorData } from '@ravenlab/protocol';
+import type { Program, ProgramHash, SumForm, TensorData } from '@ravenlab/protocol';
 import {
   RavenError,
   WORKER_LIMITS,
@@ -92,10 +92,10 @@ export class Executor {
       }
       return;
     }
-    const sum = new GroupSum(merge.summed, (outputs) => sets.give(outputs), sets.add);
+    const sum = new GroupSum(merge.sums, (outputs) => sets.give(outputs), sets.add);
     let first = 0;
     for (const size of merge.groups) {
-      yield* runGroup({ first, size, sum, runUnit, sets, isSkipped });
+      yield* runGroup({ first, size, sum, sums: merge.sums, runUnit, sets, isSkipped });
       first += size;
     }
   }
@@ -214,6 +214,7 @@ interface Group {
   readonly first: number;
   readonly size: number;
   readonly sum: GroupSum;
+  readonly sums: readonly SumForm[];
   readonly runUnit: BatchRunner['runUnit'];
   readonly sets: OutputSets;
   readonly isSkipped: (unit: number) => boolean;
@@ -221,7 +222,7 @@ interface Group {
 
 /** One outcome for all when all went well; else one each, and nothing runs after the first that did not. */
 function* runGroup(group: Group): Generator<readonly UnitOutcome[], void> {
-  const { first, size, sum, sets, isSkipped } = group;
+  const { first, size, sum, sums, sets, isSkipped } = group;
   let computeUs = 0;
   for (let unit = first; unit < first + size; unit++) {
     const outcome = isSkipped(unit) ? cancelled(unit) : runIntoSet(group, unit);
@@ -236,7 +237,7 @@ function* runGroup(group: Group): Generator<readonly UnitOutcome[], void> {
   }
   const whole = sum.take();
   const output = sets.firstNonFinite(whole);
-  const outputs = sets.detach(whole);
+  const outputs = sets.detach(whole, sums);
   if (output < 0) yield [{ unit: first, status: 'ok', computeUs, outputs, output, error: null }];
   else yield* blame(group, output);
 }

@@ -1,6 +1,6 @@
 /** @file Adds up the outputs of a group of units, in the order in which the engine would: a worker then answers once, not once a unit. */
-import type { TensorData } from '@ravenlab/protocol';
-import { RavenError } from '@ravenlab/protocol';
+import type { NarrowRow, SumForm, TensorData } from '@ravenlab/protocol';
+import { RavenError, narrowRow } from '@ravenlab/protocol';
 
 /** Sum of `units` consecutive units, a power of two. */
 interface Partial {
@@ -10,31 +10,35 @@ interface Partial {
 
 /**
  * The sum of a whole group, pairwise: ((u0 + u1) + (u2 + u3)). Holds one partial sum a level of the tree. Sums are made
- * in the memory of the left operand, so the arrays given to `add` belong to this object from then on.
+ * in the memory of the left operand, so the arrays given to `add` belong to this object from then on. A narrow output is rounded
+ * before the first addition and after each, as the engine does.
  */
 export class GroupSum {
-  private readonly summed: readonly boolean[];
+  private readonly sums: readonly SumForm[];
+  private readonly narrow: readonly (NarrowRow | null)[];
   private readonly recycle: (outputs: readonly TensorData[]) => void;
   private readonly addTo: (target: TensorData, addend: TensorData) => void;
   private partials: Partial[] = [];
 
   /**
-   * @param summed By output: added up, or taken from the first unit.
+   * @param sums By output: added up, or taken from the first unit.
    * @param recycle Gets the arrays of every operand that has been added to another, and of those that are cleared.
    * @param addTo Makes one sum, target += addend.
    */
   constructor(
-    summed: readonly boolean[],
+    sums: readonly SumForm[],
     recycle: (outputs: readonly TensorData[]) => void = () => undefined,
     addTo: (target: TensorData, addend: TensorData) => void = addInto,
   ) {
-    this.summed = summed;
+    this.sums = sums;
+    this.narrow = sums.map(narrowRow);
     this.recycle = recycle;
     this.addTo = addTo;
   }
 
   /** Takes the outputs of the next unit. */
   add(outputs: readonly TensorData[]): void {
+    outputs.forEach((output, index) => this.round(output, index));
     let right: Partial = { units: 1, outputs };
     for (
       let left = this.partials.at(-1);
@@ -65,10 +69,17 @@ export class GroupSum {
   private join(left: Partial, right: Partial): Partial {
     left.outputs.forEach((output, index) => {
       const addend = right.outputs[index];
-      if (this.summed[index] === true && addend !== undefined) this.addTo(output, addend);
+      if (this.sums[index] === 'first' || addend === undefined) return;
+      this.addTo(output, addend);
+      this.round(output, index);
     });
     this.recycle(right.outputs);
     return { units: left.units + right.units, outputs: left.outputs };
+  }
+
+  private round(output: TensorData, index: number): void {
+    const row = this.narrow[index] ?? null;
+    if (row !== null && output instanceof Float32Array) row.round(output);
   }
 }
 

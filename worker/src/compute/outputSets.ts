@@ -2,8 +2,15 @@
  * @file Memory for the outputs of one program's units while they are added up: sets of arrays that runs write into and sums
  * are made in, over and over. Fresh megabytes cost more than the sum itself.
  */
-import type { TensorData, TensorType } from '@ravenlab/protocol';
-import { WORKER_LIMITS, byteSizeOf, sizeOf, viewAs } from '@ravenlab/protocol';
+import type { SumForm, TensorData, TensorType } from '@ravenlab/protocol';
+import {
+  WORKER_LIMITS,
+  byteSizeOf,
+  narrowRow,
+  sizeOf,
+  viewAs,
+  wireBytes,
+} from '@ravenlab/protocol';
 import { isFinite32 } from './finite.js';
 import { addInto } from './merge.js';
 import type { SumMemories, SumMemory } from './wasm/sumLoops.js';
@@ -56,12 +63,27 @@ export class OutputSets {
     return outputs.findIndex((data) => data instanceof Float32Array && !this.isFinite(data));
   }
 
-  /** The outputs as arrays that the caller may transfer; a set of this memory is copied and taken back. */
-  detach(outputs: OutputSet): OutputSet {
-    if (!this.isInMemory(outputs)) return outputs;
-    const copies = this.setAt(new ArrayBuffer(this.setBytes), 0);
-    copies.forEach((copy, index) => copy.set(outputs[index] ?? []));
-    this.free.push(outputs);
+  /**
+   * The outputs as arrays that the caller may transfer, narrow ones as bytes; a set of this memory is copied and taken back.
+   * @param sums how each output travels
+   */
+  detach(outputs: OutputSet, sums: readonly SumForm[]): OutputSet {
+    const rows = sums.map(narrowRow);
+    const isOurs = this.isInMemory(outputs);
+    if (!isOurs && rows.every((row) => row === null)) return outputs;
+    const sizes = outputs.map(({ byteLength }, i) => wireBytes(byteLength, sums[i] ?? 'first'));
+    const buffer = new ArrayBuffer(sizes.reduce((sum, size) => sum + aligned(size), 0));
+    let at = 0;
+    const copies = outputs.map((output, index) => {
+      const row = rows[index] ?? null;
+      const start = at;
+      at += aligned(sizes[index] ?? 0);
+      if (row === null || !(output instanceof Float32Array)) return copyTo(buffer, start, output);
+      const bytes = new Uint8Array(buffer, start, sizes[index]);
+      row.encode(output, bytes);
+      return bytes;
+    });
+    if (isOurs) this.free.push(outputs);
     return copies;
   }
 
@@ -97,4 +119,11 @@ export class OutputSets {
     if (data.buffer !== memory?.buffer) return isFinite32(data);
     return memory.loops.allFinite(data.byteOffset, data.length) === 1;
   }
+}
+
+function copyTo(buffer: ArrayBuffer, start: number, data: TensorData): TensorData {
+  const copy = new Uint8Array(buffer, start, data.byteLength);
+  copy.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
+  if (data instanceof Float32Array) return new Float32Array(buffer, start, data.length);
+  return data instanceof Int32Array ? new Int32Array(buffer, start, data.length) : copy;
 }

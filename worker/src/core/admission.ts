@@ -1,6 +1,6 @@
 /** @file Whether the inputs that a RUN names are the inputs that its program takes: every size, before anything is read. */
-import type { RunInput, RunMessage, TensorType } from '@ravenlab/protocol';
-import { byteSizeOf, formatShape, sameShape } from '@ravenlab/protocol';
+import type { RunInput, RunMerge, RunMessage, TensorType } from '@ravenlab/protocol';
+import { byteSizeOf, formatShape, narrowRow, sameShape } from '@ravenlab/protocol';
 import type { BlobKey, ProgramInfo } from './state.js';
 import { blockKey, blocksOf, stateKey } from './state.js';
 
@@ -14,9 +14,8 @@ export function misfit(run: RunMessage, info: ProgramInfo, held: HeldBytes): str
   if (run.inputs.length !== info.inputs.length) {
     return `RUN gives ${String(run.inputs.length)} inputs, the program takes ${String(info.inputs.length)}`;
   }
-  if (run.merge !== null && run.merge.summed.length !== info.outputBytes.length) {
-    return `RUN merges ${String(run.merge.summed.length)} outputs, the program has ${String(info.outputBytes.length)}`;
-  }
+  const problem = run.merge === null ? null : problemOfSums(run.merge, info);
+  if (problem !== null) return problem;
   for (const [index, input] of run.inputs.entries()) {
     const type = info.inputs[index];
     const problem = type === undefined ? null : problemOf(input, type, run.units.length, held);
@@ -25,6 +24,18 @@ export function misfit(run: RunMessage, info: ProgramInfo, held: HeldBytes): str
     }
   }
   return null;
+}
+
+function problemOfSums({ sums }: RunMerge, { outputs }: ProgramInfo): string | null {
+  if (sums.length !== outputs.length) {
+    return `RUN merges ${String(sums.length)} outputs, the program has ${String(outputs.length)}`;
+  }
+  const at = sums.findIndex(
+    (form, index) => narrowRow(form) !== null && outputs[index]?.dtype !== 'float32',
+  );
+  return at < 0
+    ? null
+    : `output ${String(at)} is ${String(outputs[at]?.dtype)}, and only float32 can be sent as ${String(sums[at])}`;
 }
 
 function problemOf(

@@ -10,7 +10,7 @@ import type {
   StateRef,
   WireError,
 } from '@ravenlab/protocol';
-import { WORKER_LIMITS, byteSizeOf } from '@ravenlab/protocol';
+import { WORKER_LIMITS, byteSizeOf, wireBytes } from '@ravenlab/protocol';
 import { moveLease } from './leaseTable.js';
 import type { LeaseCause } from './leaseTable.js';
 import type { WorkerEffect, WorkerEvent } from './events.js';
@@ -232,10 +232,15 @@ function advance(state: WorkerState, batch: Batch): WorkerEffect[] {
   if (problem !== null) return failBatch(state, batch, problem, 'refuse');
   if (entry.kind !== 'known') return [];
   batch.started = true;
-  batch.outputBytes = entry.info.outputBytes;
+  batch.outputBytes = answerBytes(batch.run, entry.info);
   batch.program = entry.info;
   for (const unit of batch.units) if (unit.status === 'waiting') moveLease(unit, 'supply');
   return [{ kind: 'start', batch, hash: entry.info.hash }];
+}
+
+/** Bytes of each output of an answer. */
+function answerBytes({ merge }: RunMessage, { outputs }: ProgramInfo): number[] {
+  return outputs.map((type, index) => wireBytes(byteSizeOf(type), merge?.sums[index] ?? 'first'));
 }
 
 function whyNot(state: WorkerState, batch: Batch, entry: ProgramEntry): WireError | null {

@@ -28,8 +28,7 @@ export function blockKey({ dataId, block }: BlockRef): BlobKey {
 export interface ProgramInfo {
   readonly hash: ProgramHash;
   readonly inputs: readonly TensorType[];
-  /** Bytes of each output, in order. */
-  readonly outputBytes: readonly number[];
+  readonly outputs: readonly TensorType[];
   /** Upper estimate of the memory that one run takes on top of states and data. */
   readonly peakBytes: number;
   /** Units of it that a batch may run on the network thread; 0: it is no small program. */

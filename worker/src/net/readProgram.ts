@@ -1,7 +1,7 @@
 /** @file PROGRAM checked: its hash, its bytes, its shapes; and what the lease machine needs to know of it. */
 import { createHash } from 'node:crypto';
 import type { ProgramHash } from '@ravenlab/protocol';
-import { byteSizeOf, decodeProgram, programCost, toWireError, valueType } from '@ravenlab/protocol';
+import { decodeProgram, programCost, toWireError, valueType } from '@ravenlab/protocol';
 import { peakBytes } from '../core/peakBytes.js';
 import { quickUnits } from '../core/quickUnits.js';
 import type { ProgramEntry } from '../core/state.js';
@@ -24,7 +24,7 @@ export function readProgram(hash: ProgramHash, bytes: Uint8Array): ProgramEntry 
     info: {
       hash,
       inputs: program.inputs,
-      outputBytes: program.outputs.map((id) => byteSizeOf(valueType(program, id))),
+      outputs: program.outputs.map((id) => valueType(program, id)),
       peakBytes: peakBytes(program),
       quickUnits: quickUnits(program),
       work: programCost(program),

@@ -1,6 +1,13 @@
 /** @file Where a training loop is, without its weights: plain data, and its JSON. Everything that decides the bits of what follows. */
-import type { Shape } from '@ravenlab/protocol';
-import { API_LIMITS, DataError, LIMITS, RemoteProtocolError, read } from '@ravenlab/protocol';
+import type { Shape, WireFormat } from '@ravenlab/protocol';
+import {
+  API_LIMITS,
+  DataError,
+  LIMITS,
+  RemoteProtocolError,
+  WIRE_FORMATS,
+  read,
+} from '@ravenlab/protocol';
 
 /** Batches that were taken from a loader. */
 export interface LoaderPlace {
@@ -36,6 +43,8 @@ export interface Bookmark {
   readonly draws: number;
   /** How batches are cut, which decides the bits of a sum. */
   readonly microShardRows: number;
+  /** What gradients travel as: decides bits too. */
+  readonly wire: WireFormat;
   readonly optimizer: OptimizerPlace | null;
   readonly loader: LoaderPlace | null;
 }
@@ -58,7 +67,7 @@ export interface Manifest {
   readonly modules: readonly { readonly name: string; readonly tensors: readonly TensorEntry[] }[];
 }
 
-const { count, finite, id, list, nullable, record } = read;
+const { count, finite, id, list, nullable, oneOf, record } = read;
 
 /** The only format so far; a later release that cannot read it says so. */
 const format1: read.Reader<1> = (value, path) =>
@@ -76,6 +85,8 @@ const readBookmark = record<Bookmark>({
   seedHigh: int32,
   draws: count(),
   microShardRows: (value, path) => Math.max(1, count(LIMITS.tensorElements)(value, path)),
+  // Earlier releases had one format.
+  wire: (value, path) => (value === undefined ? 'float32' : oneOf(WIRE_FORMATS)(value, path)),
   optimizer: nullable(
     record<OptimizerPlace>({
       name: id(API_LIMITS.nameChars),

@@ -1,6 +1,6 @@
 /** @file The executor on a backend of the test's own: inputs put together, outcomes, groups that are answered as one. */
 import type { Program, ProgramHash, RunMerge, TensorData } from '@ravenlab/protocol';
-import { RavenError, encodeProgram } from '@ravenlab/protocol';
+import { NARROW, RavenError, encodeProgram } from '@ravenlab/protocol';
 import type { Backend } from '../../../../worker/src/compute/backend.js';
 import type { ComputeBatch, ComputeInput } from '../../../../worker/src/compute/computeMessages.js';
 import type { UnitOutcome } from '../../../../worker/src/compute/computeMessages.js';
@@ -100,7 +100,7 @@ describe('the executor', () => {
 });
 
 describe('a merged group', () => {
-  const merge = (groups: number[]): RunMerge => ({ groups, summed: [true, false] });
+  const merge = (groups: number[]): RunMerge => ({ groups, sums: ['float32', 'first'] });
 
   test('is one outcome: sums of what is summed, the first of the rest, the time of all', () => {
     const outcomes = runAll(executorOf(ones), batchOf(7, merge([4, 2, 1])));
@@ -141,9 +141,32 @@ describe('a merged group', () => {
     expect(outcomes.map(summary).sort()).toEqual(['0 cancelled', '1 cancelled']);
   });
 
+  test('answers narrow outputs in the bytes of their format, groups of one as well', () => {
+    const executor = executorOf((shard) => [Float32Array.of(1 + shard / 1024), Int32Array.of(0)]);
+    const outcomes = runAll(executor, batchOf(3, { groups: [2, 1], sums: ['bfloat16', 'first'] }));
+    expect(outcomes.map(summary)).toEqual(['0 ok', '2 ok']);
+    const values = new Float32Array(1);
+    const sent = outcomes.map(({ outputs }) => {
+      NARROW.bfloat16.decode(outputs[0] as Uint8Array, values);
+      return values[0];
+    });
+    // 1 + 1/1024 is nearer to 1 than to the next bfloat16.
+    expect(sent).toEqual([2, 1]);
+  });
+
+  test('blames a value that the format is too small for', () => {
+    const executor = executorOf((shard) => [
+      Float32Array.of(65_500 + 30 * shard),
+      Int32Array.of(0),
+    ]);
+    const outcomes = runAll(executor, batchOf(2, { groups: [1, 1], sums: ['float16', 'first'] }));
+    expect(outcomes.map(summary)).toEqual(['0 ok', '1 nonFinite']);
+    expect(outcomes[1]?.output).toBe(0);
+  });
+
   test('is added pairwise in float32, not one after the other', () => {
     const values = [1e8, 1, -1e8, 1].map(Math.fround);
-    const sum = new GroupSum([true]);
+    const sum = new GroupSum(['float32']);
     for (const value of values) sum.add([Float32Array.of(value)]);
     const [total] = sum.take();
     const pair = (a: number, b: number): number => Math.fround(a + b);
@@ -152,7 +175,7 @@ describe('a merged group', () => {
   });
 
   test('wraps int32 like the engine does', () => {
-    const sum = new GroupSum([true]);
+    const sum = new GroupSum(['float32']);
     for (const value of [2 ** 31 - 1, 1]) sum.add([Int32Array.of(value)]);
     expect(sum.take()[0]?.[0]).toBe(-(2 ** 31));
   });
@@ -160,7 +183,7 @@ describe('a merged group', () => {
   test('gives back the arrays of every operand but the one that holds the sum', () => {
     const units = [1, 2, 3, 4].map((value) => [Float32Array.of(value)]);
     const recycled: unknown[] = [];
-    const sum = new GroupSum([true], (outputs) => recycled.push(outputs[0]));
+    const sum = new GroupSum(['float32'], (outputs) => recycled.push(outputs[0]));
     for (const unit of units) sum.add(unit);
     expect(sum.take()[0]).toBe(units[0]?.[0]);
     expect(recycled).toEqual([units[1]?.[0], units[3]?.[0], units[2]?.[0]]);

@@ -5,7 +5,7 @@
  */
 import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
-import type { Program, ProgramHash, TensorType } from '@ravenlab/protocol';
+import type { Program, ProgramHash, RunMerge, TensorType } from '@ravenlab/protocol';
 import { WORKER_LIMITS, encodeProgram } from '@ravenlab/protocol';
 import { Executor } from '../../../../worker/src/compute/executor.js';
 import { addInto } from '../../../../worker/src/compute/merge.js';
@@ -75,7 +75,7 @@ describe('sums in the memory of a program', () => {
     const set = sets.take() ?? [];
     fill(set, 2);
     const before = set.map(bits);
-    const gone = sets.detach(set);
+    const gone = sets.detach(set, ['float32', 'first']);
     expect(sets.take()).toBe(set);
     set.forEach((data) => data.fill(0));
     expect(gone.map(bits)).toEqual(before);
@@ -97,7 +97,7 @@ describe('sums in the memory of a program', () => {
     const sets = new OutputSets(TYPES, SumMemories.load('/nowhere/sums.wasm'));
     expect(sets.take()).toBeUndefined();
     const outputs = [new Float32Array(21), new Int32Array(5), new Float32Array(1)];
-    expect(sets.detach(outputs)).toBe(outputs);
+    expect(sets.detach(outputs, ['float32', 'first'])).toBe(outputs);
     sets.give(outputs);
     expect(sets.take()).toBe(outputs);
   });
@@ -120,7 +120,7 @@ test('ONNX Runtime and the loops give a group the bits that it has without them'
     executor.define(hash, encodeProgram(program));
     const inputs = [{ kind: 'key', seedLow: 1, seedHigh: 2, step: 3 }] as const;
     const shards = Int32Array.from({ length: 16 }, (_, i) => i);
-    const merge = { groups: [8, 4, 4], summed: [true, false] };
+    const merge: RunMerge = { groups: [8, 4, 4], sums: ['float32', 'first'] };
     const outcomes = [
       ...executor.run({ kind: 'batch', batch: 1, hash, shards, inputs, merge }, () => false),
     ].flat();

@@ -70,7 +70,13 @@ function quickOf(world: World, quickUnits = 4): QuickRuns {
 }
 
 const infoOf = (hash: ProgramHash, quickUnits: number): ProgramInfo => ({
-  ...{ hash, quickUnits, inputs: PROGRAM.inputs, outputBytes: [4], peakBytes: 8 },
+  ...{
+    hash,
+    quickUnits,
+    inputs: PROGRAM.inputs,
+    outputs: [{ dtype: 'float32', shape: [] }],
+    peakBytes: 8,
+  },
   work: programCost(PROGRAM),
 });
 

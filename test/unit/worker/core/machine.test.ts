@@ -27,7 +27,7 @@ const PROGRAM: ProgramEntry = {
       { dtype: 'float32', shape: [4] },
       { dtype: 'int32', shape: [2, 3] },
     ],
-    outputBytes: [16],
+    outputs: [{ dtype: 'float32', shape: [4] }],
     peakBytes: 100,
     work: { flops: 1_000, bytes: 100 },
     quickUnits: 0,

@@ -32,7 +32,7 @@ const TO_CHILD: readonly ToCompute[] = [
       { kind: 'inline', perUnit: false, bytes: Uint8Array.of(9, 8, 7, 6) },
       { kind: 'key', seedLow: -5, seedHigh: 6, step: 7 },
     ],
-    merge: { groups: [2], summed: [true, false] },
+    merge: { groups: [2], sums: ['float32', 'int8'] },
   },
   { kind: 'skip', batch: 3, units: [0, 1] },
   { kind: 'forget', keys: ['s1@1'] },

@@ -1,0 +1,136 @@
+/**
+ * @file Sums of what workers answer: the same bits whoever added up which part of the tree, in whatever order and pieces it came,
+ * also where gradients travel in fewer bytes. The workers' side is the real one.
+ */
+import type { LeaseId, SumForm, TensorType, WireFormat } from '@ravenlab/protocol';
+import { RemoteProtocolError, WIRE_FORMATS, narrowRow, sizeOf } from '@ravenlab/protocol';
+import { leftSize } from '../../../kernel/src/core/cluster/shardTree.js';
+import { Collector } from '../../../kernel/src/engine/collector.js';
+import type { BoundPlan } from '../../../kernel/src/engine/planView.js';
+import { InlineReducer } from '../../../kernel/src/engine/reducer.js';
+import { GroupSum } from '../../../worker/src/compute/merge.js';
+import { OutputSets } from '../../../worker/src/compute/outputSets.js';
+import { KERNELS, makeBench, values } from './lib.js';
+
+const SHARDS = 7;
+const TYPES: readonly TensorType[] = [
+  { dtype: 'float32', shape: [] },
+  { dtype: 'float32', shape: [3, 101] },
+  { dtype: 'int32', shape: [5] },
+];
+/** A loss, a gradient, a count. */
+const sumsOf = (wire: WireFormat): SumForm[] => ['float32', wire, 'float32'];
+
+function boundPlan(wire: WireFormat): BoundPlan {
+  const outputs = TYPES.map((type) => ({ combine: 'sum', axis: 0, type, deliver: false }));
+  const shards = Array.from({ length: SHARDS }, (_, i) => ({ program: 0, offset: i, size: 1 }));
+  // What a collector reads of a plan.
+  return {
+    plan: { outputs, shards },
+    programs: [{ outputTypes: TYPES }],
+    sums: sumsOf(wire),
+  } as unknown as BoundPlan;
+}
+
+const leaf = (shard: number) => {
+  const gradient = values(sizeOf(TYPES[1]?.shape ?? []), 10 + shard);
+  return [values(1, shard + 1), gradient, Int32Array.of(shard, 1, 2, 3, 2 ** 31 - 1)];
+};
+
+/** What a worker sends for `count` shards from `first` on. */
+function answer(wire: WireFormat, first: number, count: number): Uint8Array[] {
+  const sets = new OutputSets(TYPES, null);
+  const sum = new GroupSum(sumsOf(wire));
+  for (let shard = first; shard < first + count; shard++) sum.add(leaf(shard));
+  return sets
+    .detach(sum.take(), sumsOf(wire))
+    .map(({ buffer, byteOffset, byteLength }) => new Uint8Array(buffer, byteOffset, byteLength));
+}
+
+interface Answered {
+  readonly wire: WireFormat;
+  /** First shard and number of shards of each answer, in order of arrival. */
+  readonly groups: readonly (readonly [first: number, count: number])[];
+  /** Sent ahead in pieces of this many bytes; null: with DONE. */
+  readonly pieceBytes: number | null;
+}
+
+function sumOf({ wire, groups, pieceBytes }: Answered): Uint8Array[] {
+  const { heap } = makeBench();
+  const inline = new InlineReducer(heap.memory, KERNELS());
+  const collector = new Collector(boundPlan(wire), heap, { inline, thread: inline });
+  groups.forEach(([first, count], index) => {
+    const lease = (index + 1) as LeaseId;
+    const outputs = answer(wire, first, count);
+    expect(outputs.map(({ byteLength }) => byteLength)).toEqual(collector.expectedBytes(first));
+    if (pieceBytes === null) {
+      collector.accept(
+        first,
+        count,
+        lease,
+        outputs.map((bytes) => [bytes]),
+      );
+      return;
+    }
+    outputs.forEach((bytes, output) => {
+      for (let at = 0; at < bytes.byteLength; at += pieceBytes) {
+        const piece = [bytes.subarray(at, at + pieceBytes)];
+        const totalBytes = bytes.byteLength;
+        collector.addPiece(first, { lease, output, offsetBytes: at, totalBytes, bytes: piece });
+      }
+    });
+    expect(collector.isStaged(lease, first)).toBe(true);
+    collector.accept(first, count, lease, null);
+  });
+  const result = TYPES.map((_, output) => collector.bytesOf(output).slice());
+  collector.close();
+  expect(heap.usedBytes).toBe(0);
+  return result;
+}
+
+/** The gradient's sum written down: rounded at each node of the tree. */
+function nodeOf(wire: WireFormat, first: number, size: number): Float32Array {
+  const left = size === 1 ? 0 : leftSize(size);
+  const node =
+    size === 1
+      ? Float32Array.from(leaf(first)[1] ?? [])
+      : nodeOf(wire, first, left).map(
+          (
+            (right) => (value: number, i: number) =>
+              Math.fround(value + (right[i] ?? NaN))
+          )(nodeOf(wire, first + left, size - left)),
+        );
+  narrowRow(wire)?.round(node);
+  return node;
+}
+
+const each = Array.from({ length: SHARDS }, (_, i) => [i, 1] as const);
+const WAYS: readonly (readonly [name: string, ways: Omit<Answered, 'wire'>])[] = [
+  ['one by one', { groups: each, pieceBytes: null }],
+  ['from the last to the first', { groups: [...each].reverse(), pieceBytes: null }],
+  ['as subtrees', { groups: [[4, 2], [0, 4], [6, 1]], pieceBytes: null }], // prettier-ignore
+  ['as other subtrees', { groups: [[2, 2], [4, 1], [6, 1], [0, 2], [5, 1]], pieceBytes: null }], // prettier-ignore
+  ['in pieces of odd sizes', { groups: [[0, 4], [4, 2], [6, 1]], pieceBytes: 37 }], // prettier-ignore
+];
+
+describe.each(WIRE_FORMATS)('gradients as %s', (wire) => {
+  const expected = nodeOf(wire, 0, SHARDS);
+  test.each(WAYS)('%s: the bits of the written sum', (_, ways) => {
+    const [loss, gradient, count] = sumOf({ wire, ...ways });
+    expect(Buffer.from(gradient ?? []).equals(Buffer.from(expected.buffer))).toBe(true);
+    const [plain, , plainCount] = sumOf({ wire: 'float32', groups: each, pieceBytes: null });
+    expect(loss).toEqual(plain);
+    expect(count).toEqual(plainCount);
+  });
+});
+
+test('a piece beyond what the format takes is refused', () => {
+  const { heap } = makeBench();
+  const inline = new InlineReducer(heap.memory, KERNELS());
+  const collector = new Collector(boundPlan('bfloat16'), heap, { inline, thread: inline });
+  const wide = new Uint8Array(4 * 303);
+  const piece = { lease: 1 as LeaseId, output: 1, offsetBytes: 0, totalBytes: wide.byteLength };
+  expect(() => {
+    collector.addPiece(0, { ...piece, bytes: [wide] });
+  }).toThrow(RemoteProtocolError);
+});

@@ -164,7 +164,9 @@ test('a worker can be drained or paused once, and taken back from both', () => {
 describe('sentences', () => {
   test('a run says what it promises of its bits', () => {
     expect(PROMISE_TEXTS['same-bits'](ENGLISH)).toBe('Same bits, whoever computes');
-    expect(PROMISE_TEXTS['within-tolerance'](ENGLISH)).toBe('Tolerance tier: bit classes are mixed, bits may differ');
+    expect(PROMISE_TEXTS['within-tolerance'](ENGLISH)).toBe(
+      'Tolerance tier: bit classes are mixed, bits may differ',
+    );
   });
 
   test('the status bar names workers, and the rate only while there is one', () => {

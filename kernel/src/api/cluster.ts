@@ -203,7 +203,7 @@ class Cluster {
   set wire(format: WireFormat) {
     if (!WIRE_FORMATS.includes(format)) {
       throw new ClusterError(
-        `cluster.wire: expected one of ${WIRE_FORMATS.join(', ')}, got ${String(format)}`,
+        `cluster.wire: expected one of ${WIRE_FORMATS.join(', ')}, got ${format as string}`,
       );
     }
     currentRuntime().wire = format;

@@ -227,6 +227,13 @@ export class Collector {
     return this.whole.get(output) ?? new Uint8Array(byteSizeOf(planned.type));
   }
 
+  /** The one float32 of an output; null for another kind, and where there is no such output. */
+  scalarOf(output: number): number | null {
+    const type = this.bound.plan.outputs[output]?.type;
+    if (type?.dtype !== 'float32' || type.shape.length > 0) return null;
+    return floatsOf(this.bytesOf(output))[0] ?? null;
+  }
+
   /** Copies of the outputs that the plan delivers, null for the others. */
   delivered(): (TensorData | null)[] {
     return this.bound.plan.outputs.map((output, index) =>

@@ -500,12 +500,7 @@ export class Engine {
     if (plan.step === null) return;
     const { lossOutput, runId } = plan.step;
     this.pins.committed(runId);
-    const output = plan.outputs[lossOutput];
-    const isScalar = output?.type.dtype === 'float32' && output.type.shape.length === 0;
-    const bytes = isScalar ? collector.bytesOf(lossOutput) : null;
-    const loss =
-      bytes === null ? null : new DataView(bytes.buffer, bytes.byteOffset, 4).getFloat32(0, true);
-    this.panel.stepped(plan, loss, isLate);
+    this.panel.stepped(plan, collector.scalarOf(lossOutput), isLate);
   }
 
   private onFailed(plan: ExecutionPlan, error: RavenError): void {

@@ -1,3 +1,4 @@
+/** @file What the environment says of an engine; what it does with it is not tested here. */
 import { readEngineEnv } from '../../../kernel/src/engine/engineEnv.js';
 
 test('local workers take what the environment names, in its order', () => {

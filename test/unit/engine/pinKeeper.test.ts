@@ -1,3 +1,4 @@
+/** @file When the promise of a run is kept and told; which promise it is is tested with the scheduler. */
 import { createCluster } from '../../../kernel/src/core/cluster/state.js';
 import { setPin } from '../../../kernel/src/core/cluster/classes.js';
 import { PinKeeper, TOLERANCE_TIER } from '../../../kernel/src/engine/pinKeeper.js';

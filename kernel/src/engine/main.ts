@@ -9,6 +9,9 @@ import { engineChain } from './chain/engineChain.js';
 import { DEFAULT_ENGINE_HOST, readEngineEnv } from './engineEnv.js';
 import { Engine } from './engine.js';
 import { newEngineId } from './engineId.js';
+import { tuneGarbageCollection } from './gcFlags.js';
+
+tuneGarbageCollection();
 
 zmq.context.blocky = false;
 zmq.context.ioThreads = 2;

@@ -49,13 +49,26 @@ function bitsOf(outputs: readonly TensorData[]): string {
 const CONV = { stride: [1, 1], padding: [1, 1, 1, 1], dilation: [1, 1], groups: 1 } as const;
 const image = (channels: number) => float([32, channels, 28, 28]);
 const ONE_IMAGE = float([1, 64, 14, 14]);
+const ONE_LARGE_IMAGE = float([1, 64, 28, 28]);
 const WIDE = float([256, 4_000]);
 const KERNEL_3 = { ...CONV, kernelSize: [3, 3] };
 const LARGE: readonly (readonly [string, Program])[] = [
-  ['convolution', programOf('conv2d', [image(16), float([32, 16, 3, 3])], CONV)],
+  ['convolution', programOf('conv2d', [image(12), float([20, 12, 3, 3])], CONV)],
+  ['convolution in blocks', programOf('conv2d', [image(16), float([32, 16, 3, 3])], CONV)],
+  [
+    'convolution in blocks of one image',
+    programOf('conv2d', [ONE_LARGE_IMAGE, float([64, 64, 3, 3])], CONV),
+  ],
   ['convolution of one image', programOf('conv2d', [ONE_IMAGE, float([64, 64, 3, 3])], CONV)],
   [
     'gradient of a convolution by its input',
+    programOf('conv2dGradInput', [image(20), float([20, 12, 3, 3])], {
+      ...CONV,
+      inputSize: [28, 28],
+    }),
+  ],
+  [
+    'gradient of a convolution in blocks by its input',
     programOf('conv2dGradInput', [image(32), float([32, 16, 3, 3])], {
       ...CONV,
       inputSize: [28, 28],
@@ -70,6 +83,10 @@ const LARGE: readonly (readonly [string, Program])[] = [
   ],
   [
     'gradient of a convolution by its weights',
+    programOf('conv2dGradWeight', [image(12), image(20)], KERNEL_3),
+  ],
+  [
+    'gradient of a convolution in blocks by its weights',
     programOf('conv2dGradWeight', [image(16), image(32)], KERNEL_3),
   ],
   ['layer of 128 rows, forward', product(128, 784, 256, [false, true])],

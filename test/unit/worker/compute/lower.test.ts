@@ -91,3 +91,47 @@ describe('lowering', () => {
     expect(lowerProgram(b.program([full, row])).bytes.length).toBeLessThan(1000);
   });
 });
+
+describe('convolutions in blocks of channels', () => {
+  const window = { stride: [1, 1], padding: [1, 1, 1, 1], dilation: [1, 1], groups: 1 } as const;
+  const convolution = (x: TensorType, w: TensorType): Program => {
+    const b = new Builder(x, w);
+    return b.program([b.op('conv2d', [0, 1], window)]);
+  };
+  const areBlocked = (program: Program, channelBlock: number): boolean =>
+    names(lowerProgram(program, channelBlock).bytes).includes('nchwc');
+
+  test('are taken where the runtime has them and both sides have whole blocks', () => {
+    const program = convolution(f(4, 16, 8, 8), f(24, 16, 3, 3));
+    expect(areBlocked(program, 8)).toBe(true);
+    expect(areBlocked(program, 16)).toBe(false);
+    expect(areBlocked(program, 0)).toBe(false);
+  });
+
+  test.each([
+    ['a few channels', f(4, 3, 8, 8), f(16, 3, 3, 3)],
+    ['a few pixels', f(3, 16, 8, 8), f(16, 16, 3, 3)],
+    ['a kernel of one position', f(4, 16, 8, 8), f(16, 16, 1, 1)],
+  ])('are not for %s', (_, x, w) => {
+    expect(areBlocked(convolution(x, w), 8)).toBe(false);
+  });
+
+  test('put what both gradients read into blocks once', () => {
+    const b = new Builder(f(8, 16, 8, 8), f(16, 16, 3, 3), f(8, 16, 8, 8));
+    const dx = b.op('conv2dGradInput', [2, 1], { ...window, inputSize: [8, 8] });
+    const dw = b.op('conv2dGradWeight', [0, 2], { ...window, kernelSize: [3, 3] });
+    const text = names(lowerProgram(b.program([dx, dw]), 8).bytes);
+    // dy, and x for the gradient by the weight.
+    expect(text.match(/ReorderInput/g)).toHaveLength(2);
+    expect(text.match(/ReorderOutput/g)).toHaveLength(2);
+  });
+
+  test('of a gradient that would add up too many terms in one go stay plain', () => {
+    const gradient = (side: number): Program => {
+      const b = new Builder(f(8, 16, side, side), f(8, 16, side, side));
+      return b.program([b.op('conv2dGradWeight', [0, 1], { ...window, kernelSize: [3, 3] })]);
+    };
+    expect(areBlocked(gradient(32), 8)).toBe(true);
+    expect(areBlocked(gradient(33), 8)).toBe(false);
+  });
+});

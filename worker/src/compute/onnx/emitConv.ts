@@ -5,6 +5,12 @@ import type { Emit } from './emitRow.js';
 import { operand } from './emitRow.js';
 import type { Attributes, ModelBuilder, Operand, ValueName } from './modelBuilder.js';
 import { BEFORE_FIRST, reshaped } from './emitLayout.js';
+import {
+  blockedConvolution,
+  blockedGradWeight,
+  isBetterBlocked,
+  isGradWeightBetterBlocked,
+} from './emitBlocked.js';
 import { emitProduct } from './emitMatMul.js';
 import { safeConvThreads, safeThreads } from './threadCut.js';
 
@@ -31,9 +37,14 @@ interface ConvSite {
 
 /** Convolution; `bias` has one element per output channel. */
 export function emitConvolution(site: ConvSite): ValueName {
-  const { graph, x, w, params, bias } = site;
+  const { graph, x, w, params, type } = site;
+  const bias = site.bias && reshaped(graph, site.bias, [w.type.shape[0] ?? 1]);
+  if (isBetterBlocked(graph, params.groups, w.type.shape, type.shape)) {
+    const operands = { x: x.name, w, ...(bias === undefined ? {} : { bias }) };
+    return blockedConvolution(graph, { ...operands, window: params });
+  }
   const inputs = [x.name, w.name];
-  if (bias !== undefined) inputs.push(reshaped(graph, bias, [w.type.shape[0] ?? 1]));
+  if (bias !== undefined) inputs.push(bias);
   limitThreads(site);
   return graph.node('Conv', inputs, {
     ...windowAttributes(params),
@@ -78,12 +89,21 @@ const emitGradInput: Emit<'conv2dGradInput'> = (inputs, { graph, params, type })
   const kernelArea = sizeOf(kernel);
   const padding = flippedPadding(params, kernel);
   if (padding !== undefined && Math.min(outChannels, channels) >= FEW_CHANNELS) {
+    const turned = flipped(graph, w);
+    const turnedShape = [channels, outChannels, ...kernel];
+    if (isBetterBlocked(graph, 1, turnedShape, type.shape)) {
+      return blockedConvolution(graph, {
+        x: dy.name,
+        w: floats(turned, turnedShape),
+        window: { stride: [1, 1], padding, dilation: params.dilation },
+      });
+    }
     if ((type.shape[0] ?? 1) === 1) {
       const columns = sizeOf(type.shape.slice(2));
       const depth = outChannels * kernelArea;
       graph.limitThreads(safeConvThreads({ rows: channels, depth, columns }));
     }
-    return graph.node('Conv', [dy.name, flipped(graph, w)], {
+    return graph.node('Conv', [dy.name, turned], {
       pads: padding,
       dilations: params.dilation,
       kernel_shape: kernel,
@@ -131,6 +151,10 @@ const COLUMN_BYTES = 128 * 2 ** 20;
  */
 const emitGradWeight: Emit<'conv2dGradWeight'> = (inputs, { graph, params, type }) => {
   const dy = operand(inputs, 1);
+  if (isGradWeightBetterBlocked(graph, params, dy.type.shape)) {
+    const site = { window: params, shape: type.shape };
+    return blockedGradWeight(graph, operand(inputs, 0), dy, site);
+  }
   const { groups } = params;
   const [outChannels = 1, groupChannels = 1, kh = 1, kw = 1] = type.shape;
   const [batch = 1, , outH = 1, outW = 1] = dy.type.shape;

@@ -32,21 +32,25 @@ export interface LoweredModel {
   readonly safeThreads: number;
 }
 
-/** @throws RavenError 'program' for an op over empty operands that has no value. */
-export function lowerProgram(program: Program): LoweredModel {
-  return new Lowering(program).run();
+/**
+ * @param channelBlock Channels in a block of the runtime's blocked convolutions; 0: it has none.
+ * @throws RavenError 'program' for an op over empty operands that has no value.
+ */
+export function lowerProgram(program: Program, channelBlock = 0): LoweredModel {
+  return new Lowering(program, channelBlock).run();
 }
 
 class Lowering {
   private readonly program: Program;
-  private readonly graph = new ModelBuilder();
+  private readonly graph: ModelBuilder;
   private readonly values: (Operand | undefined)[];
   private readonly feeds: ModelFeed[] = [];
   private readonly uses: readonly number[];
   private readonly fusions: BiasFusions;
 
-  constructor(program: Program) {
+  constructor(program: Program, channelBlock: number) {
     this.program = program;
+    this.graph = new ModelBuilder(channelBlock);
     this.values = new Array<Operand | undefined>(program.inputs.length + program.nodes.length);
     this.uses = countUses(program);
     this.fusions = findBiasFusions(program, this.uses);

@@ -29,6 +29,8 @@ const IR_VERSION = 10;
 const OPSET_VERSION = 21;
 /** ONNX Runtime's own operators, like FusedMatMul. */
 export const MICROSOFT_DOMAIN = 'com.microsoft';
+/** Convolutions over channels in blocks, and what turns tensors into that layout and back; some processors have them. */
+export const BLOCKED_DOMAIN = 'com.microsoft.nchwc';
 
 // Field numbers of onnx.proto.
 const MODEL = { irVersion: 1, producer: 2, graph: 7, opset: 8 } as const;
@@ -47,6 +49,8 @@ const INLINE_ELEMENTS = 16;
  * state what they need, like the statistics of a normalisation, without asking who else needs it.
  */
 export class ModelBuilder {
+  /** Channels in a block of the runtime's blocked convolutions; 0: it has none. */
+  readonly channelBlock: number;
   private readonly nodes: ProtobufWriter[] = [];
   private readonly initializers: ProtobufWriter[] = [];
   private readonly inputs: ProtobufWriter[] = [];
@@ -54,8 +58,13 @@ export class ModelBuilder {
   private readonly made = new Map<string, readonly ValueName[]>();
   private readonly results = new Set<ValueName>();
   private readonly outputNames = new Set<ValueName>();
+  private readonly domains = new Set<string>([MICROSOFT_DOMAIN]);
   private counter = 0;
   private threads = Infinity;
+
+  constructor(channelBlock = 0) {
+    this.channelBlock = channelBlock;
+  }
 
   /** Threads that may share every node and leave its bits as one would make them. */
   get safeThreads(): number {
@@ -101,6 +110,7 @@ export class ModelBuilder {
     const key = JSON.stringify([domain, op, inputs, attributes]);
     const known = this.made.get(key);
     if (known !== undefined && known.length >= spec.outputs) return known;
+    if (domain !== '') this.domains.add(domain);
     const outputs = Array.from({ length: spec.outputs }, () => this.fresh());
     this.nodes.push(nodeProto(op, inputs, outputs, attributes, domain));
     for (const name of outputs) this.results.add(name);
@@ -157,14 +167,16 @@ export class ModelBuilder {
     const standard = new ProtobufWriter()
       .string(OPSET.domain, '')
       .int(OPSET.version, OPSET_VERSION);
-    const extra = new ProtobufWriter().string(OPSET.domain, MICROSOFT_DOMAIN).int(OPSET.version, 1);
-    return new ProtobufWriter()
+    const model = new ProtobufWriter()
       .int(MODEL.irVersion, IR_VERSION)
       .string(MODEL.producer, 'ravenlab')
       .message(MODEL.graph, graph)
-      .message(MODEL.opset, standard)
-      .message(MODEL.opset, extra)
-      .finish();
+      .message(MODEL.opset, standard);
+    for (const domain of this.domains) {
+      const extra = new ProtobufWriter().string(OPSET.domain, domain).int(OPSET.version, 1);
+      model.message(MODEL.opset, extra);
+    }
+    return model.finish();
   }
 
   private fresh(): ValueName {

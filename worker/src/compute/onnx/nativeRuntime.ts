@@ -3,9 +3,12 @@ import type { Program } from '@ravenlab/protocol';
 import { deviceModel } from '../../machineInfo.js';
 import type { Backend, BackendOptions } from '../backend.js';
 import { ORT_VERSION, OrtTensor, createNativeSession } from './binding.js';
+import { channelBlock } from './channelBlock.js';
 import type { OnnxRuntime } from './runtime.js';
 
 const LOG_FATAL = 4;
+/** Raised when programs become other models, with other bits; workers of both kinds are then two bit classes. */
+const EMISSION = 2;
 
 type NativeName = 'onnx-cpu' | 'onnx-cuda';
 
@@ -17,7 +20,8 @@ export function nativeRuntime(
 ): OnnxRuntime<OrtTensor> {
   return {
     name,
-    version: `onnxruntime ${ORT_VERSION}`,
+    version: `onnxruntime ${ORT_VERSION} emission ${EMISSION}`,
+    channelBlock: name === 'onnx-cpu' ? channelBlock() : 0,
     deviceName: name === 'onnx-cpu' ? deviceModel() : 'CUDA device 0',
     tensor: ({ dtype, shape }, data) => new OrtTensor(dtype, data as never, shape),
     createSession: ({ bytes, safeThreads }) =>

@@ -20,7 +20,7 @@ export class OnnxBackend<T extends OnnxTensor> implements Backend {
   }
 
   compile(program: Program): Executable {
-    const model = lowerProgram(program);
+    const model = lowerProgram(program, this.runtime.channelBlock);
     return new OnnxExecutable(program, model, this.runtime, this.createSession(model));
   }
 

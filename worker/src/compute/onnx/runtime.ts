@@ -22,6 +22,8 @@ export interface OnnxRuntime<T extends OnnxTensor> {
   readonly name: BackendName;
   readonly deviceName: string;
   readonly version: string;
+  /** Channels in a block of its blocked convolutions; 0: it has none. */
+  readonly channelBlock: number;
   tensor(type: TensorType, data: TensorData): T;
   /** @throws Error from ONNX Runtime when the model is malformed or an op is not supported. */
   createSession(model: LoweredModel): OnnxSession<T>;

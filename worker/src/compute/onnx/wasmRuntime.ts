@@ -38,6 +38,7 @@ export async function wasmRuntime(deviceName: string): Promise<OnnxRuntime<WasmT
   return {
     name: 'onnx-wasm',
     version: `onnxruntime-web ${VERSION}`,
+    channelBlock: 0,
     deviceName,
     tensor: (type, data) => ({ type, data }),
     createSession: (model) => new WasmSession(heap, model),

@@ -253,15 +253,18 @@ export const ENGINE_LIMITS = {
   auditPercent: 5,
   /** An audit that no idle worker took for this long goes before other work; ms. */
   auditPatienceMs: 500,
-  /** ... and is given up after this long: nobody here can do it; ms. */
+  /** ... and waits no longer than this for somebody to come who can do it; ms. */
   auditWaitMs: 10_000,
+  /** Results that agree with no other, and judges that could not compute it, after which an audit is asked of nobody else. */
+  auditDisputes: 3,
+  auditFailures: 4,
   /** A stranger without work for this long has its last answer audited: no later one will vouch for it; ms. */
   auditIdleMs: 200,
   /** How often audits that wait are looked after; ms. */
   auditTickMs: 50,
   /** Answers of one stranger that wait for an audit to vouch for them; beyond, the next one is audited. */
   auditBacklog: 512,
-  /** Answers kept to be compared; beyond, no answer is kept that is not audited at once; bytes. */
+  /** Answers kept to be compared; beyond, of one that is not audited at once only a hash is kept; bytes. */
   auditBytes: 256 * MIB,
   /** After a cheat was caught, audits under way get this long to catch others before the run goes back; ms. */
   auditGraceMs: 150,

@@ -59,6 +59,7 @@ const chain = paperChain(
   lanesIn(orders),
 );
 const treasury: Treasury = new Treasury({
+  verdictOf: () => 'accepted',
   ...{ chain, restored: restored.pay, now, wallMs: Date.now },
   rate: { perGflop: 1n, perMib: 0n },
   policy: { ...DEFAULT_POLICY, holdbackMs: 50 },

@@ -406,7 +406,7 @@ class World {
     this.present.clear();
     const master = new Paymaster({
       ...{ policy: POLICY, sha256, trace: new Trace() },
-      held: this.disk.held(),
+      held: this.disk.held().map((work) => ({ work, verdict: 'accepted' as const })),
     });
     this.master = master;
     this.feed({ kind: 'opened', job: JOB, lanes: this.disk.stored(), settleAt: 5_000n });

@@ -7,21 +7,26 @@
  */
 import type { DoneMessage, ExecutionId, LeaseId, WorkerId } from '@ravenlab/protocol';
 import { ENGINE_LIMITS } from '@ravenlab/protocol';
-import { mayAudit } from '../core/cluster/audits.js';
+import { canJudge, mayAudit } from '../core/cluster/audits.js';
 import type { ClusterEffect, ClusterEvent } from '../core/cluster/events.js';
 import type { AuditRule, ClusterState, Failure, Member } from '../core/cluster/state.js';
 import type { RequestPoint } from '../core/journal/paidBook.js';
+import type { CommittedWork } from '../core/ledger/payLane.js';
 import { isBefore } from '../core/journal/paidBook.js';
 import type { Answer, Judgement } from '../core/verify/auditBook.js';
 import { AuditBook } from '../core/verify/auditBook.js';
 import type { Part } from '../core/verify/compare.js';
-import { firstNotFinite, isClose, isSame } from '../core/verify/compare.js';
+import { firstNotFinite } from '../core/verify/compare.js';
+import type { Fate } from '../core/verify/fate.js';
+import { fateOf } from '../core/verify/fate.js';
 import { findingOf } from '../core/verify/finding.js';
 import type { AuditedPlan } from './auditedPlan.js';
 import { auditKey, auditSpec, auditedPlan, paidAudits, partsOfAudit } from './auditedPlan.js';
 import { Collector } from './collector.js';
 import type { Reducers } from './collector.js';
 import type { SharedHeap } from './heap.js';
+import type { Kept, Said } from './keptAnswers.js';
+import { KeptAnswers, agree, saidBy } from './keptAnswers.js';
 import type { BoundPlan } from './planView.js';
 import { readsData } from './planView.js';
 import type { Revision } from './states.js';
@@ -66,25 +71,14 @@ export interface AuditorOptions {
   readonly onJudged: (judgements: readonly Judgement[]) => void;
   readonly onCaught: (caught: Caught) => void;
   readonly onUnverified: (worker: WorkerId) => void;
+  /** Nobody can tell whether it is right: it gets no more work, and what it did is done again. */
+  readonly onWithheld: (withheld: Caught) => void;
 }
 
-/** An answer and all that it takes to repeat it. */
-interface Kept {
-  readonly answer: Answer;
-  readonly bound: BoundPlan;
-  readonly parts: readonly Part[];
-  readonly bitClass: string;
-  readonly owner: string;
-  readonly sizeBytes: number;
-  readonly release: () => void;
-  isOpen: boolean;
-}
-
-/** Somebody else's answer to the same. */
+/** Somebody else's result of the same, and the units that it did for it; null for the user's own worker. */
 interface Rival {
-  readonly worker: WorkerId;
-  readonly owner: string;
-  readonly parts: readonly Part[];
+  readonly said: Said;
+  readonly work: Answer | null;
 }
 
 interface Audit {
@@ -92,14 +86,16 @@ interface Audit {
   readonly plan: AuditedPlan;
   readonly collector: Collector;
   readonly rule: AuditRule;
-  readonly rival: Rival | null;
+  /** All of other results than the answer and than one another. */
+  readonly rivals: readonly Rival[];
   readonly attempt: number;
+  readonly failures: number;
   readonly sinceMs: number;
   auditor: WorkerId | null;
+  leases: LeaseId[];
 }
 
-/** Times that an audit is begun anew because workers failed it. */
-const ATTEMPTS = 4;
+type Before = Pick<Audit, 'rivals' | 'attempt' | 'failures' | 'sinceMs'>;
 
 export class Auditor {
   readonly book: AuditBook;
@@ -107,9 +103,9 @@ export class Auditor {
   readonly counters = { answers: 0, audits: 0, answerFlops: 0, auditFlops: 0 };
   private readonly options: AuditorOptions;
   private readonly audits = new Map<number, Audit>();
-  /** The last answer of each stranger that is not audited yet. */
-  private readonly last = new Map<WorkerId, Kept>();
-  private keptBytes = 0;
+  /** Audits that wait for somebody to come, as they were begun last. */
+  private readonly waiting = new Map<Kept, Before>();
+  private readonly shelf: KeptAnswers;
   private nextSeq = 1;
   private held: RequestPoint | null = null;
   /** Since when nobody is here who could repeat what somebody else answered; null while there is. */
@@ -119,6 +115,7 @@ export class Auditor {
     this.options = options;
     const { random, cluster } = options;
     this.book = new AuditBook({ random, verified: cluster.verified });
+    this.shelf = new KeptAnswers(options.pin);
   }
 
   /** An audit that is under way; null for any other execution. */
@@ -130,18 +127,18 @@ export class Auditor {
     return this.audits.get(execution)?.plan ?? null;
   }
 
-  /** Whether an audit that may still come reads one of these data sets; those that only might are then done at once. */
+  /** Whether an audit that may still come reads one of these data sets; those that only might are begun at once. */
   usesData(ids: readonly number[]): boolean {
-    const reads = ({ bound }: Kept): boolean => readsData(bound, ids);
-    for (const [worker, kept] of this.last) if (reads(kept)) this.forget(worker);
-    return [...this.audits.values()].some(({ kept }) => reads(kept));
+    for (const kept of this.shelf.takeReading(ids)) {
+      if (this.book.claim(kept.answer)) this.launch(kept, null);
+      else kept.release();
+    }
+    return this.someUnderWay(({ bound }) => readsData(bound, ids));
   }
 
   usesProgram(hash: string): boolean {
     const uses = ({ bound }: Kept): boolean => bound.programs.some((known) => known.hash === hash);
-    return (
-      [...this.audits.values()].some(({ kept }) => uses(kept)) || [...this.last.values()].some(uses)
-    );
+    return this.someUnderWay(uses) || this.shelf.some(uses);
   }
 
   /** Whether what this worker answers is still to be judged when it is taken. */
@@ -157,6 +154,16 @@ export class Auditor {
     return { ...answer.point, shard: auditKey(answer, audit.attempt, shard) };
   }
 
+  /** Units of an earlier life of the engine that were not judged when it ended. */
+  restore(unjudged: readonly CommittedWork[]): void {
+    const now = this.options.now();
+    unjudged.forEach(({ worker, session, request, shard, lease }, index) => {
+      const point = { session, request };
+      const which = { seq: index - unjudged.length + 1, worker, point, shard, leases: [lease] };
+      this.book.restored({ ...which, isEffect: false, count: 1 }, now);
+    });
+  }
+
   /** A result is taken; called before its pieces are moved. @returns whether it was an audit's. */
   accepted(effect: Accept, done: DoneMessage | null): boolean {
     const audit = this.audits.get(effect.execution);
@@ -164,6 +171,7 @@ export class Auditor {
     if (unit?.status !== 'ok') return audit !== undefined;
     if (audit !== undefined) {
       audit.auditor = effect.worker;
+      audit.leases.push(...effect.leases);
       audit.collector.accept(effect.shard, effect.count, unit.lease, unit.outputs);
       return true;
     }
@@ -204,10 +212,11 @@ export class Auditor {
     const audit = this.audits.get(execution);
     if (audit === undefined) return false;
     this.end(execution);
+    this.forgive(audit);
     // What a stranger said is a number is none where the user's own worker computes it.
     if (code === 'numeric' && audit.rule.isTrustedOnly) {
       this.catch(audit.kept, 'a worker of yours gets NaN or infinity where it sent numbers');
-    } else this.again(audit);
+    } else this.fail(audit);
     return true;
   }
 
@@ -219,17 +228,19 @@ export class Auditor {
 
   /** Looks after what waits; to be called often, a few times `auditIdleMs`. */
   tick(): void {
-    const now = this.options.now();
-    if (this.book.isWaiting) this.auditLast(now);
+    if (this.book.isWaiting) this.auditLast(this.options.now());
     for (const [execution, audit] of [...this.audits]) {
       if (this.options.cluster.executions.get(execution as ExecutionId)?.queue.length === 0)
         continue;
       if (this.isPossible(audit.rule)) continue;
       this.options.feed({ kind: 'cancelled', execution: execution as ExecutionId });
       this.end(execution);
-      const isOver = now - audit.sinceMs >= ENGINE_LIMITS.auditWaitMs;
-      if (isOver) this.giveUp(audit.kept);
-      else this.launch(audit.kept, audit);
+      this.forgive(audit);
+      this.goOn(audit.kept, audit);
+    }
+    for (const [kept, before] of [...this.waiting]) {
+      this.waiting.delete(kept);
+      this.goOn(kept, before);
     }
   }
 
@@ -248,7 +259,16 @@ export class Auditor {
     const { book, options } = this;
     const worker = member.id;
     const answer = { seq: this.nextSeq++, worker, point, isEffect, shard, count, leases };
-    const kept = this.keep(answer, member, bound, parts);
+    if (book.isRefused(worker)) {
+      options.onJudged(book.late(answer));
+      this.tellHeld();
+      const why = 'it came with another one that is refused';
+      const late = { worker, answer, why, isBuiltOn: isEffect };
+      if (book.isCaught(worker)) options.onCaught(late);
+      else options.onWithheld(late);
+      return;
+    }
+    const kept = this.shelf.keep(answer, member, bound, parts);
     this.counters.answers += count;
     this.counters.answerFlops += flopsOf(kept);
     const isAudited = book.answered(answer, options.now());
@@ -263,19 +283,25 @@ export class Auditor {
         `it sent NaN or infinity as part of execution ${String(id)} and called it a result`,
       );
     } else if (isAudited) this.launch(kept, null);
-    else this.forgetAllBut(worker, kept);
+    else this.shelf.shelve(kept);
   }
 
   /** Nobody has been here for long who could repeat what this member says: nothing is kept of it. */
   private isHopeless(member: Member): boolean {
-    for (const other of this.options.cluster.members.values()) {
-      if (other.owner === member.owner) continue;
+    if (this.isAnybodyBut(member.owner)) {
       this.aloneSinceMs = null;
       return false;
     }
     const now = this.options.now();
     this.aloneSinceMs ??= now;
     return now - this.aloneSinceMs >= ENGINE_LIMITS.auditWaitMs;
+  }
+
+  private isAnybodyBut(owner: string): boolean {
+    for (const other of this.options.cluster.members.values()) {
+      if (other.owner !== owner && canJudge(other)) return true;
+    }
+    return false;
   }
 
   private unchecked(
@@ -289,54 +315,29 @@ export class Auditor {
     this.settled(this.book.unverified(answer), worker);
   }
 
-  private keep(
-    answer: Answer,
-    { bitClass, owner }: Member,
-    bound: BoundPlan,
-    parts: readonly Part[],
-  ): Kept {
-    const releases = bound.revisions.map((revision) => this.options.pin(revision));
-    const sizeBytes = parts.reduce((sum, { bytes }) => sum + bytes.byteLength, 0);
-    this.keptBytes += sizeBytes;
-    const release = (): void => {
-      this.keptBytes -= sizeBytes;
-      for (const each of releases.splice(0)) each();
-    };
-    return { answer, bound, parts, bitClass, owner, sizeBytes, release, isOpen: false };
-  }
-
-  private forgetAllBut(worker: WorkerId, kept: Kept): void {
-    this.forget(worker);
-    if (this.keptBytes > ENGINE_LIMITS.auditBytes) kept.release();
-    else this.last.set(worker, kept);
-  }
-
-  private forget(worker: WorkerId): void {
-    this.last.get(worker)?.release();
-    this.last.delete(worker);
-  }
-
   /** Strangers that have nothing to do any more: no later answer will vouch for their last ones. */
   private auditLast(now: number): void {
     const isAtWork = (worker: WorkerId): boolean =>
       (this.options.cluster.members.get(worker)?.leases.size ?? 0) > 0;
     for (const answer of this.book.due(now, isAtWork)) {
-      const kept = this.last.get(answer.worker);
-      if (kept?.answer.seq === answer.seq) {
-        this.last.delete(answer.worker);
-        this.launch(kept, null);
-      } else this.settled(this.book.unverified(answer), answer.worker);
+      const kept = this.shelf.take(answer);
+      if (kept !== null) this.launch(kept, null);
+      // Of an earlier life, of a worker that did not come back: its pay is what an audit of this life cannot change.
+      else this.settled(this.book.unverified(answer), null);
     }
   }
 
   // ── audits ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
+  private someUnderWay(predicate: (kept: Kept) => boolean): boolean {
+    return (
+      [...this.audits.values()].some(({ kept }) => predicate(kept)) ||
+      [...this.waiting.keys()].some(predicate)
+    );
+  }
+
   /** @param before the audit of the same answer that this one goes on with. */
-  private launch(
-    kept: Kept,
-    before: Audit | null,
-    rival: Rival | null = before?.rival ?? null,
-  ): void {
+  private launch(kept: Kept, before: Before | null): void {
     const { options } = this;
     const { answer, bound } = kept;
     if (!kept.isOpen) {
@@ -345,71 +346,144 @@ export class Auditor {
       this.counters.auditFlops += flopsOf(kept);
     }
     const attempt = before === null ? 0 : before.attempt + 1;
-    const rule = this.ruleFor(kept, rival);
+    const { rivals, failures, sinceMs } = before ?? {
+      ...{ rivals: [], failures: 0, sinceMs: options.now() },
+    };
+    const rule = this.ruleFor(kept, rivals);
     const id = options.nextExecution();
     const plan = auditedPlan(bound, answer);
     const collector = new Collector(plan.slice, options.heap, options.reducers);
-    const sinceMs = before?.sinceMs ?? options.now();
-    this.audits.set(id, { kept, plan, collector, rule, rival, attempt, sinceMs, auditor: null });
+    const audit = { kept, plan, collector, rule, rivals, attempt, failures, sinceMs };
+    this.audits.set(id, { ...audit, auditor: null, leases: [] });
     options.beforeSubmit();
     const paidShards = paidAudits(options.paidOf(answer.point), answer, attempt);
     options.feed({ kind: 'submitted', spec: { ...auditSpec(id, plan, rule), paidShards } });
   }
 
   /** The user's own workers first, of the same bits if there are any. */
-  private ruleFor({ answer, owner, bitClass }: Kept, rival: Rival | null): AuditRule {
+  private ruleFor({ said }: Kept, rivals: readonly Rival[]): AuditRule {
+    const asked = [said, ...rivals.map((rival) => rival.said)];
+    const { bitClass } = said;
     const base = {
-      excludes: new Set([answer.worker, ...(rival === null ? [] : [rival.worker])]),
-      excludesOwners: new Set([owner, ...(rival === null ? [] : [rival.owner])]),
+      excludes: new Set(asked.map(({ worker }) => worker)),
+      excludesOwners: new Set(asked.map(({ owner }) => owner)),
     };
     const rules: AuditRule[] = [
       { ...base, isTrustedOnly: true, bitClass },
       { ...base, isTrustedOnly: true, bitClass: null },
       { ...base, isTrustedOnly: false, bitClass },
+      { ...base, isTrustedOnly: false, bitClass: null },
     ];
-    const last: AuditRule = { ...base, isTrustedOnly: false, bitClass: null };
-    return rules.find((rule) => this.isPossible(rule)) ?? last;
+    // Of what only a hash is left of, nobody else's result can be compared.
+    const fitting = rules.filter((rule) => said.parts !== null || rule.bitClass !== null);
+    const last = fitting[fitting.length - 1];
+    if (last === undefined) throw new Error('there is no rule for an audit');
+    return fitting.find((rule) => this.isPossible(rule)) ?? last;
   }
 
   private isPossible(rule: AuditRule): boolean {
     for (const member of this.options.cluster.members.values()) {
-      if (mayAudit(rule, member)) return true;
+      if (mayAudit(rule, member) && canJudge(member)) return true;
     }
     return false;
   }
 
   private compare(audit: Audit, parts: readonly Part[]): void {
-    const { kept, rival, auditor } = audit;
-    const { cluster } = this.options;
-    const member = auditor === null ? undefined : cluster.members.get(auditor);
+    const { kept, auditor } = audit;
+    const member = auditor === null ? undefined : this.options.cluster.members.get(auditor);
+    const work = workOf(audit);
     if (member === undefined) {
-      this.again(audit);
+      // Gone, or banned meanwhile: its word is worth nothing any more.
+      if (work !== null) this.judged(work, this.book.isCaught(work.worker));
+      this.fail(audit);
       return;
     }
-    const agrees = (with_: readonly Part[]): boolean =>
-      member.bitClass === kept.bitClass ? isSame(with_, parts) : isClose(with_, parts);
+    const said = saidBy(member, parts);
+    const rivals = audit.rivals.filter((rival) => !this.book.isCaught(rival.said.worker));
     const finding = findingOf({
       isTrusted: member.isTrusted,
-      agreesWithAnswer: agrees(kept.parts),
-      agreesWithRival: rival === null ? null : agrees(rival.parts),
+      agreesWithAnswer: agree(kept.said, said),
+      agreesWithRival: rivals.length === 0 ? null : rivals.some((each) => agree(each.said, said)),
     });
+    if (finding === 'undecided') {
+      this.goOn(kept, { ...audit, rivals: [...rivals, { said, work }] });
+      return;
+    }
+    if (work !== null) this.judged(work, false);
     if (finding === 'clean') {
       this.settled(this.book.clean(kept.answer), null);
       kept.release();
-      // A third one says that the second lied.
-      if (rival !== null) this.accuse(rival.worker, kept, 'two others agree on another result');
-    } else if (finding === 'caught') {
+    } else {
       const who = member.isTrusted ? 'a worker of yours gets' : 'two others agree on';
       this.catch(kept, `${who} another result`);
-    } else {
-      const { id: worker, owner } = member;
-      this.again({ ...audit, rival: { worker, owner, parts } });
+    }
+    for (const rival of rivals) {
+      const isLie = !agree(rival.said, said);
+      if (rival.work !== null) this.judged(rival.work, isLie);
+      if (isLie) this.accuse(rival.said.worker, kept, 'asked to repeat it, it gave another result');
     }
   }
 
-  private again(audit: Audit): void {
-    if (audit.attempt + 1 < ATTEMPTS) this.launch(audit.kept, audit);
-    else this.giveUp(audit.kept);
+  /** What it did of an audit that is not finished is paid. */
+  private forgive(audit: Audit): void {
+    const work = workOf(audit);
+    if (work !== null) this.judged(work, false);
+  }
+
+  /** Nobody could compute it this time. */
+  private fail(audit: Audit): void {
+    this.goOn(audit.kept, { ...audit, failures: audit.failures + 1 }, audit.rule.isTrustedOnly);
+  }
+
+  /** Nothing is decided yet. @param isTrusted the user's own worker was asked last. */
+  private goOn(kept: Kept, before: Before, isTrusted = false): void {
+    // Of a cheat, and of who waits for nothing any more.
+    if (!this.book.isOpen(kept.answer)) {
+      this.drop(kept, before, false);
+      return;
+    }
+    this.fates[this.fateOf(kept, before, isTrusted)](kept, before);
+  }
+
+  private fateOf(kept: Kept, { rivals, failures, sinceMs }: Before, isTrusted: boolean): Fate {
+    return fateOf({
+      ...{ disputes: rivals.length, failures, isTrusted },
+      isPossible: this.isPossible(this.ruleFor(kept, rivals)),
+      isAnybodyHere: this.isAnybodyBut(kept.said.owner),
+      waitedMs: this.options.now() - sinceMs,
+    });
+  }
+
+  private readonly fates: Readonly<Record<Fate, (kept: Kept, before: Before) => void>> = {
+    ask: (kept, before) => {
+      this.launch(kept, before);
+    },
+    wait: (kept, before) => {
+      this.waiting.set(kept, before);
+    },
+    unverified: (kept, before) => {
+      this.drop(kept, before, false);
+      this.settled(this.book.unverified(kept.answer), kept.answer.worker);
+    },
+    redo: (kept, before) => {
+      this.drop(kept, before, true);
+      const { answer } = kept;
+      const refused = this.book.withheld(answer.worker);
+      this.options.onJudged(refused);
+      this.shelf.forget(answer.worker);
+      this.tellHeld();
+      const isBuiltOn = refused.some((each) => each.answer.isEffect);
+      const why =
+        before.rivals.length > 0 ? 'no two results of it agree' : 'nobody could repeat it';
+      this.options.onWithheld({ worker: answer.worker, answer, why, isBuiltOn });
+    },
+  };
+
+  /** An audit ends without a decision. @param isRefused what was done for it is paid to nobody. */
+  private drop(kept: Kept, { rivals }: Before, isRefused: boolean): void {
+    kept.release();
+    for (const { work } of rivals) if (work !== null) this.judged(work, isRefused);
+    this.options.onEnded();
   }
 
   private end(execution: number): void {
@@ -417,15 +491,15 @@ export class Auditor {
     if (this.audits.delete(execution)) this.options.onEnded();
   }
 
-  private giveUp(kept: Kept): void {
-    kept.release();
-    this.settled(this.book.unverified(kept.answer), kept.answer.worker);
-  }
-
   private settled(judgements: readonly Judgement[], unverified: WorkerId | null): void {
     this.tellHeld();
     if (judgements.length > 0) this.options.onJudged(judgements);
     if (unverified !== null) this.options.onUnverified(unverified);
+  }
+
+  /** Units that somebody did to repeat an answer. */
+  private judged(work: Answer, isRefused: boolean): void {
+    this.options.onJudged([{ answer: work, verdict: isRefused ? 'refused' : 'clean' }]);
   }
 
   private catch(kept: Kept, why: string): void {
@@ -437,7 +511,7 @@ export class Auditor {
     if (this.book.isCaught(worker)) return;
     const refused = this.book.caught(worker);
     this.options.onJudged(refused);
-    this.forget(worker);
+    this.shelf.forget(worker);
     const isBuiltOn = refused.some((each) => each.answer.isEffect);
     this.options.onCaught({ worker, answer, why, isBuiltOn });
   }
@@ -453,4 +527,12 @@ export class Auditor {
 function flopsOf({ bound, answer }: Kept): number {
   const program = bound.plan.shards[answer.shard]?.program ?? -1;
   return answer.count * (bound.spec.programs[program]?.flops ?? 0);
+}
+
+/** The units that a stranger did to repeat an answer, by the numbers that the journal has them under. */
+function workOf({ kept, attempt, auditor, leases }: Audit): Answer | null {
+  if (auditor === null || leases.length === 0) return null;
+  const { answer } = kept;
+  const shard = auditKey(answer, attempt, 0);
+  return { ...answer, seq: 0, worker: auditor, isEffect: false, shard, leases };
 }

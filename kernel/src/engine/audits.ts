@@ -6,9 +6,11 @@ import { rulesOf } from '../core/cluster/rules.js';
 import type { ClusterState } from '../core/cluster/state.js';
 import { Auditor } from './auditor.js';
 import { Cheats } from './cheats.js';
+import type { Answer } from '../core/verify/auditBook.js';
 import type { Collector, Reducers } from './collector.js';
 import type { Durability } from './durability.js';
 import type { SharedHeap } from './heap.js';
+import type { VoidedUnits } from './journalMessages.js';
 import type { KernelPort } from './kernelPort.js';
 import type { RulesStore } from './rulesStore.js';
 import type { Runner } from './runner.js';
@@ -54,7 +56,9 @@ export function makeAudits(parts: AuditParts): Audits {
     onJudged: (judgements) => {
       for (const { answer, verdict } of judgements) {
         // What nobody can repeat is paid: it was the user's choice to have it done by one owner alone.
-        treasury.judged(answer.leases, verdict === 'refused' ? 'refused' : 'accepted');
+        const isRefused = verdict === 'refused';
+        treasury.judged(answer.leases, isRefused ? 'refused' : 'accepted');
+        if (isRefused) durability.paid(voidedUnits(answer));
       }
     },
     nextExecution: () => runner.newExecution(),
@@ -72,6 +76,9 @@ export function makeAudits(parts: AuditParts): Audits {
     },
     onUnverified: (worker) => {
       cheats.unverified(worker);
+    },
+    onWithheld: (withheld) => {
+      cheats.withheld(withheld);
     },
   });
   let timer: NodeJS.Timeout | null = null;
@@ -95,13 +102,20 @@ export function makeAudits(parts: AuditParts): Audits {
 
 function makeCheats(parts: AuditParts): Cheats {
   const { cluster, durability, rules, kernel, feed, isJournaled } = parts;
-  const keep = (): boolean => rules.save(rulesOf(cluster));
+  const keep = (): void => {
+    rules.save(rulesOf(cluster));
+  };
   return new Cheats({
     isJournaled,
     ban: (worker) => {
       parts.treasury.convicted(worker);
       feed({ kind: 'ban', worker, isCaught: true });
-      keep();
+      // The scheduler may be in the middle of what led to this, and takes it afterwards.
+      queueMicrotask(keep);
+    },
+    pause: (worker) => {
+      feed({ kind: 'pause', worker });
+      queueMicrotask(keep);
     },
     abandon: () => {
       durability.abandon();
@@ -116,6 +130,12 @@ function makeCheats(parts: AuditParts): Cheats {
       kernel.notice({ level, text });
     },
   });
+}
+
+/** Rows of the ledger that do not count: whoever does these units again is paid for them. */
+function voidedUnits({ worker, point, shard, count }: Answer): VoidedUnits {
+  const { session, request } = point;
+  return { kind: 'voided', session, request, shard, count, worker };
 }
 
 /** Uniform in [0, 1), which nobody can foresee. */

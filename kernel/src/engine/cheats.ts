@@ -10,8 +10,10 @@ import { shortIdOf } from './workerHub.js';
 export interface CheatsOptions {
   /** Without a journal there is nothing to go back to. */
   readonly isJournaled: boolean;
-  /** Bans it, on disk before it returns. */
+  /** Bans it; on disk before anything else happens. */
   readonly ban: (worker: WorkerId) => void;
+  /** It gets no work until the user says so; on disk as well. */
+  readonly pause: (worker: WorkerId) => void;
   /** No image is taken any more. */
   readonly abandon: () => void;
   /** Ends this life of the engine. */
@@ -33,10 +35,33 @@ export class Cheats {
     return this.timer !== null;
   }
 
-  caught({ worker, answer, why, isBuiltOn }: Caught): void {
-    const { isJournaled, ban, abandon, rewind, tell } = this.options;
-    ban(worker);
-    const what = `Worker ${shortIdOf(worker)} sent a wrong result (request ${String(answer.point.request)}, micro-shard ${String(answer.shard)}: ${why}). It is banned, and not paid for it.`;
+  caught(caught: Caught): void {
+    const { worker, answer, why } = caught;
+    this.options.ban(worker);
+    this.goBack(
+      caught,
+      `Worker ${shortIdOf(worker)} sent a wrong result (request ${String(answer.point.request)}, micro-shard ${String(answer.shard)}: ${why}). It is banned, and not paid for it.`,
+    );
+  }
+
+  /** Nobody can tell whether its result is right. */
+  withheld(withheld: Caught): void {
+    const { worker, answer, why } = withheld;
+    this.options.pause(worker);
+    const name = shortIdOf(worker);
+    this.goBack(
+      withheld,
+      `A result of worker ${name} cannot be checked (request ${String(answer.point.request)}, micro-shard ${String(answer.shard)}: ${why}). It is paused, and what nobody vouches for is done again, unpaid. Start a worker of your own with cluster.scale(1), then resume it with cluster.resume('${name}').`,
+    );
+  }
+
+  close(): void {
+    if (this.timer !== null) clearTimeout(this.timer);
+  }
+
+  /** The run goes back, if weights were made of it and there is a way back. @param what has happened, in words. */
+  private goBack({ isBuiltOn }: Caught, what: string): void {
+    const { isJournaled, abandon, rewind, tell } = this.options;
     if (!isBuiltOn) {
       tell(
         'warning',
@@ -69,9 +94,5 @@ export class Cheats {
       'warning',
       `Results of worker ${shortIdOf(worker)} cannot be checked: nobody else is here who could repeat them. Start a worker of your own with cluster.scale(1), or invite another owner's.`,
     );
-  }
-
-  close(): void {
-    if (this.timer !== null) clearTimeout(this.timer);
   }
 }

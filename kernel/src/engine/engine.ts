@@ -174,6 +174,7 @@ export class Engine {
     if (rules !== null) restoreRules(this.cluster, rules);
     this.treasury = this.makeTreasury(restored.pay);
     this.assemble(engineId, log);
+    if (this.options.isAuditing) this.audits.auditor.restore(restored.pay.held);
     const workersPath = join(this.sockets, 'workers.sock');
     const endpoint = `unix://${workersPath}`;
     this.localPort = new SocketPort(this.hub);
@@ -377,6 +378,7 @@ export class Engine {
   private makeTreasury(restored: RestoredPay): Treasury {
     return makeTreasury({
       ...{ chain: this.options.chain, restored, rate: DEFAULT_PRICE.rate },
+      ...{ caught: this.cluster.caught, isAuditing: this.options.isAuditing },
       ...{ durability: this.durability, now: monotonicMs },
       hub: () => this.hub,
       serverKey: () => this.remote.serverKey,

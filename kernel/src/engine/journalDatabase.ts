@@ -5,8 +5,7 @@
  */
 import { join } from 'node:path';
 import Database from 'libsql';
-import type { RequestPoint } from '../core/journal/paidBook.js';
-import type { CommittedWork } from '../core/ledger/payLane.js';
+import type { PaidKey, RequestPoint } from '../core/journal/paidBook.js';
 import { JOURNAL_FILE } from './journalMessages.js';
 import type {
   AccountRow,
@@ -14,6 +13,7 @@ import type {
   JournalRecord,
   LedgerRow,
   Restored,
+  VoidedUnits,
 } from './journalMessages.js';
 import type { LogCursor, LogPage, PayBatch } from './treasury/payRows.js';
 import { PayTables } from './treasury/payTables.js';
@@ -61,6 +61,7 @@ CREATE TABLE IF NOT EXISTS blob (
 
 const REFUSED_COLUMNS = 'session, request, shard, worker, amount, at_ms';
 
+const UNIT_OF = 'session = ? AND request = ? AND shard = ? AND worker = ?';
 /** Rows of requests after a point, given as session, session, request. */
 const ABOVE = '(session > ? OR (session = ? AND request > ?))';
 /** Rows that a start found above its image: they stay paid, unless their worker is found to be a cheat later. */
@@ -71,6 +72,9 @@ const CURRENT = 'current';
 const LAST_SYNCED = 'lastSynced';
 const BOOT = 'boot';
 const REMOTE = 'remote';
+const BEGINNING = 'beginning';
+
+const LAST_SESSION = 'SELECT max(session) AS last FROM unit';
 
 /** Rows of one statement: half of what a row costs is the call. */
 const ROWS_PER_INSERT = 32;
@@ -89,6 +93,7 @@ export class JournalDatabase {
   private readonly insertMany: Database.Statement;
   private readonly keepRefused: Database.Statement;
   private readonly removeUnit: Database.Statement;
+  private readonly readAmount: Database.Statement;
   private readonly readAccount: Database.Statement;
   private readonly writeAccount: Database.Statement;
   private readonly putRecord: Database.Statement;
@@ -110,11 +115,10 @@ export class JournalDatabase {
     this.insertMany = this.db.prepare(insertUnits(ROWS_PER_INSERT));
     this.keepRefused = this.db.prepare(
       `INSERT OR IGNORE INTO refused (${REFUSED_COLUMNS}) SELECT ${REFUSED_COLUMNS} FROM unit ` +
-        'WHERE session = ? AND request = ? AND shard = ? AND worker = ?',
+        `WHERE ${UNIT_OF}`,
     );
-    this.removeUnit = this.db.prepare(
-      'DELETE FROM unit WHERE session = ? AND request = ? AND shard = ? AND worker = ?',
-    );
+    this.removeUnit = this.db.prepare(`DELETE FROM unit WHERE ${UNIT_OF}`);
+    this.readAmount = this.db.prepare(`SELECT amount FROM unit WHERE ${UNIT_OF}`);
     this.readAccount = this.db.prepare(
       'SELECT worker, posted, units FROM account WHERE worker = ?',
     );
@@ -140,13 +144,13 @@ export class JournalDatabase {
     this.putRecord.run(BOOT, String(boot));
     const lastSynced = this.record(LAST_SYNCED);
     const current = this.trusted(this.record(CURRENT)) ?? lastSynced;
-    const { session, request } = current?.image.point ?? START;
+    const { session, request } = current?.image.point ?? this.beginning();
     for (const worker of caught) this.refuse(worker, { session, request });
-    if (current !== null) this.carry(current.image.point);
+    this.carry({ session, request });
     const units = this.db
       .prepare(`SELECT session, request, shard FROM unit WHERE ${ABOVE}`)
       .all(session, session, request) as Restored['paid'];
-    const highest = this.db.prepare('SELECT max(session) AS last FROM unit').get() as {
+    const highest = this.db.prepare(LAST_SESSION).get() as {
       readonly last: number | null;
     };
     const accounts = this.db
@@ -171,6 +175,12 @@ export class JournalDatabase {
       blobs: current === null ? [] : this.blobs(),
       remote: this.recordText(REMOTE),
     };
+  }
+
+  /** Without an image everything is done again, but for what belonged to notebooks that were shut down. */
+  private beginning(): RequestPoint {
+    const text = this.recordText(BEGINNING);
+    return text === null ? START : (JSON.parse(text) as RequestPoint);
   }
 
   /** Work that is done again from here on, by whoever gets it: that it was paid is remembered, and that nobody checked it. */
@@ -212,7 +222,11 @@ export class JournalDatabase {
 
   /** One transaction: all of it or nothing. @throws the database's error, of which nothing has happened. */
   write(
-    ledger: { readonly rows: readonly LedgerRow[]; readonly pay: PayBatch },
+    ledger: {
+      readonly rows: readonly LedgerRow[];
+      readonly voided: readonly VoidedUnits[];
+      readonly pay: PayBatch;
+    },
     blobs: readonly JournalBlob[],
     record: JournalRecord | null,
     isSynced: boolean,
@@ -222,6 +236,11 @@ export class JournalDatabase {
       this.addRows(ledger.rows);
       this.pay.write(ledger.pay);
       for (const work of ledger.pay.refused) this.unmeter(work);
+      for (const { count, ...first } of ledger.voided) {
+        for (let index = 0; index < count; index++) {
+          this.unmeter({ ...first, shard: first.shard + index });
+        }
+      }
       for (const { key, bytes } of blobs) this.putBlob.run(key, Buffer.from(bytes));
       if (record === null) return;
       const text = JSON.stringify(record);
@@ -249,6 +268,10 @@ export class JournalDatabase {
         .prepare('DELETE FROM record WHERE name IN (?, ?, ?)')
         .run(CURRENT, LAST_SYNCED, REMOTE);
       this.db.exec('DELETE FROM blob');
+      this.db.exec('DELETE FROM carried');
+      const { last } = this.db.prepare(LAST_SESSION).get() as { readonly last: number | null };
+      const point = { session: last ?? 0, request: Number.MAX_SAFE_INTEGER };
+      this.putRecord.run(BEGINNING, JSON.stringify(point));
     });
     transaction();
   }
@@ -280,11 +303,19 @@ export class JournalDatabase {
   }
 
   /** A unit whose result was refused: whoever does it again is paid for it. */
-  private unmeter({ session, request, shard, worker, amount }: CommittedWork): void {
-    this.keepRefused.run(session, request, shard, worker);
-    if (this.removeUnit.run(session, request, shard, worker).changes === 0) return;
+  private unmeter({
+    session,
+    request,
+    shard,
+    worker,
+  }: PaidKey & { readonly worker: string }): void {
+    const key = [session, request, shard, worker];
+    const row = this.readAmount.get(...key) as { readonly amount: string } | undefined;
+    if (row === undefined) return;
+    this.keepRefused.run(...key);
+    this.removeUnit.run(...key);
     const before = this.readAccount.get(worker) as AccountRow | undefined;
-    const posted = BigInt(before?.posted ?? '0') - amount;
+    const posted = BigInt(before?.posted ?? '0') - BigInt(row.amount);
     this.writeAccount.run(worker, posted.toString(), (before?.units ?? 1) - 1);
   }
 

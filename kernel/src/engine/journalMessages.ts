@@ -16,8 +16,15 @@ export interface LedgerRow extends PaidKey {
   readonly atMs: number;
 }
 
+/** Units whose rows do not count: `count` micro-shards of one worker, from `shard` on. */
+export interface VoidedUnits extends PaidKey {
+  readonly kind: 'voided';
+  readonly worker: string;
+  readonly count: number;
+}
+
 /** What the ledger has written, in the order of its causes. */
-export type JournalRow = LedgerRow | PayRow;
+export type JournalRow = LedgerRow | VoidedUnits | PayRow;
 
 /** Rows on their way to the thread: an object each would cost the loop more to send than the unit to decide. */
 export interface LedgerBatch {
@@ -25,6 +32,7 @@ export interface LedgerBatch {
   readonly numbers: Float64Array<ArrayBuffer>;
   /** Each once. */
   readonly texts: readonly string[];
+  readonly voided: readonly VoidedUnits[];
   readonly pay: PayBatch;
 }
 

@@ -66,7 +66,8 @@ const ANSWERS: Answers = {
     return { kind: 'loaded' };
   },
   write: ({ ledger, blobs, record, isSynced }) => {
-    opened().write({ rows: unpackRows(ledger), pay: ledger.pay }, blobs, record, isSynced);
+    const { voided, pay } = ledger;
+    opened().write({ rows: unpackRows(ledger), voided, pay }, blobs, record, isSynced);
     return { kind: 'written' };
   },
   remote: ({ text }) => {

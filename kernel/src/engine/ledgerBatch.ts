@@ -1,5 +1,5 @@
 /** @file Rows of the ledger as the loop sends them to its journal thread: numbers in one array that is moved, texts once. */
-import type { JournalRow, LedgerBatch, LedgerRow } from './journalMessages.js';
+import type { JournalRow, LedgerBatch, LedgerRow, VoidedUnits } from './journalMessages.js';
 import type { PayRow } from './treasury/payRows.js';
 import { packPay } from './treasury/payRows.js';
 
@@ -7,10 +7,12 @@ const NUMBERS_PER_ROW = 7;
 
 export function packRows(all: readonly JournalRow[]): LedgerBatch {
   const rows: LedgerRow[] = [];
+  const voided: VoidedUnits[] = [];
   const pay: PayRow[] = [];
   for (const row of all) {
-    if ('kind' in row) pay.push(row);
-    else rows.push(row);
+    if (!('kind' in row)) rows.push(row);
+    else if (row.kind === 'voided') voided.push(row);
+    else pay.push(row);
   }
   const numbers = new Float64Array(rows.length * NUMBERS_PER_ROW);
   const indices = new Map<string, number>();
@@ -32,7 +34,7 @@ export function packRows(all: readonly JournalRow[]): LedgerBatch {
     numbers[at++] = flops;
     numbers[at++] = atMs;
   }
-  return { numbers, texts: [...indices.keys()], pay: packPay(pay) };
+  return { numbers, texts: [...indices.keys()], voided, pay: packPay(pay) };
 }
 
 export function unpackRows({

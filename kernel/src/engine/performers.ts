@@ -104,8 +104,7 @@ function meterTo({ runner, auditor, durability, treasury }: PerformerTargets): P
     const digest = result?.status === 'ok' ? result.digest : null;
     const { hash, sizeBytes } = program;
     const unit = { session, request, shard, worker, lease, program: hash, flops, sizeBytes };
-    const isToBeJudged = audited === null && auditor.judges(worker);
-    treasury.committed({ ...unit, amount, digest }, isToBeJudged ? null : 'accepted');
+    treasury.committed({ ...unit, amount, digest }, auditor.judges(worker) ? null : 'accepted');
   };
 }
 

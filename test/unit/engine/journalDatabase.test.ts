@@ -4,7 +4,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { FolderLockedError, JournalDatabase } from '../../../kernel/src/engine/journalDatabase.js';
 import { packPay } from '../../../kernel/src/engine/treasury/payRows.js';
-import type { JournalRecord, LedgerRow } from '../../../kernel/src/engine/journalMessages.js';
+import type {
+  JournalRecord,
+  LedgerRow,
+  VoidedUnits,
+} from '../../../kernel/src/engine/journalMessages.js';
 
 let folder = '';
 const opened: JournalDatabase[] = [];
@@ -24,7 +28,10 @@ afterEach(() => {
 const row = (request: number, shard: number, worker = 'w'): LedgerRow => ({
   ...{ session: 1, request, shard, worker, flops: 100, amount: '12345678901234567890', atMs: 1 },
 });
-const rows = (all: readonly LedgerRow[]) => ({ rows: all, pay: packPay([]) });
+const rows = (all: readonly LedgerRow[], voided: readonly VoidedUnits[] = []) => ({
+  ...{ rows: all, voided },
+  pay: packPay([]),
+});
 const record = (request: number, isSynced: boolean, bootId = 'this start'): JournalRecord => ({
   image: { slot: 0, point: { session: 1, request }, isSynced },
   client: 'kernel',
@@ -109,6 +116,44 @@ test('a cheat loses what it was paid above the image, and what earlier lives lef
     { worker: 'w', units: 3 },
   ]);
   expect(paid).toEqual([]);
+});
+
+test('a cheat that is found after a rewind without an image loses what it was paid before', () => {
+  const database = open();
+  database.open();
+  database.write(rows([row(1, 0, 'liar'), row(1, 1)]), [], null, true);
+  // Another one was caught before there was any image.
+  database.open(['other']);
+  database.write(rows([row(2, 0)]), [], record(2, true), true);
+  const { accounts } = database.open(['other', 'liar']);
+  expect(accounts).toMatchObject([
+    { worker: 'liar', posted: '0', units: 0 },
+    { worker: 'w', units: 2 },
+  ]);
+});
+
+test('what a cheat did for a notebook that was shut down stays as it was judged then', () => {
+  const database = open();
+  database.open();
+  database.write(rows([row(1, 0, 'liar')]), [], record(1, true), true);
+  database.forget();
+  expect(database.open(['liar']).accounts).toMatchObject([{ worker: 'liar', units: 1 }]);
+});
+
+test('units that do not count are unpaid at once, and may be paid to somebody else', () => {
+  const database = open();
+  database.open();
+  const done = [row(1, 4, 'liar'), row(1, 5, 'liar'), row(1, 6, 'other'), row(1, 7, 'liar')];
+  const voided = { kind: 'voided', session: 1, request: 1, shard: 4, count: 3 } as const;
+  // In one batch and in the next, and twice: the order of causes is kept, and nothing is taken off twice.
+  database.write(rows(done, [{ ...voided, worker: 'liar' }]), [], record(1, true), true);
+  database.write(rows([], [{ ...voided, worker: 'liar' }]), [], null, true);
+  database.write(rows([row(1, 4, 'w'), row(1, 5, 'w')]), [], null, true);
+  expect(database.open().accounts).toMatchObject([
+    { worker: 'liar', units: 1 },
+    { worker: 'other', units: 1 },
+    { worker: 'w', units: 2 },
+  ]);
 });
 
 test('what is forgotten is gone, but for the ledger and the count of starts', () => {

@@ -15,6 +15,20 @@ it('brings rows across as they were, with every text once', () => {
   expect(unpackRows(structuredClone(batch))).toEqual(rows);
 });
 
+it('keeps what does not count apart from what does', () => {
+  const voided = {
+    kind: 'voided',
+    session: 3,
+    request: 4,
+    shard: 0,
+    count: 2,
+    worker: 'a',
+  } as const;
+  const batch = packRows([row(0, 'a', '7'), voided]);
+  expect(batch.voided).toEqual([voided]);
+  expect(unpackRows(batch)).toHaveLength(1);
+});
+
 it('makes nothing of nothing', () => {
   expect(unpackRows(packRows([]))).toEqual([]);
 });

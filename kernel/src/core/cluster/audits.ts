@@ -24,6 +24,11 @@ export function mayAudit(rule: AuditRule, member: Member): boolean {
   return bitClass === null || bitClass === member.bitClass;
 }
 
+/** Whether it will take work again without somebody's doing. */
+export function canJudge({ status }: Member): boolean {
+  return status !== 'paused' && status !== 'draining';
+}
+
 /** Grants audits that wait. @param isOverdue those that have waited long, also to busy members; else the others, to idle ones. */
 export function grantAudits(state: ClusterState, now: number, isOverdue: boolean): EffectBody[] {
   if (state.audits.size === 0) return NOTHING;

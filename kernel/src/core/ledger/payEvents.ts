@@ -12,7 +12,7 @@ import type {
 } from '@ravenlab/protocol';
 import type { Trace } from '../cluster/transition.js';
 import type { Presented } from './lane.js';
-import type { CommittedWork, IssuedVoucher, Presence, StoredPayee } from './payLane.js';
+import type { CommittedWork, HeldWork, IssuedVoucher, Presence, StoredPayee } from './payLane.js';
 
 export interface PayPolicy {
   /** Younger units of a stranger that must be committed before one is paid. */
@@ -151,6 +151,6 @@ export interface PaymasterOptions {
   readonly policy: PayPolicy;
   readonly sha256: Sha256;
   readonly trace: Trace;
-  /** Work of an earlier life that has no receipt yet; it was judged then, or is judged by being done again. */
-  readonly held: readonly CommittedWork[];
+  /** Work of an earlier life that has no receipt yet, with what is known of it by now. */
+  readonly held: readonly HeldWork[];
 }

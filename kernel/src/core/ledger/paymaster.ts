@@ -54,7 +54,7 @@ export class Paymaster {
 
   constructor(options: PaymasterOptions) {
     this.options = options;
-    for (const work of options.held) this.hold(work, 'accepted', 0);
+    for (const { work, verdict } of options.held) this.hold(work, verdict, 0);
   }
 
   get lanes(): ReadonlyMap<Address, PayLane> {

@@ -13,7 +13,7 @@ import { isBefore } from '../journal/paidBook.js';
 
 /** Micro-shards that a stranger answered together. */
 export interface Answer {
-  /** Rises with every answer of anybody. */
+  /** Rises with every answer of anybody, from 1; below, of an earlier life of the engine. */
   readonly seq: number;
   readonly worker: WorkerId;
   readonly point: RequestPoint;
@@ -24,7 +24,7 @@ export interface Answer {
   readonly leases: readonly LeaseId[];
 }
 
-/** unverified: nobody was there who could have repeated it. */
+/** refused: it is wrong, or is done again because nobody can tell · unverified: nobody was there who could have repeated it. */
 export type Verdict = 'clean' | 'refused' | 'unverified';
 
 export interface Judgement {
@@ -40,6 +40,8 @@ interface Suspect {
   readonly open: Set<number>;
   lastAtMs: number;
   isCaught: boolean;
+  /** What it answered is being done again by others: until then nothing of it counts. */
+  isWithheld: boolean;
 }
 
 export interface AuditBookOptions {
@@ -84,11 +86,24 @@ export class AuditBook {
     for (const [worker, suspect] of this.suspects) {
       const last = lastOf(suspect.pending);
       if (last === null || suspect.open.size > 0) continue;
-      if (now - suspect.lastAtMs < ENGINE_LIMITS.auditIdleMs || isAtWork(worker)) continue;
+      if (suspect.isCaught || suspect.isWithheld) continue;
+      const waitMs = last.seq > 0 ? ENGINE_LIMITS.auditIdleMs : ENGINE_LIMITS.auditWaitMs;
+      if (now - suspect.lastAtMs < waitMs || isAtWork(worker)) continue;
       suspect.open.add(last.seq);
       due.push(last);
     }
     return due;
+  }
+
+  /**
+   * Units of an earlier life of the engine that it had not judged when it ended. Nobody can repeat them; the next clean audit
+   * of their worker vouches for them, and if it does not come back for one they are due after a while.
+   * @param seq below 1, never used before.
+   */
+  restored(answer: Answer, now: number): void {
+    const suspect = this.suspectOf(answer.worker);
+    suspect.pending.set(answer.seq, answer);
+    suspect.lastAtMs = now;
   }
 
   /** One answer is to be audited now, whatever was decided. @returns whether it still has to be. */
@@ -97,6 +112,11 @@ export class AuditBook {
     if (!suspect.pending.has(seq) || suspect.open.has(seq)) return false;
     suspect.open.add(seq);
     return true;
+  }
+
+  /** Whether an audit of this answer still decides something. */
+  isOpen({ worker, seq }: Answer): boolean {
+    return this.suspects.get(worker)?.open.has(seq) === true;
   }
 
   /** Whether some answer waits for its worker to fall idle. */
@@ -121,6 +141,12 @@ export class AuditBook {
     return this.judge(suspect, seq, 'clean');
   }
 
+  /** An answer that came with one that was refused, before its worker was gone. @returns its refusal. */
+  late(answer: Answer): Judgement[] {
+    this.suspectOf(answer.worker).pending.set(answer.seq, answer);
+    return [{ answer, verdict: 'refused' }];
+  }
+
   /** Nobody could repeat it. */
   unverified({ worker, seq }: Answer): Judgement[] {
     const suspect = this.suspectOf(worker);
@@ -134,11 +160,36 @@ export class AuditBook {
     suspect.isCaught = true;
     this.verified.delete(worker);
     suspect.open.clear();
-    return [...suspect.pending.values()].map((answer) => ({ answer, verdict: 'refused' as const }));
+    return suspect.isWithheld ? [] : refusalOf(suspect);
   }
 
   isCaught(worker: WorkerId): boolean {
     return this.suspects.get(worker)?.isCaught === true;
+  }
+
+  /** Nothing that it answers counts in this life of the engine. */
+  isRefused(worker: WorkerId): boolean {
+    return this.isCaught(worker) || this.suspects.get(worker)?.isWithheld === true;
+  }
+
+  /** It begins anew: the user lets it in again. What it did still holds what it held. */
+  pardoned(worker: WorkerId): void {
+    const suspect = this.suspects.get(worker);
+    if (suspect !== undefined && this.heldBy(suspect) === null) this.suspects.delete(worker);
+  }
+
+  /**
+   * Nobody can tell whether its answers are right, though others are here who should: they are done again, and this worker is
+   * not paid for them. It is accused of nothing.
+   */
+  withheld(worker: WorkerId): Judgement[] {
+    const suspect = this.suspectOf(worker);
+    if (suspect.isCaught || suspect.isWithheld) return [];
+    const refused = refusalOf(suspect);
+    suspect.open.clear();
+    suspect.isWithheld = refused.some(({ answer }) => answer.isEffect);
+    if (!suspect.isWithheld) suspect.pending.clear();
+    return refused;
   }
 
   /** The execution of these answers had no effect in the end: nothing is built on them. They are judged all the same. */
@@ -155,17 +206,24 @@ export class AuditBook {
   /** The first request that cannot be relied on; null when all can. What a caught worker did holds it for ever. */
   heldFrom(): RequestPoint | null {
     let first: RequestPoint | null = null;
-    for (const { pending } of this.suspects.values()) {
-      for (const { point, isEffect } of pending.values()) {
-        if (isEffect && (first === null || isBefore(point, first))) first = point;
-      }
+    for (const suspect of this.suspects.values()) {
+      const own = this.heldBy(suspect);
+      if (own !== null && (first === null || isBefore(own, first))) first = own;
+    }
+    return first;
+  }
+
+  private heldBy({ pending }: Suspect): RequestPoint | null {
+    let first: RequestPoint | null = null;
+    for (const { point, isEffect } of pending.values()) {
+      if (isEffect && (first === null || isBefore(point, first))) first = point;
     }
     return first;
   }
 
   /** Answers up to `seq` whose own audit is not under way. */
   private judge(suspect: Suspect, seq: number, verdict: Verdict): Judgement[] {
-    if (suspect.isCaught) return [];
+    if (suspect.isCaught || suspect.isWithheld) return [];
     const judged: Judgement[] = [];
     for (const [at, answer] of suspect.pending) {
       if (at > seq) break;
@@ -190,7 +248,10 @@ export class AuditBook {
   private suspectOf(worker: WorkerId): Suspect {
     let suspect = this.suspects.get(worker);
     if (suspect === undefined) {
-      suspect = { pending: new Map(), open: new Set(), lastAtMs: 0, isCaught: false };
+      suspect = {
+        ...{ pending: new Map(), open: new Set(), lastAtMs: 0 },
+        ...{ isCaught: false, isWithheld: false },
+      };
       this.suspects.set(worker, suspect);
     }
     return suspect;
@@ -201,6 +262,10 @@ export class AuditBook {
 export function auditShare(verified: number): number {
   if (verified < ENGINE_LIMITS.auditFirst) return 1;
   return Math.max(ENGINE_LIMITS.auditPercent / 100, 1 / verified);
+}
+
+function refusalOf({ pending }: Suspect): Judgement[] {
+  return [...pending.values()].map((answer) => ({ answer, verdict: 'refused' as const }));
 }
 
 function lastOf(pending: ReadonlyMap<number, Answer>): Answer | null {

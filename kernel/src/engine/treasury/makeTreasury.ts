@@ -23,6 +23,10 @@ export const DEFAULT_POLICY: PayPolicy = {
 export interface EngineTreasuryOptions {
   readonly chain: ChainService;
   readonly restored: RestoredPay;
+  /** Cheats, which are paid for nothing. */
+  readonly caught: ReadonlySet<WorkerId>;
+  /** Of strangers' work of an earlier life it is not known yet whether it is right. */
+  readonly isAuditing: boolean;
   readonly rate: PayRate;
   readonly durability: Durability;
   readonly now: () => number;
@@ -38,6 +42,10 @@ export function makeTreasury(options: EngineTreasuryOptions): Treasury {
   const uncovered = new Set<WorkerId>();
   return new Treasury({
     ...{ chain, restored, rate, now, serverKey, tell },
+    verdictOf: (worker) => {
+      if (options.caught.has(worker)) return 'refused';
+      return options.isAuditing ? null : 'accepted';
+    },
     policy: DEFAULT_POLICY,
     wallMs: Date.now,
     write: (row) => {

@@ -48,6 +48,8 @@ import { summaryOf } from './summary.js';
 export interface TreasuryOptions {
   readonly chain: ChainService;
   readonly restored: RestoredPay;
+  /** What is thought of units that a worker did in an earlier life of the engine, which had not judged them when it ended. */
+  readonly verdictOf: (worker: WorkerId) => Verdict | null;
   readonly policy: PayPolicy;
   readonly rate: PayRate;
   /** Integer ms that never go back. */
@@ -125,7 +127,7 @@ export class Treasury implements TreasuryView, DealDesk {
     const { policy, restored } = options;
     this.paymaster = new Paymaster({
       ...{ policy, sha256, trace: new Trace() },
-      held: restored.held,
+      held: restored.held.map((work) => ({ work, verdict: options.verdictOf(work.worker) })),
     });
     for (const { worker, payee } of restored.wallets) this.payees.set(worker, payee);
   }

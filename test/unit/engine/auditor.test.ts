@@ -8,6 +8,7 @@ import type {
   ProgramHash,
   StateId,
 } from '@ravenlab/protocol';
+import type { DataId } from '@ravenlab/protocol';
 import type { ExecutionPlan, StateVersion, WorkerId } from '@ravenlab/protocol';
 import { ENGINE_LIMITS, NO_RECEIPT, encodeProgram } from '@ravenlab/protocol';
 import type { ClusterEvent } from '../../../kernel/src/core/cluster/events.js';
@@ -44,7 +45,7 @@ const sha256 = (data: Uint8Array): string => createHash('sha256').update(data).d
 const HASH = sha256(bytes) as ProgramHash;
 const PAYEE = `0x${'1'.repeat(40)}` as Address;
 /** A data set that every answer was read from. */
-const DATA = 9;
+const DATA = 9 as DataId;
 const REDUCER: Reducer = {
   run: (_body, onDone) => {
     onDone(-1);

@@ -1,8 +1,9 @@
 /**
- * @file A worker that lies: the shipped program, whose results are bent where they leave the compute thread. `LIE` names the
+ * @file A worker that lies: the shipped program, whose results are bent where the network thread gets them. `LIE` names the
  * way; nothing of it is in what is shipped.
  */
-import { Worker } from 'node:worker_threads';
+import { createHash } from 'node:crypto';
+import { ComputeClient } from '../../worker/dist/compute/computeClient.js';
 
 const floatsOf = ({ buffer, byteOffset, byteLength }) =>
   new Float32Array(buffer, byteOffset, byteLength >> 2);
@@ -60,14 +61,31 @@ let answered = 0;
 const lie = LIES[process.env.LIE ?? ''];
 if (lie === undefined) throw new Error(`no lie is called '${process.env.LIE}'`);
 
-const { on } = Worker.prototype;
-Worker.prototype.on = function listen(event, listener) {
-  if (event !== 'message') return on.call(this, event, listener);
-  return on.call(this, event, (message) => {
-    if (message.kind === 'results') {
-      for (const outcome of message.outcomes) if (outcome.status === 'ok') lie(outcome.outputs);
-    }
-    listener(message);
+const sha256 = (outputs) => {
+  const hash = createHash('sha256');
+  for (const { buffer, byteOffset, byteLength } of outputs) {
+    hash.update(new Uint8Array(buffer, byteOffset, byteLength));
+  }
+  return `0x${hash.digest('hex')}`;
+};
+
+/** In copies: what comes through the pipe need not lie at a multiple of four bytes. It commits to what it sends. */
+function bent(outcome) {
+  if (outcome.status !== 'ok') return outcome;
+  const outputs = outcome.outputs.map(({ buffer, byteOffset, byteLength, ...rest }) => {
+    const copy = buffer.slice(byteOffset, byteOffset + byteLength);
+    return { ...rest, buffer: copy, byteOffset: 0, byteLength };
   });
+  lie(outputs);
+  const digest = outcome.digest === undefined ? {} : { digest: sha256(outputs) };
+  return { ...outcome, outputs, ...digest };
+}
+
+const { start } = ComputeClient.prototype;
+ComputeClient.prototype.start = function startLying(...args) {
+  const { events } = this;
+  const results = (message) => events.results({ ...message, outcomes: message.outcomes.map(bent) });
+  this.events = Object.assign(Object.create(events), { results });
+  return start.apply(this, args);
 };
 await import(new URL('../../worker/dist/cli.js', import.meta.url).href);

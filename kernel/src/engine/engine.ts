@@ -220,10 +220,7 @@ export class Engine {
       this.pushPanel();
     }, 1000 / ENGINE_LIMITS.panelHz);
     this.meterTimer = setInterval(() => {
-      for (const session of this.hub.sessions()) {
-        const account = this.cluster.ledger.accounts.get(session.worker);
-        if (account !== undefined) session.meter(account.units, account.posted);
-      }
+      this.hub.tellEarnings();
     }, ENGINE_LIMITS.meterMs);
     publishAddress(this.folder, { pid: process.pid, endpoint: kernelPath });
     return kernelPath;

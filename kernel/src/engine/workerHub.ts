@@ -199,6 +199,14 @@ export class WorkerHub implements PortHandlers {
     }
   }
 
+  /** What each one has earned, for its owner to see. */
+  tellEarnings(): void {
+    for (const session of this.byWorker.values()) {
+      const account = this.options.cluster.ledger.accounts.get(session.worker);
+      if (account !== undefined) session.meter(account.units, account.posted);
+    }
+  }
+
   /** Tells everyone that the engine ends. */
   shutdown(): void {
     this.anteroom.close();

@@ -3,7 +3,9 @@
 interface Entry {
   readonly atMs: number;
   readonly seq: number;
-  readonly run: () => void;
+  readonly run: (first: unknown, second: unknown) => void;
+  readonly first: unknown;
+  readonly second: unknown;
 }
 
 function isBefore(a: Entry, b: Entry): boolean {
@@ -19,8 +21,18 @@ export class EventHeap {
   ran = 0;
 
   at(atMs: number, run: () => void): void {
+    this.push(atMs, run, null, null);
+  }
+
+  /** The same for a function that is there already: what happens for every message makes no function of its own. */
+  call<A, B>(atMs: number, run: (first: A, second: B) => void, first: A, second: B): void {
+    this.push(atMs, run as Entry['run'], first, second);
+  }
+
+  private push(atMs: number, run: Entry['run'], first: unknown, second: unknown): void {
     const { heap } = this;
-    const entry = { atMs: atMs > this.nowMs ? atMs : this.nowMs, seq: this.seq++, run };
+    const dueMs = atMs > this.nowMs ? atMs : this.nowMs;
+    const entry: Entry = { atMs: dueMs, seq: this.seq++, run, first, second };
     let i = heap.push(entry) - 1;
     while (i > 0) {
       const parent = (i - 1) >> 1;
@@ -46,7 +58,7 @@ export class EventHeap {
     if (heap.length > 0) this.siftDown(last);
     this.nowMs = first.atMs;
     this.ran++;
-    first.run();
+    first.run(first.first, first.second);
     return true;
   }
 

@@ -19,6 +19,18 @@ export type Direction = 'up' | 'down';
 const BEATS: ReadonlySet<string> = new Set(['ping', 'pong', 'credit']);
 const BEATS_ENCODED = 4;
 
+/** When the message before gets there. */
+interface Lane {
+  freeAtMs: number;
+}
+
+const arriveUp = (link: Link, message: ToEngine): void => {
+  link.arriveUp(message);
+};
+const arriveDown = (link: Link, message: ToWorker): void => {
+  link.arriveDown(message);
+};
+
 export class Link {
   isOpen = true;
   /** Half-open: messages of this direction vanish and nobody is told. */
@@ -26,7 +38,8 @@ export class Link {
   /** Connection that what is still in flight comes out of, should this one break: a relay that holds messages. */
   heir: Link | null = null;
   private beats = 0;
-  private readonly lanes = { up: { freeAtMs: 0 }, down: { freeAtMs: 0 } };
+  private readonly up: Lane = { freeAtMs: 0 };
+  private readonly down: Lane = { freeAtMs: 0 };
   private readonly context: SimContext;
   private readonly ends: LinkEnds;
 
@@ -38,24 +51,28 @@ export class Link {
   sendUp(message: ToEngine): void {
     if (!this.isOpen || this.isDeaf.up) return;
     const sent = this.passesCodec(message.kind) ? encodeToEngine(message) : message;
-    this.context.heap.at(this.arrival(this.lanes.up, sizeOfToEngine(sent)), () => {
-      if (this.isOpen && !this.isDeaf.up) this.ends.toEngine(this, sent, false);
-      else if (this.heir?.isOpen === true) this.ends.toEngine(this.heir, sent, true);
-    });
+    this.context.heap.call(this.arrival(this.up, sizeOfToEngine(sent)), arriveUp, this, sent);
+  }
+
+  arriveUp(message: ToEngine): void {
+    if (this.isOpen && !this.isDeaf.up) this.ends.toEngine(this, message, false);
+    else if (this.heir?.isOpen === true) this.ends.toEngine(this.heir, message, true);
   }
 
   sendDown(message: ToWorker): void {
     if (!this.isOpen || this.isDeaf.down) return;
     const sent = this.passesCodec(message.kind) ? encodeToWorker(message) : message;
-    this.context.heap.at(this.arrival(this.lanes.down, sizeOfToWorker(sent)), () => {
-      if (this.isOpen && !this.isDeaf.down) this.ends.toWorker(this, sent);
-    });
+    this.context.heap.call(this.arrival(this.down, sizeOfToWorker(sent)), arriveDown, this, sent);
+  }
+
+  arriveDown(message: ToWorker): void {
+    if (this.isOpen && !this.isDeaf.down) this.ends.toWorker(this, message);
   }
 
   /** Nothing of this direction gets through for a while; then all of it does, in order, as TCP repeats it. */
   clog(direction: Direction, durationMs: number): void {
     const untilMs = this.context.heap.nowMs + durationMs;
-    const lane = this.lanes[direction];
+    const lane = this[direction];
     lane.freeAtMs = Math.max(lane.freeAtMs, untilMs);
   }
 
@@ -66,7 +83,7 @@ export class Link {
   }
 
   /** In order: a message never overtakes the one before it. */
-  private arrival(lane: { freeAtMs: number }, sizeBytes: number): number {
+  private arrival(lane: Lane, sizeBytes: number): number {
     const { heap, network, plan } = this.context;
     const sendMs = Math.trunc(sizeBytes / plan.bytesPerMs);
     const jitterMs = plan.jitterMs === 0 ? 0 : network.between(0, plan.jitterMs);

@@ -51,6 +51,11 @@ import { SimStore, unitsOf } from './simStore.js';
 import { SimUser } from './simUser.js';
 import { add, nextWeight } from './values.js';
 
+/** What a life had in mind ends with it. */
+const actAlive = (engine: SimEngine, act: () => void): void => {
+  if (!engine.isDead()) act();
+};
+
 export class SimEngine implements JournalOwner {
   readonly state: ClusterState;
   readonly journal: SimJournal;
@@ -216,9 +221,8 @@ export class SimEngine implements JournalOwner {
   };
 
   private after(delayMs: number, act: () => void): void {
-    this.context.heap.after(delayMs, () => {
-      if (!this.isKilled) act();
-    });
+    const { heap } = this.context;
+    heap.call(heap.nowMs + delayMs, actAlive, this, act);
   }
 
   private carryOut(effect: ClusterEffect): void {

@@ -12,7 +12,6 @@ import type { AuditRule, ClusterState, Execution, Member } from './state.js';
 
 /** Units of a queue that are not waited for: a worker behind on its work takes an audit all the same. */
 const ANY_ROOM_US = 1;
-const NOTHING: EffectBody[] = [];
 /** Longer than any backlog; µs. */
 const REFUSED_US = 1e12;
 
@@ -30,9 +29,14 @@ export function canJudge({ status }: Member): boolean {
 }
 
 /** Grants audits that wait. @param isOverdue those that have waited long, also to busy members; else the others, to idle ones. */
-export function grantAudits(state: ClusterState, now: number, isOverdue: boolean): EffectBody[] {
-  if (state.audits.size === 0) return NOTHING;
-  const pass = newPass(now);
+export function grantAudits(
+  state: ClusterState,
+  now: number,
+  isOverdue: boolean,
+  effects: EffectBody[],
+): void {
+  if (state.audits.size === 0) return;
+  const pass = newPass(now, effects);
   for (const execution of state.audits) {
     const { status, queue, units, submittedAtMs } = execution;
     // What came back in part waits for the rest: an answer is compared whole.
@@ -44,7 +48,7 @@ export function grantAudits(state: ClusterState, now: number, isOverdue: boolean
     queue.length = 0;
     grantTo(state, execution, units, choice, pass);
   }
-  return endPass(state, pass);
+  endPass(state, pass);
 }
 
 /** A newcomer may be tried with an audit: where all else waits for it, there may be nothing else to be tried with. */

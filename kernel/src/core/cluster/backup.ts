@@ -11,16 +11,16 @@ import { endPass, grantTo, newPass } from './dispatch.js';
 import type { EffectBody } from './events.js';
 import { programOf } from './residency.js';
 import type { ClusterState, Execution, LeaseGroup, Member } from './state.js';
-import { elapsedUs } from './state.js';
+import { elapsedUs, oldestLease } from './state.js';
 
 /**
  * Grants what is late a second time, when nothing else is left to grant and somebody is idle. Notes when to look again; what
  * is late and could not be doubled is looked at with every event.
  */
-export function backUp(state: ClusterState, now: number): EffectBody[] {
+export function backUp(state: ClusterState, now: number, effects: EffectBody[]): void {
   state.lateAtMs = null;
-  if (!isTail(state)) return [];
-  const pass = newPass(now);
+  if (!isTail(state)) return;
+  const pass = newPass(now, effects);
   const idle: IdleBids = new Map();
   for (const holder of state.members.values()) {
     const lateAtMs = lateAt(state, holder);
@@ -31,7 +31,7 @@ export function backUp(state: ClusterState, now: number): EffectBody[] {
       for (const group of groupsOf(holder)) doubleGroup(state, { holder, group, idle }, pass);
     }
   }
-  return endPass(state, pass);
+  endPass(state, pass);
 }
 
 function isTail(state: ClusterState): boolean {
@@ -46,17 +46,26 @@ function isIdle(member: Member): boolean {
 
 /** Groups that a member has and nobody else, oldest first. */
 function groupsOf(member: Member): LeaseGroup[] {
-  const groups = new Set<LeaseGroup>();
-  for (const { group } of member.leases.values()) groups.add(group);
-  return [...groups].filter(({ leases }) =>
-    leases.every(({ status, unit }) => status === 'granted' && unit.backup === null),
-  );
+  const groups: LeaseGroup[] = [];
+  for (const lease of member.leases.values()) {
+    const { group } = lease;
+    // The leases of a group stand together: the first that is left stands for it.
+    if (group !== groups[groups.length - 1] && isSingle(group)) groups.push(group);
+  }
+  return groups;
+}
+
+function isSingle({ leases }: LeaseGroup): boolean {
+  for (const { status, unit } of leases) {
+    if (status !== 'granted' || unit.backup !== null) return false;
+  }
+  return true;
 }
 
 /** When somebody else does what a member has, too; null when that cannot be told, or it has nothing. */
 function lateAt(state: ClusterState, holder: Member): number | null {
-  const [oldest] = holder.leases.values();
-  if (oldest === undefined) return null;
+  const oldest = oldestLease(holder);
+  if (oldest === null) return null;
   // A newcomer is tried with it; whoever is idle does it at once.
   if (holder.status === 'probation') return holder.progressAtMs;
   const program = programOf(oldest.execution, oldest.unit.spec).id;

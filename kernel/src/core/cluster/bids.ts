@@ -37,11 +37,11 @@ export class Bids {
   private readonly admitted: number;
   private program = UNKNOWN;
   /** By member: expected time of a unit, time until it is through with what it has, units that it has room for. */
-  private unitUs: number[] = [];
-  private backlogsUs: number[] = [];
-  private rooms: number[] = [];
+  private readonly unitUs: number[] = [];
+  private readonly backlogsUs: number[] = [];
+  private readonly rooms: number[] = [];
   /** What every unit of the program needs and the member lacks. */
-  private commonBytes: number[] = [];
+  private readonly commonBytes: number[] = [];
 
   constructor(execution: Execution, members: readonly Member[], admitted: number, now: number) {
     this.execution = execution;
@@ -56,8 +56,8 @@ export class Bids {
 
   /** The member to finish these units of one program first, or that it is better to wait for one that is busy. */
   choose(units: readonly Unit[]): Bid {
-    const [unit] = units;
-    if (unit === undefined) return 'wait';
+    const unit = units[0];
+    if (unit === undefined || this.members.length === 0) return 'wait';
     if (this.program !== unit.spec.program) this.look(unit);
     const refusedBy = this.refusedBy(unit);
     const best = this.best(units, refusedBy, Infinity);
@@ -69,8 +69,8 @@ export class Bids {
 
   /** The member to finish these units of one program first, within the time; null when nobody would. */
   fastest(units: readonly Unit[], withinUs: number): Choice | null {
-    const [unit] = units;
-    if (unit === undefined) return null;
+    const unit = units[0];
+    if (unit === undefined || this.members.length === 0) return null;
     if (this.program !== unit.spec.program) this.look(unit);
     return this.best(units, unit.refusedBy, withinUs)?.choice ?? null;
   }
@@ -118,9 +118,12 @@ export class Bids {
 
   private look(unit: Unit): void {
     this.program = unit.spec.program;
-    this.unitUs = this.members.map((member) => expectedUs(member, this.execution, unit));
-    this.commonBytes = this.members.map(() => UNKNOWN);
-    for (const [at, member] of this.members.entries()) this.lookAt(at, member);
+    for (let at = 0; at < this.members.length; at++) {
+      const member = this.members[at];
+      if (member === undefined) continue;
+      this.unitUs[at] = expectedUs(member, this.execution, unit);
+      this.lookAt(at, member);
+    }
   }
 
   private lookAt(at: number, member: Member): void {

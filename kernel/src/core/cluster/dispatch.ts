@@ -35,17 +35,18 @@ export interface Pass {
   lastOf: Map<WorkerId, Batch> | null;
 }
 
-export function newPass(now: number): Pass {
-  return { now, effects: [], batches: [], lastOf: null };
+/** @param effects where those of the pass are added. */
+export function newPass(now: number, effects: EffectBody[]): Pass {
+  return { now, effects, batches: [], lastOf: null };
 }
 
 /** Grants all that can be granted now. */
-export function dispatch(state: ClusterState, now: number): EffectBody[] {
-  if (state.queuedUnits === 0) return [];
+export function dispatch(state: ClusterState, now: number, effects: EffectBody[]): void {
+  if (state.queuedUnits === 0) return;
   const working: Member[] = [];
   for (const member of state.members.values()) if (memberWorks(member.status)) working.push(member);
-  if (working.length === 0) return [];
-  const pass = newPass(now);
+  if (working.length === 0) return;
+  const pass = newPass(now, effects);
   let unseen = state.queuedUnits;
   for (const execution of state.executions.values()) {
     const waiting = execution.queue.length;
@@ -56,18 +57,17 @@ export function dispatch(state: ClusterState, now: number): EffectBody[] {
     unseen -= waiting;
     if (unseen <= 0) break;
   }
-  return endPass(state, pass);
+  endPass(state, pass);
 }
 
 /** The effects of a pass: what was granted to one worker of one program goes in one RUN. */
-export function endPass(state: ClusterState, pass: Pass): EffectBody[] {
+export function endPass(state: ClusterState, pass: Pass): void {
   for (const { worker, execution, program, groups } of pass.batches) {
     const member = state.members.get(worker);
     if (member === undefined) continue;
     const leaseMs = patienceMs(member);
     pass.effects.push({ kind: 'run', worker, execution: execution.id, program, groups, leaseMs });
   }
-  return pass.effects;
 }
 
 /** Those of the class that the execution takes; the same array when that is all of them. */
@@ -77,8 +77,10 @@ function admitted(
   working: readonly Member[],
 ): readonly Member[] {
   const bitClass = classOf(state, execution);
-  if (bitClass === null || working.every((member) => member.bitClass === bitClass)) return working;
-  return working.filter((member) => member.bitClass === bitClass);
+  if (bitClass === null) return working;
+  const members: Member[] = [];
+  for (const member of working) if (member.bitClass === bitClass) members.push(member);
+  return members.length === working.length ? working : members;
 }
 
 /** Who may take units of an execution, in one pass: nobody joins or is proven meanwhile. */
@@ -89,12 +91,16 @@ interface Candidates {
 }
 
 function provenOf(execution: Execution, members: readonly Member[], now: number): Bids {
-  const proven = members.filter(({ status }) => status === 'active');
+  const proven: Member[] = [];
+  for (const member of members) if (member.status === 'active') proven.push(member);
   return new Bids(execution, proven, members.length, now);
 }
 
 function newcomersOf(execution: Execution, members: readonly Member[], now: number): Bids {
-  const newcomers = members.filter(({ status, isTried }) => status === 'probation' && !isTried);
+  const newcomers: Member[] = [];
+  for (const member of members) {
+    if (member.status === 'probation' && !member.isTried) newcomers.push(member);
+  }
   return new Bids(execution, newcomers, members.length, now);
 }
 

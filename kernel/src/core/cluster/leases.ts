@@ -25,18 +25,28 @@ export function grant(
   if (member.status === 'probation') member.isTried = true;
   member.inFlightBytes += fetch.missingBytes;
   execution.workers.add(member.id);
-  const leases = units.map((unit) => grantUnit(state, execution, unit, member));
+  const leases: Lease[] = [];
   const group: LeaseGroup = { leases };
-  for (const lease of leases) lease.group = group;
-  return leases.map(({ id, unit }) => ({ lease: id, shard: unit.shard }));
+  const granted: GrantedLease[] = [];
+  for (const unit of units) {
+    const lease = grantUnit(state, { execution, unit, group }, member);
+    leases.push(lease);
+    granted.push({ lease: lease.id, shard: unit.shard });
+  }
+  return granted;
 }
 
 /** One unit of a backup costs as many credits as units that have to be granted for it. */
 const CREDIT_MAX = ENGINE_LIMITS.backupShare * ENGINE_LIMITS.backupUnitsSaved;
 
-const NO_GROUP: LeaseGroup = { leases: [] };
+interface Granting {
+  readonly execution: Execution;
+  readonly unit: Unit;
+  readonly group: LeaseGroup;
+}
 
-function grantUnit(state: ClusterState, execution: Execution, unit: Unit, member: Member): Lease {
+function grantUnit(state: ClusterState, granting: Granting, member: Member): Lease {
+  const { execution, unit, group } = granting;
   touch(member, execution, unit);
   const expected = expectedUs(member, execution, unit);
   const lease: Lease = {
@@ -45,7 +55,7 @@ function grantUnit(state: ClusterState, execution: Execution, unit: Unit, member
     unit,
     execution,
     expectedUs: expected,
-    group: NO_GROUP,
+    group,
     status: 'granted',
   };
   member.leases.set(lease.id, lease);

@@ -57,18 +57,14 @@ export function step(
     event: ClusterEvent,
     now: number,
   ) => EffectBody[];
-  const bodies = handler(state, event, now);
-  if (bodies === NO_CHANGE) return [];
-  append(bodies, grantAudits(state, now, true));
-  append(bodies, dispatch(state, now));
-  append(bodies, grantAudits(state, now, false));
-  append(bodies, backUp(state, now));
-  append(bodies, watchStarvation(state, now));
-  return stamp(bodies, eventId);
-}
-
-function append(bodies: EffectBody[], more: readonly EffectBody[]): void {
-  for (const body of more) bodies.push(body);
+  const effects = handler(state, event, now);
+  if (effects === NO_CHANGE) return [];
+  grantAudits(state, now, true, effects);
+  dispatch(state, now, effects);
+  grantAudits(state, now, false, effects);
+  backUp(state, now, effects);
+  watchStarvation(state, now, effects);
+  return stamp(effects, eventId);
 }
 
 /** Every effect was made for this event alone, so it is completed in place. */
@@ -131,10 +127,12 @@ const HANDLERS: Handlers = {
     const member = state.members.get(event.worker);
     if (member !== undefined) hear(state, member, now);
     const effects: EffectBody[] = [];
-    for (const [index, result] of event.results.entries()) {
+    let index = 0;
+    for (const result of event.results) {
       for (const effect of takeResult(state, event.worker, result, index, now)) {
         effects.push(effect);
       }
+      index++;
     }
     return effects;
   },
@@ -237,9 +235,8 @@ const HANDLERS: Handlers = {
 
   tick: (state, _event, now) => {
     const effects: EffectBody[] = [];
-    for (const member of [...state.members.values()]) {
-      append(effects, watchMember(state, member, now));
-    }
+    // Those that are found gone leave on the way; nobody joins.
+    for (const member of state.members.values()) watchMember(state, member, now, effects);
     return effects;
   },
 };
@@ -273,21 +270,24 @@ function submit(state: ClusterState, spec: ExecutionSpec, now: number): void {
 }
 
 /** Says once when work has waited too long for anybody to do it, and when that is over; a worker in quarantine is better than none. */
-function watchStarvation(state: ClusterState, now: number): EffectBody[] {
+function watchStarvation(state: ClusterState, now: number, effects: EffectBody[]): void {
   const waiting = firstWaiting(state);
   if (waiting === null || hasWorkerFor(state, waiting)) {
-    const wasTold = state.starvedTold;
+    if (state.starvedTold) effects.push({ kind: 'relieved' });
     state.starvedSinceMs = null;
     state.starvedTold = false;
-    return wasTold ? [{ kind: 'relieved' }] : [];
+    return;
   }
   state.starvedSinceMs ??= now;
-  if (releaseFirst(state, waiting, now)) return dispatch(state, now);
-  if (state.starvedTold || now - state.starvedSinceMs < ENGINE_LIMITS.noWorkerNoticeMs) return [];
+  if (releaseFirst(state, waiting, now)) {
+    dispatch(state, now, effects);
+    return;
+  }
+  if (state.starvedTold || now - state.starvedSinceMs < ENGINE_LIMITS.noWorkerNoticeMs) return;
   state.starvedTold = true;
   const isSomebodyHere = [...state.members.values()].some(({ status }) => memberWorks(status));
   const bitClass = isSomebodyHere ? classOf(state, waiting) : null;
-  return [{ kind: 'starved', sinceMs: state.starvedSinceMs, bitClass }];
+  effects.push({ kind: 'starved', sinceMs: state.starvedSinceMs, bitClass });
 }
 
 function firstWaiting(state: ClusterState): Execution | null {

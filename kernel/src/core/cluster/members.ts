@@ -75,14 +75,19 @@ export function hear(state: ClusterState, member: Member, now: number): boolean 
 }
 
 /** Beats, silence, stalls and back-offs of one member. */
-export function watchMember(state: ClusterState, member: Member, now: number): EffectBody[] {
+export function watchMember(
+  state: ClusterState,
+  member: Member,
+  now: number,
+  effects: EffectBody[],
+): void {
   const worker = member.id;
   const silenceMs = now - member.lastHeardMs;
   if (silenceMs >= LIMITS.heartbeatTimeoutMs) {
     const reason = `silent for ${String(silenceMs)} ms`;
-    return [{ kind: 'expel', worker, reason }, ...failMember(state, worker, now)];
+    effects.push({ kind: 'expel', worker, reason }, ...failMember(state, worker, now));
+    return;
   }
-  const effects: EffectBody[] = [];
   if (now >= member.pingAtMs) {
     member.pingAtMs = now + LIMITS.heartbeatMs;
     effects.push({ kind: 'ping', worker });
@@ -96,7 +101,6 @@ export function watchMember(state: ClusterState, member: Member, now: number): E
   }
   const freeAtMs = releaseAtMs(state, member);
   if (freeAtMs !== null && now >= freeAtMs) releaseMember(state, member, now);
-  return effects;
 }
 
 /** A member shows no results: what it has goes to others, and it gets nothing until it has waited. */

@@ -33,26 +33,39 @@ export function commonMissingBytes(member: Member, execution: Execution, program
   const isReady = member.ready.has(execution.id);
   if (own === undefined) return 0;
   if (isReady) return member.held.has(own.id) ? 0 : own.sizeBytes;
-  return ownMissingBytes(member, distinct([own, ...common]));
+  let bytes = member.held.has(own.id) ? 0 : own.sizeBytes;
+  for (let at = 0; at < common.length; at++) {
+    const resource = common[at];
+    if (resource === undefined || resource.id === own.id || member.held.has(resource.id)) continue;
+    if (!isAmong(common, resource, at)) bytes += resource.sizeBytes;
+  }
+  return bytes;
 }
 
 const NO_RESOURCES: readonly Resource[] = [];
 
 /** What these units of one program need beside what all units of it do; each once. */
 export function ownResources(execution: Execution, units: readonly Unit[]): readonly Resource[] {
-  let hasOwn = false;
-  for (const { spec } of units) if (spec.resources.length > 0) hasOwn = true;
-  const [first] = units;
-  if (!hasOwn || first === undefined) return NO_RESOURCES;
-  const { common } = execution.spec;
-  const program = programOf(execution, first.spec);
-  const isOwn = (resource: Resource): boolean =>
-    resource.id !== program.id && !common.some(({ id }) => id === resource.id);
-  return distinct(units.flatMap(({ spec }) => spec.resources)).filter(isOwn);
+  let own: Resource[] | null = null;
+  for (const { spec } of units) {
+    for (const resource of spec.resources) {
+      if (resource.id === programOf(execution, spec).id) continue;
+      if (isAmong(execution.spec.common, resource)) continue;
+      if (own === null) own = [resource];
+      else if (!isAmong(own, resource)) own.push(resource);
+    }
+  }
+  return own ?? NO_RESOURCES;
 }
 
-function distinct(resources: readonly Resource[]): readonly Resource[] {
-  return [...new Map(resources.map((resource) => [resource.id, resource])).values()];
+/** Lists of what units need are short. */
+function isAmong(
+  resources: readonly Resource[],
+  { id }: Resource,
+  first = resources.length,
+): boolean {
+  for (let at = 0; at < first; at++) if (resources[at]?.id === id) return true;
+  return false;
 }
 
 /** Bytes of these that `member` lacks; each of them is named once. */
@@ -110,9 +123,7 @@ export function evictionsFor(
   let excess = member.heldBytes + needBytes - member.heldLimitBytes;
   if (excess <= 0) return NONE;
   const pinned = pinnedBy(member);
-  for (const { spec } of units) {
-    for (const resource of needsOf(execution, spec)) pinned.add(resource.id);
-  }
+  for (const { spec } of units) pinNeeds(pinned, execution, spec);
   const evicted: ResourceId[] = [];
   for (const [id, sizeBytes] of member.held) {
     if (excess <= 0) break;
@@ -123,16 +134,18 @@ export function evictionsFor(
   return excess <= 0 ? evicted : null;
 }
 
-/** All that a unit reads. */
-function needsOf(execution: Execution, unit: UnitSpec): Resource[] {
-  return [programOf(execution, unit), ...execution.spec.common, ...unit.resources];
+/** All that a unit reads stays. */
+function pinNeeds(pinned: Set<ResourceId>, execution: Execution, unit: UnitSpec): void {
+  pinned.add(programOf(execution, unit).id);
+  for (const { id } of execution.spec.common) pinned.add(id);
+  for (const { id } of unit.resources) pinned.add(id);
 }
 
 /** What the units in flight on `member` use. */
 function pinnedBy(member: Member): Set<ResourceId> {
   const pinned = new Set<ResourceId>();
   for (const { execution, unit } of member.leases.values()) {
-    for (const resource of needsOf(execution, unit.spec)) pinned.add(resource.id);
+    pinNeeds(pinned, execution, unit.spec);
   }
   return pinned;
 }

@@ -10,7 +10,7 @@ import { memberTakes, moveMember, takersOf } from './memberTable.js';
 import { drainedEffect, stallMember } from './members.js';
 import { prove } from './standing.js';
 import type { ClusterState, Execution, Failure, Lease, Member, ResourceId, Unit } from './state.js';
-import { elapsedUs } from './state.js';
+import { elapsedUs, oldestLease } from './state.js';
 import { UnitTimes } from './unitTimes.js';
 import { moveUnit } from './unitTable.js';
 
@@ -112,7 +112,7 @@ function outrun(state: ClusterState, leases: readonly Lease[], now: number): Eff
   const [first] = leases;
   const member = first === undefined ? undefined : state.members.get(first.worker);
   if (first === undefined || member === undefined) return [];
-  const [oldest] = member.leases.values();
+  const oldest = oldestLease(member);
   const elapsed = elapsedUs(member, now);
   const isTrial = member.status === 'probation';
   for (const lease of leases) {

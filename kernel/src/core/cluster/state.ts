@@ -273,10 +273,16 @@ export function createCluster(firstUnitId = 1, firstLeaseId = 1): ClusterState {
   };
 }
 
+/** What a member works on, or will first; null when it has nothing. */
+export function oldestLease(member: Member): Lease | null {
+  for (const lease of member.leases.values()) return lease;
+  return null;
+}
+
 /** How long a member may go without a result while it has leases; ms. */
 export function patienceMs(member: Member): number {
-  const head = member.leases.values().next().value;
-  const headUs = (head?.expectedUs ?? 0) * (head?.group.leases.length ?? 1);
+  const head = oldestLease(member);
+  const headUs = head === null ? 0 : head.expectedUs * head.group.leases.length;
   const expectedMs = Math.ceil((headUs * ENGINE_LIMITS.stallFactor) / 1000);
   return Math.max(ENGINE_LIMITS.stallMs, expectedMs);
 }

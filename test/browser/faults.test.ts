@@ -81,10 +81,7 @@ const stateOf = async (workerId: string) =>
   (await page.rows()).find((row) => row.workerId === workerId)?.state;
 
 /** Result of a cell that trains from the beginning to the end. */
-async function finished(): Promise<string> {
-  await page.waitForKernel('idle', TRAIN_MS);
-  return page.lastOutput();
-}
+const finished = (): Promise<string> => page.result(TRAIN_MS);
 
 let undisturbed = '';
 
@@ -162,8 +159,7 @@ test('after a restart of the kernel cluster.attach() gives the run, and its curv
   await page.runCell(
     'const run = await cluster.attach(); const parts = build(); await run?.restore(parts); `at ${run?.step}`',
   );
-  await page.waitForKernel('idle', SETUP_MS);
-  const at = Number(/at (\d+)/.exec(await page.lastOutput())?.[1]);
+  const at = Number(/at (\d+)/.exec(await page.result(SETUP_MS))?.[1]);
   expect(at).toBeGreaterThanOrEqual(before);
   await page.runCell(`await train(parts, ${String(ENDLESS_EPOCHS)}, run)`);
   await page.until('steps behind the cut', 30_000, async () => (await stepNow()) > at + 20);

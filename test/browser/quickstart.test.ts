@@ -92,7 +92,7 @@ test('Stop ends the training cell within a second, and its variables are still t
   expect(tookMs).toBeLessThan(STOP_LIMIT_MS);
   await page.panel.locator('.rvn-pill', { hasText: 'Stopped' }).waitFor();
   await page.runCell('[...model.parameters()].length');
-  expect(Number(await page.lastOutput())).toBeGreaterThan(0);
+  expect(Number(await page.result())).toBeGreaterThan(0);
 });
 
 test('during an endless cell the panel still takes commands and shows their effect', async () => {

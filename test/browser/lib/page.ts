@@ -49,6 +49,8 @@ export class LabPage {
   readonly page: Page;
   /** Errors and warnings that our files wrote or caused. */
   readonly problems: string[] = [];
+  /** Index of the cell that was run last. */
+  private ranLast = 0;
 
   private constructor(page: Page) {
     this.page = page;
@@ -122,6 +124,7 @@ export class LabPage {
     await this.page.keyboard.press('Control+A');
     await this.page.keyboard.insertText(source);
     const index = (await this.notebook.locator('.jp-CodeCell').count()) - 1;
+    this.ranLast = index;
     const prompt = this.notebook.locator('.jp-CodeCell').nth(index).locator('.jp-InputPrompt');
     const ran = prompt.filter({ hasText: /\[(\*|\d+)\]/ }).waitFor();
     await this.page.keyboard.press('Shift+Enter');
@@ -199,11 +202,20 @@ export class LabPage {
     return Number(digits.replaceAll(',', '')) * 10 ** (powers[prefix] ?? 0);
   }
 
-  /** Text of the last output of the notebook in front. */
-  async lastOutput(): Promise<string> {
-    const output = this.notebook.locator('.jp-OutputArea-executeResult .jp-OutputArea-output');
-    await output.last().waitFor();
-    return (await output.last().textContent())?.trim() ?? '';
+  /**
+   * Result of the cell that was run last, once it is there. Not the notebook's last one: that is an earlier cell's for as long as this
+   * one runs, and the kernel may still look idle when it has just been given the cell.
+   */
+  async result(limitMs = 30_000): Promise<string> {
+    const cell = this.notebook.locator('.jp-CodeCell').nth(this.ranLast);
+    const output = cell.locator('.jp-OutputArea-executeResult .jp-OutputArea-output');
+    try {
+      await output.waitFor({ timeout: limitMs });
+    } catch (cause) {
+      const shown = (await cell.innerText()).replaceAll('\n', ' · ');
+      throw new Error(`no result within ${limitMs / 1000} s; the cell shows: ${shown}`, { cause });
+    }
+    return (await output.textContent())?.trim() ?? '';
   }
 
   /** Polls what the page shows; a state that never comes is named in the error. */

@@ -1,7 +1,8 @@
 /**
- * @file The quickstart notebook on every backend that starts here, and on three of them at once, each against the same course
- * on onnx-cpu. Real kernel, engine and workers. `--only=name,…` runs some; onnx-cpu always runs, as the baseline.
+ * @file The quickstart notebook on every backend that starts here, on three of them at once, and with gradients in fewer bytes,
+ * each against the same course on onnx-cpu. Real kernel, engine and workers. `--only=name,…` runs some; onnx-cpu always runs, as the baseline.
  */
+import type { WireFormat } from '@ravenlab/protocol';
 import { deviceEnv } from '../scripts/lib/devices.mjs';
 import type { Course, Learned } from './lib/quickstart.js';
 import { WHOLE, quickstart } from './lib/quickstart.js';
@@ -11,14 +12,17 @@ import { report } from './lib/report.js';
 /** Points of accuracy that a backend may be off. */
 const POINTS = 0.3;
 const MS_PER_S = 1000;
-/** For what computes a thousand times slower than a processor should. */
-const SHORT: Course = { digits: 2048, epochs: 1 };
+/** For what computes a hundred or a thousand times slower than a processor should. */
+const SHORT: Course = { digits: 512, epochs: 1 };
+/** With one such among others. */
+const MIDDLE: Course = { digits: 2048, epochs: 3 };
 const BASELINE = 'onnx-cpu';
 
 interface Case {
   readonly name: string;
   readonly backends: readonly string[];
   readonly course: Course;
+  readonly wire?: WireFormat;
 }
 
 const twice = (backend: string): readonly string[] => [backend, backend];
@@ -29,7 +33,10 @@ const CASES: readonly Case[] = [
   { name: 'tfjs-node', backends: twice('tfjs-node'), course: WHOLE },
   { name: 'tfjs-cpu', backends: twice('tfjs-cpu'), course: SHORT },
   { name: 'tfjs-webgpu', backends: ['tfjs-webgpu'], course: SHORT },
-  { name: 'mixed', backends: ['onnx-cpu', 'tfjs-webgpu', 'onnx-wasm'], course: WHOLE },
+  ...(['bfloat16', 'float16', 'int8'] as const).map((wire) => ({
+    ...{ name: `wire ${wire}`, backends: twice(BASELINE), course: WHOLE, wire },
+  })),
+  { name: 'mixed', backends: ['onnx-cpu', 'tfjs-webgpu', 'onnx-wasm'], course: MIDDLE },
 ];
 
 const only = process.argv
@@ -68,14 +75,14 @@ for (const each of chosen.filter((one) => !starts(one))) {
 }
 const baselines = new Map<Course, Learned>();
 const verdicts: Verdict[] = [];
-for (const { name, backends, course } of chosen.filter(starts)) {
+for (const { name, backends, course, wire = 'float32' } of chosen.filter(starts)) {
   let baseline = baselines.get(course);
   if (baseline === undefined) {
-    baseline = await quickstart({ backends: twice(BASELINE), env }, course);
+    baseline = await quickstart({ backends: twice(BASELINE), wire: 'float32', env }, course);
     baselines.set(course, baseline);
     console.log(line(BASELINE, course, baseline));
   }
-  const learned = await quickstart({ backends, env }, course);
+  const learned = await quickstart({ backends, wire, env }, course);
   console.log(line(name, course, learned));
   verdicts.push({
     metric: `${name}, points of accuracy away from ${BASELINE}`,

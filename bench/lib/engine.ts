@@ -18,7 +18,11 @@ export interface BenchEngine {
 }
 
 export interface EngineStatus {
-  readonly counters: { readonly unitsDone: number; readonly leasesLost: number };
+  readonly counters: {
+    readonly unitsDone: number;
+    readonly leasesLost: number;
+    readonly receivedBytes: number;
+  };
   readonly sessions: readonly SessionStatus[];
   readonly enginePid: number;
   readonly localPids: readonly number[];

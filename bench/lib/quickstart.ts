@@ -3,6 +3,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import type { WireFormat } from '@ravenlab/protocol';
 import { JupyterClient } from '../../test/integration/lib/jupyterClient.js';
 
 /** How much of it is trained. */
@@ -14,6 +15,8 @@ export interface Course {
 export interface Crowd {
   /** One worker each. */
   readonly backends: readonly string[];
+  /** What gradients travel as. */
+  readonly wire: WireFormat;
   /** What drivers need. */
   readonly env: Readonly<Record<string, string>>;
 }
@@ -71,7 +74,7 @@ function cellsOf({ digits, epochs }: Course): string[] {
 }
 
 /** Runs the notebook. @throws Error of the first cell that fails. */
-export async function quickstart({ backends, env }: Crowd, course: Course): Promise<Learned> {
+export async function quickstart({ backends, wire, env }: Crowd, course: Course): Promise<Learned> {
   const home = mkdtempSync(join(tmpdir(), 'ravenlab-quickstart-'));
   const client = await JupyterClient.start({
     cwd: fileURLToPath(new URL('.', NOTEBOOK)),
@@ -91,6 +94,7 @@ export async function quickstart({ backends, env }: Crowd, course: Course): Prom
     const [first = '', ...rest] = cellsOf(course);
     await run(first.replace('cluster.ready(2)', `cluster.ready(${String(backends.length)})`));
     const isMixed = new Set(backends).size > 1;
+    await run(`cluster.wire = '${wire}';`);
     if (isMixed) await run('await cluster.configure({ mixClasses: true });');
     let printed = '';
     let trainMs = NaN;

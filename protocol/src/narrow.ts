@@ -10,6 +10,8 @@ export type WireFormat = (typeof WIRE_FORMATS)[number];
 export type NarrowFormat = Exclude<WireFormat, 'float32'>;
 
 export interface NarrowRow {
+  /** From one value to the next, as a share of the larger of them; for int8 of the largest in its chunk. */
+  readonly step: number;
   sizeBytes(elements: number): number;
   /** Each value becomes the nearest that the format holds; too large ones infinity, in int8 a whole chunk NaN. */
   round(values: Float32Array): void;
@@ -48,6 +50,7 @@ function bfloat16Of(bits: number): number {
 }
 
 const BFLOAT16: NarrowRow = {
+  step: 2 ** -7,
   sizeBytes: (elements) => 2 * elements,
   round: (values) => {
     const bits = bitsOf(values);
@@ -100,6 +103,7 @@ function float32BitsOf(half: number): number {
 }
 
 const FLOAT16: NarrowRow = {
+  step: 2 ** -10,
   sizeBytes: (elements) => 2 * elements,
   round: (values) => {
     const bits = bitsOf(values);
@@ -145,6 +149,7 @@ function exponentOf(bits: Int32Array, start: number, end: number): number {
 }
 
 const INT8: NarrowRow = {
+  step: 2 ** -6,
   sizeBytes: (elements) => elements + Math.ceil(elements / CHUNK),
   round: (values) => {
     const bits = bitsOf(values);

@@ -4,7 +4,8 @@
  *
  * @jest-environment ./test/support/nativeArrays.ts
  */
-import type { Program, TensorData } from '@ravenlab/protocol';
+import type { NarrowFormat, Program, TensorData } from '@ravenlab/protocol';
+import { NARROW } from '@ravenlab/protocol';
 import type { Part } from '../../kernel/src/core/verify/compare.js';
 import { isClose } from '../../kernel/src/core/verify/compare.js';
 import { BACKENDS_UNDER_TEST, open, runOnce } from './lib/backends.js';
@@ -15,6 +16,23 @@ const LIES: readonly (readonly [string, (value: number) => number])[] = [
   ['a flipped sign', (value) => -value],
   ['a hundredth too large', (value) => value * 1.01],
 ];
+
+const FORMATS = Object.keys(NARROW) as NarrowFormat[];
+
+const lie = (dtype: Part['dtype'], bytes: Uint8Array, change: (value: number) => number): Part => ({
+  dtype,
+  bytes: new Uint8Array(new Float32Array(bytes.buffer).map(change).buffer),
+});
+
+/** As an engine reads what came narrow. */
+function narrowed(parts: readonly Part[], format: NarrowFormat): Part[] {
+  const { round, step } = NARROW[format];
+  return parts.map(({ dtype, bytes }) => {
+    const values = new Float32Array(bytes.slice().buffer);
+    round(values);
+    return { dtype, bytes: new Uint8Array(values.buffer), step };
+  });
+}
 
 function partsOf({ outputs, nodes, inputs }: Program, results: readonly TensorData[]): Part[] {
   const typeOf = (id: number) =>
@@ -43,12 +61,23 @@ describe.each(MODEL_NAMES)('%s', (model) => {
     },
   );
 
-  test.each(LIES)('%s is not', async (_, lie) => {
+  test.each(FORMATS)(
+    'so it is when both travel as %s, and a flipped sign is not',
+    async (format) => {
+      const ours = narrowed(await answerOf('onnx-cpu', model), format);
+      const theirs = narrowed(await answerOf('onnx-wasm', model), format);
+      expect(isClose(ours, theirs)).toBe(true);
+      const lied = ours.map(({ dtype, bytes, step = 0 }) => ({
+        ...lie(dtype, bytes, (x) => -x),
+        step,
+      }));
+      expect(isClose(ours, lied)).toBe(false);
+    },
+  );
+
+  test.each(LIES)('%s is not', async (_, change) => {
     const honest = await answerOf('onnx-cpu', model);
-    const lied = honest.map(({ dtype, bytes }) => ({
-      dtype,
-      bytes: new Uint8Array(new Float32Array(bytes.buffer).map(lie).buffer),
-    }));
+    const lied = honest.map(({ dtype, bytes }) => lie(dtype, bytes, change));
     expect(isClose(honest, lied)).toBe(false);
   });
 });

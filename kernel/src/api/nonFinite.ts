@@ -89,9 +89,14 @@ function explain(
     );
   }
   return new NumericError(
-    `${head}, although every value of each micro-shard is finite: their sum overflows. ${ADVICE}`,
+    `${head}, although every value of each micro-shard is finite: ${overflowOf(execution.plan)}. ${ADVICE}`,
     meta,
   );
+}
+
+function overflowOf({ wire = 'float32' }: ExecutionPlan): string {
+  if (wire !== 'float16') return 'their sum overflows';
+  return "they, or their sum, are too large for float16, which ends at 65504; cluster.wire = 'bfloat16' reaches further";
 }
 
 interface Place {

@@ -165,7 +165,8 @@ export class Collector {
     return this.bound.plan.outputs.flatMap((output, index): Part[] => {
       if (!isCompared(output, shard)) return [];
       const { dtype } = output.type;
-      return [{ dtype, bytes: this.widened(index, this.answerOf(index, stage, outputs)) }];
+      const step = this.rows[index]?.step ?? 0;
+      return [{ dtype, bytes: this.widened(index, this.answerOf(index, stage, outputs)), step }];
     });
   }
 
@@ -264,7 +265,8 @@ export class Collector {
     const expected = this.expectedBytes(shard);
     const others = new Map<number, Uint8Array>();
     this.bound.plan.outputs.forEach((output, index) => {
-      const isUsed = output.combine === 'concat' || (output.combine === 'first' && shard === 0);
+      const isFirst = this.bound.sums[index] === 'first' && shard === 0;
+      const isUsed = output.combine === 'concat' || isFirst;
       if (isUsed) others.set(index, new Uint8Array(expected[index] ?? 0));
     });
     const sum = this.layout.sizeBytes > 0 ? this.heap.allocate(this.layout.sizeBytes) : null;
@@ -344,7 +346,7 @@ function layoutOf(bound: BoundPlan): { layout: SumLayout; offsets: number[] } {
   let at = 0;
   const lay = (dtype: 'float32' | 'int32') => {
     bound.plan.outputs.forEach((output, index) => {
-      if (output.combine !== 'sum' || output.type.dtype !== dtype) return;
+      if (bound.sums[index] === 'first' || output.type.dtype !== dtype) return;
       offsets[index] = at;
       at += aligned(sizeOf(output.type.shape) * DTYPE_BYTES[dtype]);
     });

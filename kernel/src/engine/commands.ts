@@ -111,7 +111,11 @@ export class Commands {
     }));
     return {
       panel: panel.snapshot(),
-      counters: { ...cluster.counters, badMessages: hub.badMessages },
+      counters: {
+        ...cluster.counters,
+        badMessages: hub.badMessages,
+        receivedBytes: hub.receivedBytes,
+      },
       sessions,
       departures: hub.departures,
       banned: rulesOf(cluster).banned,

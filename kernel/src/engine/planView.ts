@@ -95,13 +95,16 @@ export function bindPlan(id: ExecutionId, plan: ExecutionPlan, stores: PlanStore
 /** Rules that take a gradient; the others take values, which keep their digits. */
 const OF_OPTIMIZERS: ReadonlySet<UpdateRule['name']> = new Set(['sgd', 'adam', 'adamw']);
 
-function sumsOf({ outputs, updates, wire = 'float32' }: ExecutionPlan): SumForm[] {
+/** A batch that is not cut is a sum of one: its gradients are narrow too. */
+function sumsOf({ outputs, updates, shards, wire = 'float32' }: ExecutionPlan): SumForm[] {
   const gradients = new Set(
     updates.filter(({ rule }) => OF_OPTIMIZERS.has(rule.name)).map(({ output }) => output),
   );
   return outputs.map(({ combine, type }, index) => {
-    if (combine !== 'sum') return 'first';
-    return gradients.has(index) && type.dtype === 'float32' ? wire : 'float32';
+    const isSum = combine === 'sum' || (combine === 'first' && shards.length === 1);
+    const isNarrow = wire !== 'float32' && type.dtype === 'float32' && gradients.has(index);
+    if (isSum && isNarrow) return wire;
+    return combine === 'sum' ? 'float32' : 'first';
   });
 }
 

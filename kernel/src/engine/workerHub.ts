@@ -20,6 +20,7 @@ import {
   RemoteProtocolError,
   decodeWorkerMessage,
   encodeEngineMessage,
+  messageBytes,
   totalBytes,
 } from '@ravenlab/protocol';
 import type { ClusterEvent, UnitResult } from '../core/cluster/events.js';
@@ -89,6 +90,8 @@ export class WorkerHub implements PortHandlers {
   /** The last workers that left, oldest first: when it was known, and why. */
   readonly departures: Departure[] = [];
   badMessages = 0;
+  /** Of all messages, from everybody. */
+  receivedBytes = 0;
 
   constructor(options: HubOptions) {
     this.options = options;
@@ -127,6 +130,7 @@ export class WorkerHub implements PortHandlers {
 
   onMessage(peer: Peer, frames: Uint8Array[]): void {
     if (this.banned.has(peer.key)) return;
+    this.receivedBytes += messageBytes(frames);
     const decoded = decodeWorkerMessage(frames);
     try {
       if (!decoded.ok) throw decoded.error;

@@ -121,6 +121,12 @@ test('the micro-shard size cuts the batches of what comes after', () => {
   cluster.microShard = 8;
   expect(cluster.microShard).toBe(8);
   expect(() => (cluster.microShard = 0)).toThrow(/expected a positive integer, got 0/);
+  expect(cluster.wire).toBe('float32');
+  cluster.wire = 'bfloat16';
+  expect(cluster.wire).toBe('bfloat16');
+  expect(() => (cluster.wire = 'fp8' as 'int8')).toThrow(
+    /cluster.wire: expected one of float32, bfloat16, float16, int8, got fp8/,
+  );
   expect(tensor([1, 2]).sum().item()).toBe(3);
 });
 

@@ -222,12 +222,15 @@ describe('a checkpoint file goes on to the same bits on another machine', () => 
 
   test('the size of the micro-shards is part of it', async () => {
     cluster.microShard = 3;
+    cluster.wire = 'int8';
     const parts = build();
     await save(file(), parts);
     freshSession();
     expect(cluster.microShard).toBe(32);
+    expect(cluster.wire).toBe('float32');
     await load(file(), build());
     expect(cluster.microShard).toBe(3);
+    expect(cluster.wire).toBe('int8');
   });
 });
 

@@ -124,6 +124,23 @@ describe.each(WIRE_FORMATS)('gradients as %s', (wire) => {
   });
 });
 
+test('a batch that is not cut is a sum of one', () => {
+  const { heap } = makeBench();
+  const inline = new InlineReducer(heap.memory, KERNELS());
+  const whole = boundPlan('bfloat16');
+  const outputs = whole.plan.outputs.map((output) => ({ ...output, combine: 'first' as const }));
+  const plan = { ...whole.plan, outputs, shards: whole.plan.shards.slice(0, 1) };
+  const bound: BoundPlan = { ...whole, plan, sums: ['first', 'bfloat16', 'first'] };
+  const collector = new Collector(bound, heap, { inline, thread: inline });
+  const [loss, gradient, count] = answer('bfloat16', 0, 1);
+  const chunks = [loss, gradient, count].map((bytes) => [bytes ?? new Uint8Array(0)]);
+  collector.accept(0, 1, 1 as LeaseId, chunks);
+  const expected = Buffer.from(nodeOf('bfloat16', 0, 1).buffer);
+  expect(Buffer.from(collector.bytesOf(1)).equals(expected)).toBe(true);
+  expect(collector.scalarOf(0)).toBe(leaf(0)[0]?.[0]);
+  expect(collector.bytesOf(2)).toEqual(count);
+});
+
 test('a piece beyond what the format takes is refused', () => {
   const { heap } = makeBench();
   const inline = new InlineReducer(heap.memory, KERNELS());

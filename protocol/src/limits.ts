@@ -370,13 +370,19 @@ export const GATE_LIMITS = {
   /** Bytes that came in and are no whole message yet: of a stranger, which says HELLO and little else, and of a worker. */
   strangerBytes: 1 * MIB,
   memberBytes: 32 * MIB,
+  /** ... and frames, however empty: the engine takes all frames of a message in one go, at 2 µs each. */
+  strangerFrames: 64,
+  memberFrames: 8_192,
   /** A connection that has so much under way and does not end a message is cut after this long; ms. */
   stuckMs: 2_000,
   /** Not counted: a handshake, and heartbeats by the second. */
   handshakeBytes: 2 * KIB,
+  handshakeFrames: 8,
   idleBytesPerSecond: 256,
-  /** The gate hears of delivered messages after this many bytes. */
+  idleFramesPerSecond: 4,
+  /** The gate hears of delivered messages after this many bytes or frames. */
   tookEveryBytes: 64 * KIB,
+  tookEveryFrames: 1_024,
   /** Time for a goodbye to leave; ms. */
   lingerMs: 500,
 } as const;

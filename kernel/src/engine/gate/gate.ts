@@ -57,7 +57,7 @@ export class Gate {
         passage.admit();
         return;
       case 'took':
-        passage.took(message.bytes);
+        passage.took(message);
         return;
       case 'cut':
         passage.cut();

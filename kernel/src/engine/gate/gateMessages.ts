@@ -8,8 +8,13 @@ export type ToGate =
   | { readonly kind: 'route'; readonly connection: ConnectionId; readonly path: string }
   /** A worker: no deadline any more, and more may be under way. */
   | { readonly kind: 'member'; readonly connection: ConnectionId }
-  /** So many bytes of it have arrived as whole messages. */
-  | { readonly kind: 'took'; readonly connection: ConnectionId; readonly bytes: number }
+  /** So much of it has arrived as whole messages. */
+  | {
+      readonly kind: 'took';
+      readonly connection: ConnectionId;
+      readonly bytes: number;
+      readonly frames: number;
+    }
   /** Reads nothing more of it, and ends it once what was said to it has left. */
   | { readonly kind: 'cut'; readonly connection: ConnectionId };
 

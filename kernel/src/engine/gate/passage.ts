@@ -1,10 +1,11 @@
 /**
  * @file One connection through the gate: bytes both ways, as fast as the slower side takes them. What came in and is not part of a
- * whole message yet is bounded: that is what an unfinished message can cost.
+ * whole message yet is bounded, in bytes and in frames: that is what an unfinished message can cost in memory and in time.
  */
 import type { Socket } from 'node:net';
 import { GATE_LIMITS } from '@ravenlab/protocol';
 import { GREETING_BYTES, SIGNATURE_BYTES, mayGreet } from './greeting.js';
+import { Backlog, FrameCounter } from './underWay.js';
 
 export interface PassageEvents {
   readonly now: () => number;
@@ -21,13 +22,15 @@ export class Passage {
   address = '';
   private readonly outside: Socket;
   private readonly events: PassageEvents;
-  private readonly bornMs: number;
   private inside: Socket | null = null;
   private timer: NodeJS.Timeout;
   private readonly head: Buffer[] = [];
   private received = 0;
-  private taken = 0;
+  private readonly counter = new FrameCounter();
+  private readonly bytes: Backlog;
+  private readonly frames: Backlog;
   private windowBytes: number = GATE_LIMITS.strangerBytes;
+  private windowFrames: number = GATE_LIMITS.strangerFrames;
   private wasGreeted = false;
   private isHeld = false;
   private isCut = false;
@@ -36,7 +39,11 @@ export class Passage {
   constructor(outside: Socket, events: PassageEvents) {
     this.outside = outside;
     this.events = events;
-    this.bornMs = events.now();
+    const bornMs = events.now();
+    const { idleBytesPerSecond, handshakeBytes, idleFramesPerSecond, handshakeFrames } =
+      GATE_LIMITS;
+    this.bytes = new Backlog(idleBytesPerSecond, handshakeBytes, bornMs);
+    this.frames = new Backlog(idleFramesPerSecond, handshakeFrames, bornMs);
     this.timer = setTimeout(() => {
       this.destroy();
     }, GATE_LIMITS.greetMs);
@@ -73,11 +80,14 @@ export class Passage {
   admit(): void {
     clearTimeout(this.timer);
     this.windowBytes = GATE_LIMITS.memberBytes;
+    this.windowFrames = GATE_LIMITS.memberFrames;
     this.takeUp();
   }
 
-  took(bytes: number): void {
-    this.taken += bytes;
+  took({ bytes, frames }: { readonly bytes: number; readonly frames: number }): void {
+    const now = this.events.now();
+    this.bytes.take(bytes, now);
+    this.frames.take(frames, now);
     this.takeUp();
   }
 
@@ -107,11 +117,14 @@ export class Passage {
       return;
     }
     this.received += bytes.length;
+    const now = this.events.now();
+    this.bytes.add(bytes.length, now);
+    this.frames.add(this.counter.count(bytes), now);
     if (this.inside === null) this.head.push(bytes);
     else if (!this.inside.write(bytes)) this.outside.pause();
     if (!this.wasGreeted && this.received >= SIGNATURE_BYTES) this.greet();
     if (this.inside === null && this.wasGreeted) this.outside.pause();
-    if (this.underWay() <= this.windowBytes || this.isHeld) return;
+    if (this.isHeld || this.fits()) return;
     this.isHeld = true;
     this.outside.pause();
     this.events.onHeld();
@@ -126,15 +139,13 @@ export class Passage {
     this.events.onGreeted();
   }
 
-  /** Bytes of messages that are not whole; handshake and heartbeats are forgiven at the rate at which they come. */
-  private underWay(): number {
-    const ageS = (this.events.now() - this.bornMs) / 1000;
-    const idle = GATE_LIMITS.handshakeBytes + ageS * GATE_LIMITS.idleBytesPerSecond;
-    return this.received - this.taken - idle;
+  private fits(): boolean {
+    const now = this.events.now();
+    return this.bytes.now(now) <= this.windowBytes && this.frames.now(now) <= this.windowFrames;
   }
 
   private takeUp(): void {
-    if (!this.isHeld || this.underWay() > this.windowBytes) return;
+    if (!this.isHeld || !this.fits()) return;
     this.isHeld = false;
     this.goOn();
   }

@@ -32,9 +32,10 @@ interface Line {
   readonly handshake: NodeJS.Timeout;
   /** Set once it has shaken hands. */
   peer: Peer | null;
-  /** Bytes of whole messages in all, and those of them that the gate knows of. */
+  /** Bytes of whole messages in all, and what of them the gate has yet to hear of. */
   delivered: number;
-  told: number;
+  untoldBytes: number;
+  untoldFrames: number;
   stuck: NodeJS.Timeout | null;
 }
 
@@ -127,7 +128,7 @@ export class RemotePort {
     const handshake = setTimeout(() => {
       this.lose(line, null);
     }, LIMITS.helloTimeoutMs);
-    const counts = { delivered: 0, told: 0, stuck: null, peer: null };
+    const counts = { delivered: 0, untoldBytes: 0, untoldFrames: 0, stuck: null, peer: null };
     const line: Line = { id, address, socket, path, handshake, ...counts };
     this.lines.set(id, line);
     try {
@@ -180,25 +181,34 @@ export class RemotePort {
   private deliver(line: Line, frames: Uint8Array[]): void {
     const { peer } = line;
     if (peer === null || !this.lines.has(line.id)) return;
-    line.delivered += wireBytes(frames);
-    const untold = line.delivered - line.told;
-    if (untold >= GATE_LIMITS.tookEveryBytes || line.stuck !== null) {
-      line.told = line.delivered;
-      this.say({ kind: 'took', connection: line.id, bytes: untold });
-    }
+    const bytes = wireBytes(frames);
+    line.delivered += bytes;
+    line.untoldBytes += bytes;
+    line.untoldFrames += frames.length;
+    const { tookEveryBytes, tookEveryFrames } = GATE_LIMITS;
+    const isMuch = line.untoldBytes >= tookEveryBytes || line.untoldFrames >= tookEveryFrames;
+    if (isMuch || line.stuck !== null) this.tell(line);
     this.options.handlers.onMessage(peer, frames);
+  }
+
+  /** The gate hears what has arrived whole. */
+  private tell(line: Line): void {
+    const { id: connection, untoldBytes: bytes, untoldFrames: frames } = line;
+    line.untoldBytes = 0;
+    line.untoldFrames = 0;
+    this.say({ kind: 'took', connection, bytes, frames });
   }
 
   /** It has sent as much as it may without ending a message: it has a moment to show that this was only haste. */
   private watch(line: Line): void {
-    this.say({ kind: 'took', connection: line.id, bytes: line.delivered - line.told });
-    line.told = line.delivered;
+    this.tell(line);
     const before = line.delivered;
     if (line.stuck !== null) clearTimeout(line.stuck);
     line.stuck = setTimeout(() => {
       line.stuck = null;
       if (line.delivered > before) return;
-      const bound = `${String(GATE_LIMITS.memberBytes)} bytes`;
+      const { memberBytes, memberFrames } = GATE_LIMITS;
+      const bound = `${String(memberBytes)} bytes or ${String(memberFrames)} frames`;
       this.lose(line, new RemoteProtocolError(`a message above ${bound} without an end`));
     }, GATE_LIMITS.stuckMs);
   }

@@ -1,5 +1,11 @@
 /** @file The namespace `cluster`: who computes, how many, how to join. Commands to the engine; no state of its own. */
-import type { Contributor, ContributorState, PanelState, WireFormat } from '@ravenlab/protocol';
+import type {
+  Contributor,
+  ContributorState,
+  PanelState,
+  PaymentsSummary,
+  WireFormat,
+} from '@ravenlab/protocol';
 import {
   ClusterError,
   ENGINE_LIMITS,
@@ -18,6 +24,8 @@ import {
   ShapeError,
 } from '@ravenlab/protocol';
 import { escapeHtml } from './html.js';
+import type { ExportedReceipts } from './payments.js';
+import { exportReceipts, readPayments, settlePayments } from './payments.js';
 import type { TrainingRun } from './resume/trainingRun.js';
 import { attachRun } from './resume/trainingRun.js';
 import { currentRuntime, expectReply } from './runtime.js';
@@ -295,6 +303,29 @@ class Cluster {
   async revoke(name: string): Promise<number> {
     const { workers } = await command('revoke', { name });
     return read.count()(workers, 'revoke.workers');
+  }
+
+  /** What is owed and paid: the job's account, each contributor's units, vouchers and payments, transactions. Amounts are base units, as text. */
+  payments(): Promise<PaymentsSummary> {
+    return readPayments(command);
+  }
+
+  /**
+   * Pays everybody what the job owes now, on the chain.
+   * @returns number of the transaction, which `payments().transactions` follows; null when nothing is owed.
+   * @throws ClusterError when payments are off, or the chain cannot be used.
+   */
+  settle(): Promise<number | null> {
+    return settlePayments(command);
+  }
+
+  /**
+   * Writes every receipt there is to a file, which hashes to what the vouchers and the chain name: `npm run chain -- verify <file>`.
+   * @param path ends in .csv (the lines that are hashed, and nothing else) or .json (also each lane's end and newest voucher)
+   * @throws DataError for any other name, and when the file cannot be written.
+   */
+  exportReceipts(path: string): Promise<ExportedReceipts> {
+    return exportReceipts(command, path);
   }
 
   /**

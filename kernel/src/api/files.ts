@@ -107,33 +107,95 @@ export function readText(reader: string, path: string): string {
  * after its power failed. @throws DataError when that is not possible; the old file is still there then.
  */
 export function writeBytes(writer: string, path: string, parts: readonly Uint8Array[]): void {
-  const absolute = resolve(path);
-  // A name of its own: two writers of one file do not meet.
-  const draft = `${absolute}.${randomBytes(6).toString('hex')}.part`;
+  const draft = new Draft(path);
   try {
-    mkdirSync(dirname(absolute), { recursive: true });
-    writeDurably(draft, parts);
-    renameSync(draft, absolute);
-    syncFolder(dirname(absolute));
+    for (const part of parts) draft.append(part);
+    draft.publish();
   } catch (error) {
-    rmSync(draft, { force: true });
-    const reason = error instanceof Error ? error.message : String(error);
-    throw new DataError(`${writer}: cannot write '${path}' (${reason})`, {
-      meta: { path },
-      cause: error,
-    });
+    throw draft.discard(writer, error);
   }
 }
 
-function writeDurably(path: string, parts: readonly Uint8Array[]): void {
-  const file = openSync(path, 'wx');
-  try {
-    for (const part of parts) {
-      for (let at = 0; at < part.length;) at += writeSync(file, part, at);
+/**
+ * As `writeBytes`, of parts that come one by one; what their source throws is passed on.
+ * @returns bytes that were written
+ */
+export async function writeParts(
+  writer: string,
+  path: string,
+  parts: AsyncIterable<Uint8Array>,
+): Promise<number> {
+  const draft = new Draft(path);
+  const source = parts[Symbol.asyncIterator]();
+  let sizeBytes = 0;
+  for (;;) {
+    let next: IteratorResult<Uint8Array>;
+    try {
+      next = await source.next();
+    } catch (error) {
+      draft.discard(writer, error);
+      throw error;
     }
-    fsyncSync(file);
-  } finally {
-    closeSync(file);
+    try {
+      if (next.done === true) {
+        draft.publish();
+        return sizeBytes;
+      }
+      draft.append(next.value);
+      sizeBytes += next.value.length;
+    } catch (error) {
+      await source.return?.();
+      throw draft.discard(writer, error);
+    }
+  }
+}
+
+/** A file in the making, under a name of its own: two writers of one file do not meet. */
+class Draft {
+  private readonly path: string;
+  private readonly absolute: string;
+  private readonly name: string;
+  private file: number | null = null;
+
+  constructor(path: string) {
+    this.path = path;
+    this.absolute = resolve(path);
+    this.name = `${this.absolute}.${randomBytes(6).toString('hex')}.part`;
+  }
+
+  append(part: Uint8Array): void {
+    const file = this.open();
+    for (let at = 0; at < part.length;) at += writeSync(file, part, at);
+  }
+
+  publish(): void {
+    fsyncSync(this.open());
+    this.close();
+    renameSync(this.name, this.absolute);
+    syncFolder(dirname(this.absolute));
+  }
+
+  /** @returns what to throw */
+  discard(writer: string, error: unknown): DataError {
+    this.close();
+    rmSync(this.name, { force: true });
+    const reason = error instanceof Error ? error.message : String(error);
+    return new DataError(`${writer}: cannot write '${this.path}' (${reason})`, {
+      meta: { path: this.path },
+      cause: error,
+    });
+  }
+
+  private open(): number {
+    if (this.file !== null) return this.file;
+    mkdirSync(dirname(this.absolute), { recursive: true });
+    this.file = openSync(this.name, 'wx');
+    return this.file;
+  }
+
+  private close(): void {
+    if (this.file !== null) closeSync(this.file);
+    this.file = null;
   }
 }
 

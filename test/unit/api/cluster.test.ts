@@ -1,4 +1,7 @@
 /** @file The namespace `cluster`: commands, tables, and waiting for workers. */
+import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { inspect } from 'node:util';
 import { EMPTY_PANEL_STATE } from '@ravenlab/protocol';
 import type { Contributor, PanelState } from '@ravenlab/protocol';
@@ -152,4 +155,66 @@ test('workers are named by row or id, and rules are passed on', async () => {
     ['unban', { workerId: 'bbbb' }],
     ['configure', { mixClasses: true }],
   ]);
+});
+
+describe('payments', () => {
+  let folder = '';
+  beforeEach(() => {
+    folder = mkdtempSync(join(tmpdir(), 'ravenlab-receipts-'));
+  });
+  afterEach(() => {
+    rmSync(folder, { recursive: true, force: true });
+  });
+
+  test('what is owed is data, and settling says which transaction it is', async () => {
+    const { payments } = panel(0);
+    const owed = { ...payments, totalMetered: '123456789012345678901' };
+    session.commands.set('status', () => ({ panel: { ...panel(0), payments: owed } }));
+    expect(await cluster.payments()).toEqual(owed);
+    session.commands.set('settle', () => ({ transaction: 7 }));
+    expect(await cluster.settle()).toBe(7);
+    session.commands.set('settle', () => ({ transaction: null }));
+    expect(await cluster.settle()).toBeNull();
+    session.commands.set('settle', () => ({ transaction: 'soon' }));
+    await expect(cluster.settle()).rejects.toThrow(/settle\.transaction/);
+  });
+
+  test('receipts are written part by part, in the format that the name asks for', async () => {
+    const asked: unknown[] = [];
+    session.commands.set('exportLedger', (args) => {
+      asked.push(args);
+      return asked.length === 1
+        ? { text: 'n,job\n', cursor: '1:0' }
+        : { text: 'é\n', cursor: null };
+    });
+    const path = join(folder, 'new', 'log.CSV');
+    expect(await cluster.exportReceipts(path)).toEqual({ path, sizeBytes: 9 });
+    expect(readFileSync(path, 'utf8')).toBe('n,job\né\n');
+    expect(asked).toEqual([
+      { format: 'csv', cursor: null },
+      { format: 'csv', cursor: '1:0' },
+    ]);
+    await cluster.exportReceipts(join(folder, 'log.json'));
+    expect(asked.at(-1)).toEqual({ format: 'json', cursor: null });
+  });
+
+  test('an export that fails leaves the file of before, and nothing else', async () => {
+    const path = join(folder, 'log.csv');
+    session.commands.set('exportLedger', () => ({ text: 'old\n', cursor: null }));
+    await cluster.exportReceipts(path);
+    let asked = 0;
+    session.commands.set('exportLedger', () =>
+      asked++ === 0 ? { text: 'new\n', cursor: 'next' } : { text: 5, cursor: null },
+    );
+    await expect(cluster.exportReceipts(path)).rejects.toThrow(/exportLedger\.text/);
+    expect(readFileSync(path, 'utf8')).toBe('old\n');
+    expect(readdirSync(folder)).toEqual(['log.csv']);
+  });
+
+  test('a name that says no format is refused before anything is asked', async () => {
+    const path = join(folder, 'log.txt');
+    await expect(cluster.exportReceipts(path)).rejects.toThrow(/neither \.csv nor \.json/);
+    await expect(cluster.exportReceipts(join(folder, 'a.csv', 'x'))).rejects.toThrow(/neither/);
+    expect(existsSync(path)).toBe(false);
+  });
 });

@@ -223,6 +223,9 @@ export const ENGINE_LIMITS = {
   groupUs: 500_000,
   /** Times that a unit is tried before its error is the execution's. */
   unitAttempts: 3,
+  /** A worker that has not the memory for a program gets no units of it for the first, and then for the second; ms. */
+  unfitOnceMs: 250,
+  unfitMs: 60_000,
   /** First guess of a unit's time on a worker that has never run its program; µs. */
   unitUsDefault: 2_000,
   /** First guess of a link; bytes per ms (1 GB/s). */

@@ -51,7 +51,8 @@ function describeEffect(effect: ClusterEffect): string {
   }
 }
 
-const ERROR = { code: 'limit', message: 'no memory', fault: 'remote', retryable: true } as const;
+const ERROR = { code: 'program', message: 'no kernel', fault: 'remote', retryable: true } as const;
+const NO_MEMORY = { ...ERROR, code: 'limit', message: 'no memory' } as const;
 
 function result(lease: string, status: UnitStatus, computeUs = '1000'): UnitResult {
   return {
@@ -96,6 +97,11 @@ const COMMANDS: Readonly<Record<string, Command>> = {
     cluster.feed({ kind: 'done', worker: worker(name), results: [result(lease, 'ok', computeUs)] }),
   fail: (cluster, [name = '', lease = '', status = 'failed']) => {
     const results = [result(lease, status as UnitStatus)];
+    return cluster.feed({ kind: 'done', worker: worker(name), results });
+  },
+  /** The worker has not the memory for the program. */
+  noMemory: (cluster, [name = '', ...leases]) => {
+    const results = leases.map((lease) => ({ ...result(lease, 'failed'), error: NO_MEMORY }));
     return cluster.feed({ kind: 'done', worker: worker(name), results });
   },
   need: (cluster, [name = '', ...ids]) => {

@@ -41,12 +41,9 @@ export interface Host extends LinkEnds {
 
 const BEAT_MS = 250;
 const RECONNECT_MS = 100;
-const OUT_OF_MEMORY = {
-  code: 'cluster',
-  message: 'out of memory',
-  fault: 'remote',
-  retryable: true,
-} as const;
+/** The unit is to blame, or this worker's memory is. */
+const BROKEN = { code: 'cluster', message: 'broken', fault: 'remote', retryable: true } as const;
+const OUT_OF_MEMORY = { ...BROKEN, code: 'limit', message: 'out of memory' } as const;
 const DIRECTIONS = ['up', 'down'] as const;
 
 const OWN_FAULTS = [
@@ -449,10 +446,11 @@ export class SimWorker {
   /** One unit of the group fails, and each of them answers by itself. */
   private refusals(task: Task): SimResult[] {
     const failing = this.context.faults.between(0, task.leases.length - 1);
+    const failure = task.shard % 2 === 0 ? OUT_OF_MEMORY : BROKEN;
     return task.leases.map((lease, index) => {
       const isFailing = index === failing;
       const status = isFailing ? 'failed' : 'cancelled';
-      const error = isFailing ? OUT_OF_MEMORY : null;
+      const error = isFailing ? failure : null;
       return { lease, status, computeUs: 1, error, value: Number.NaN, sizeBytes: 0 };
     });
   }

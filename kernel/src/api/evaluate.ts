@@ -3,7 +3,8 @@ import type { EngineReply, EngineRequest, StateVersion, TensorData } from '@rave
 import { RavenError } from '@ravenlab/protocol';
 import type { GraphNode, LeafNode } from '../core/graph/node.js';
 import { applyOp } from '../core/graph/node.js';
-import { planExecution } from './execution.js';
+import type { Execution } from './execution.js';
+import { cutSmaller, planExecution } from './execution.js';
 import { takeRows } from './host.js';
 import type { Deferred, Runtime } from './runtime.js';
 import { currentRuntime, expectReply } from './runtime.js';
@@ -14,7 +15,18 @@ export async function evaluate(nodes: readonly GraphNode[]): Promise<TensorData[
   runtime.steps.throwUnreported();
   runtime.steps.settleVersion();
   for (const deferred of deferredBelow(runtime, nodes)) await deferred.ready();
-  for (const job of jobsFor(runtime, nodes)) job.accept(await runtime.session.request(job.request));
+  for (const job of jobsFor(runtime, nodes)) {
+    for (let next: Job | null = job; next !== null;) {
+      const { request, accept, smaller }: Job = next;
+      try {
+        accept(await runtime.session.request(request));
+        next = null;
+      } catch (error) {
+        next = smaller(error);
+        if (next === null) throw error;
+      }
+    }
+  }
   return nodes.map((node) => hostValue(runtime, node) ?? missing());
 }
 
@@ -24,7 +36,18 @@ export function evaluateSync(nodes: readonly GraphNode[]): TensorData[] {
   runtime.steps.throwUnreported();
   runtime.steps.settleVersion();
   for (const deferred of deferredBelow(runtime, nodes)) deferred.wait();
-  for (const job of jobsFor(runtime, nodes)) job.accept(runtime.session.requestSync(job.request));
+  for (const job of jobsFor(runtime, nodes)) {
+    for (let next: Job | null = job; next !== null;) {
+      const { request, accept, smaller }: Job = next;
+      try {
+        accept(runtime.session.requestSync(request));
+        next = null;
+      } catch (error) {
+        next = smaller(error);
+        if (next === null) throw error;
+      }
+    }
+  }
   return nodes.map((node) => hostValue(runtime, node) ?? missing());
 }
 
@@ -34,7 +57,9 @@ function missing(): never {
 
 interface Job {
   readonly request: EngineRequest;
-  accept(reply: EngineReply): void;
+  readonly accept: (reply: EngineReply) => void;
+  /** The same in smaller pieces, when the error is that these were too large. */
+  readonly smaller: (error: unknown) => Job | null;
 }
 
 /** Requests that make every value of `nodes` known. */
@@ -50,8 +75,8 @@ function jobsFor(runtime: Runtime, nodes: readonly GraphNode[]): Job[] {
 function executeJob(runtime: Runtime, nodes: readonly GraphNode[]): Job {
   const roots = substituteKnown(runtime, nodes);
   // A graph that cannot be cut is fine here: it runs as one unit. Only a step says so, because it comes again.
-  const execution = planExecution(runtime, roots);
-  return {
+  const replan = (): Execution => planExecution(runtime, roots);
+  const jobOf = (execution: Execution): Job => ({
     request: { kind: 'execute', plan: execution.plan },
     accept(reply) {
       const { outputs } = expectReply(reply, 'executed');
@@ -60,7 +85,13 @@ function executeJob(runtime: Runtime, nodes: readonly GraphNode[]): Job {
         if (values) runtime.remember(node, values);
       });
     },
-  };
+    smaller(error) {
+      if (!(error instanceof RavenError)) return null;
+      const smaller = cutSmaller(runtime, execution, error, replan);
+      return smaller === null ? null : jobOf(smaller);
+    },
+  });
+  return jobOf(replan());
 }
 
 function readJobs(runtime: Runtime, leaves: readonly LeafNode[]): Job[] {
@@ -86,6 +117,7 @@ function readJobs(runtime: Runtime, leaves: readonly LeafNode[]): Job[] {
         if (data !== undefined) runtime.remember(node, data);
       });
     },
+    smaller: () => null,
   }));
 }
 

@@ -1,5 +1,5 @@
 /** @file From graph nodes to one execution of the engine: planned, programs defined, versions named. It runs nothing. */
-import type { ExecutionPlan, PlanInput } from '@ravenlab/protocol';
+import type { ExecutionPlan, PlanInput, RavenError } from '@ravenlab/protocol';
 import type { GraphNode } from '../core/graph/node.js';
 import type { Plan } from '../core/plan/plan.js';
 import { plan as planGraph } from '../core/plan/plan.js';
@@ -13,6 +13,8 @@ export interface Execution {
   readonly outputOf: readonly number[];
   /** Rows of the batch. */
   readonly samples: number;
+  /** Rows of a micro-shard that it was planned with. */
+  readonly microShardRows: number;
   /** Why the batch is not cut into micro-shards, for the user. */
   readonly note: string | undefined;
   /** Whether a program had to be sent. */
@@ -26,7 +28,8 @@ export function planExecution(
   delivered = roots.length,
 ): Execution {
   runtime.collectGarbage();
-  const source = planGraph(roots, { microShard: runtime.microShardRows }, runtime.planMemory);
+  const { microShardRows } = runtime;
+  const source = planGraph(roots, { microShard: microShardRows }, runtime.planMemory);
   const { hashes, isNew } = runtime.programs.define(
     source.programs,
     source.sources,
@@ -48,6 +51,7 @@ export function planExecution(
     source,
     outputOf: source.outputIndex,
     samples: source.shards.reduce((rows, shard) => rows + shard.size, 0),
+    microShardRows,
     note: source.note?.text,
     isNew,
   };
@@ -58,4 +62,39 @@ function named(runtime: Runtime, input: PlanInput): PlanInput {
   if (input.kind === 'rows' || input.kind === 'data') runtime.requireHeld(input.dataId);
   if (input.kind !== 'state') return input;
   return { ...input, version: runtime.readableVersion(input.stateId, input.version) };
+}
+
+/**
+ * The execution again, cut into smaller micro-shards, when it failed because nobody has the memory for one. What follows is cut so
+ * too: the size decides the bits, so it changes for the session, is told, and is part of every bookmark from here on.
+ * @param replan plans the same roots by the runtime's micro-shard
+ * @returns null when that is not why it failed, or it cannot be cut smaller
+ */
+export function cutSmaller(
+  runtime: Runtime,
+  failed: Execution,
+  error: RavenError,
+  replan: () => Execution,
+): Execution | null {
+  if (error.code !== 'limit' || !error.retryable) return null;
+  const before = largestShard(failed);
+  const { microShardRows } = runtime;
+  // Another execution may have failed for the same reason, and have been first.
+  const rows = microShardRows < before ? microShardRows : Math.floor(before / 2);
+  if (rows < 1) return null;
+  runtime.microShardRows = rows;
+  const smaller = replan();
+  if (largestShard(smaller) >= before) {
+    runtime.microShardRows = microShardRows;
+    return null;
+  }
+  runtime.warnOnce(
+    `ravenlab: nobody here has the memory for a micro-shard of ${String(before)} rows, so from here on they are of ${String(rows)}, which decides ` +
+      `the bits of what follows; cluster.microShard = ${String(rows)} at the top gives the same from the start. ${error.message}`,
+  );
+  return smaller;
+}
+
+function largestShard({ plan }: Execution): number {
+  return plan.shards.reduce((largest, { size }) => Math.max(largest, size), 0);
 }

@@ -18,6 +18,10 @@ export interface StepCallbacks {
   adopted(version: StateVersion): void;
   /** How to explain `error`, null if it speaks for itself. */
   diagnose(error: RavenError): Diagnosis | null;
+  /** Whether the step can be done in another form, for which `error` has no reason; then `request` asks for that. */
+  adapt(error: RavenError): boolean;
+  /** What asks for the step, in the form that is right now. */
+  request(): EngineRequest;
 }
 
 /**
@@ -25,7 +29,8 @@ export interface StepCallbacks {
  * wait for it, and its error surfaces at the next call that touches the cluster.
  */
 export class PendingStep implements PromiseLike<void> {
-  readonly reply: Promise<EngineReply>;
+  /** Another one when it is asked for again. */
+  reply: Promise<EngineReply>;
   readonly callbacks: StepCallbacks;
   private readonly queue: StepQueue;
   private readonly finished: Promise<void>;
@@ -103,22 +108,38 @@ export class StepQueue {
   }
 
   /** Sends a step; blocks while `API_LIMITS.stepsInFlight` others are on their way. */
-  submit(request: EngineRequest, callbacks: StepCallbacks): PendingStep {
+  submit(callbacks: StepCallbacks): PendingStep {
     this.settleVersion();
     const oldest = this.inFlight[0];
     if (oldest !== undefined && this.inFlight.length >= API_LIMITS.stepsInFlight) oldest.wait();
-    const step = new PendingStep(this, this.session.request(request), callbacks);
+    const reply = this.session.request(callbacks.request());
+    const step = new PendingStep(this, reply, callbacks);
     this.version = (this.version + 1) as StateVersion;
     this.inFlight.push(step);
-    step.reply.then(
-      (reply) => {
-        this.commit(step, reply);
+    this.follow(step);
+    return step;
+  }
+
+  private follow(step: PendingStep): void {
+    const { reply } = step;
+    reply.then(
+      (answer) => {
+        if (step.reply === reply) this.commit(step, answer);
       },
       (error: unknown) => {
-        void this.fail(step, error);
+        void this.fail(step, reply, error);
       },
     );
-    return step;
+  }
+
+  /** Asks for the first step in another form, and again for those behind it: the engine refused them with it. */
+  private adapted(error: RavenError): boolean {
+    if (this.inFlight[0]?.callbacks.adapt(error) !== true) return false;
+    for (const step of this.inFlight) {
+      step.reply = this.session.request(step.callbacks.request());
+      this.follow(step);
+    }
+    return true;
   }
 
   /** Blocks until `step` and all before it have settled. */
@@ -130,6 +151,7 @@ export class StepQueue {
         reply = this.session.waitSync(head.reply);
       } catch (error) {
         const failure = asRavenError(error);
+        if (this.adapted(failure)) continue;
         const diagnosis = head.callbacks.diagnose(failure);
         this.abandon(diagnosis === null ? failure : this.explainSync(diagnosis, failure));
         continue;
@@ -198,14 +220,21 @@ export class StepQueue {
     step.settle('committed');
   }
 
-  private async fail(step: PendingStep, cause: unknown): Promise<void> {
+  private async fail(
+    step: PendingStep,
+    reply: Promise<EngineReply>,
+    cause: unknown,
+  ): Promise<void> {
+    // Once it is asked for again, the answer of before says nothing.
+    const isOpen = (): boolean => step.isInFlight && step.reply === reply;
     // Answers may overtake each other: what failed first in line decides.
-    for (let head = this.inFlight[0]; step.isInFlight && head !== step; head = this.inFlight[0]) {
+    for (let head = this.inFlight[0]; isOpen() && head !== step; head = this.inFlight[0]) {
       if (head === undefined) return;
       await head.settled();
     }
-    if (!step.isInFlight) return;
+    if (!isOpen()) return;
     let failure = asRavenError(cause);
+    if (this.adapted(failure)) return;
     const diagnosis = step.callbacks.diagnose(failure);
     if (diagnosis !== null) {
       try {
@@ -215,7 +244,7 @@ export class StepQueue {
       }
     }
     // Someone may have waited for it in the meantime.
-    if (this.inFlight[0] === step) this.abandon(failure);
+    if (this.inFlight[0] === step && isOpen()) this.abandon(failure);
   }
 
   private explainSync(diagnosis: Diagnosis, failure: RavenError): RavenError {

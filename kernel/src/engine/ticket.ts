@@ -51,7 +51,7 @@ export function namedVersion(plan: ExecutionPlan): number {
 
 /** The error of an execution, for who asked for it. */
 export function errorOf(failure: Failure, plan: ExecutionPlan): RavenError {
-  const { code, message, shard, output } = failure;
+  const { code, message, shard, output, retryable = false } = failure;
   const where = plan.step === null ? '' : `step ${String(plan.step.step)}: `;
   if (code === 'numeric') {
     const meta = { shard, output, step: plan.step?.step ?? null };
@@ -59,5 +59,8 @@ export function errorOf(failure: Failure, plan: ExecutionPlan): RavenError {
       'weights are unchanged; lower the learning rate, clip gradients, or look for log(0) and x/0';
     return new NumericError(`${where}${message}; ${advice}`, meta);
   }
-  return new RavenError(code, `${where}${message}`, { fault: 'remote', meta: { shard } });
+  return new RavenError(code, `${where}${message}`, {
+    ...{ fault: 'remote', retryable },
+    meta: { shard },
+  });
 }

@@ -54,9 +54,12 @@ const HANDLERS: Handlers = {
   computed: finishUnits,
   crashed: (state, { error }) => {
     const lost = [...state.batches.values()];
+    const guilty = runningBatch(lost);
     state.blobs.clear();
     state.heldBytes = 0;
-    return lost.flatMap((batch) => failBatch(state, batch, error, 'crash'));
+    return lost.flatMap((batch) =>
+      failBatch(state, batch, batch === guilty ? error : lostWith(error), 'crash'),
+    );
   },
   // The engine voids the leases of a lost connection and numbers programs anew; whole tensors are kept.
   disconnected: (state) => {
@@ -67,6 +70,20 @@ const HANDLERS: Handlers = {
     return keys.length === 0 ? skips : [...skips, { kind: 'forget', keys }];
   },
 };
+
+/** Units run one after another: of what was started, the first is what ran. */
+function runningBatch(batches: readonly Batch[]): Batch | null {
+  return batches.reduce<Batch | null>(
+    (first, batch) =>
+      batch.started && (first === null || batch.order < first.order) ? batch : first,
+    null,
+  );
+}
+
+/** Of what was not running the reason says nothing: its program is not too large because another one was. */
+function lostWith(error: WireError): WireError {
+  return { ...error, code: 'internal' };
+}
 
 function waitingBatches(state: WorkerState): Batch[] {
   return [...state.batches.values()].filter((batch) => !batch.started);
@@ -155,6 +172,7 @@ function takeRun(state: WorkerState, { run }: EventOf<'run'>): WorkerEffect[] {
     missing: new Set(),
     open: run.units.length,
     started: false,
+    order: 0,
     outputBytes: [],
     program: null,
   };
@@ -232,6 +250,7 @@ function advance(state: WorkerState, batch: Batch): WorkerEffect[] {
   if (problem !== null) return failBatch(state, batch, problem, 'refuse');
   if (entry.kind !== 'known') return [];
   batch.started = true;
+  batch.order = state.startedBatches++;
   batch.outputBytes = answerBytes(batch.run, entry.info);
   batch.program = entry.info;
   for (const unit of batch.units) if (unit.status === 'waiting') moveLease(unit, 'supply');

@@ -69,6 +69,8 @@ export interface Batch {
   /** Units that are neither answered nor dropped. */
   open: number;
   started: boolean;
+  /** Which of the started ones it is; they run in this order. */
+  order: number;
   /** Bytes of each output of its program; known once it has started. */
   outputBytes: readonly number[];
   /** Known once it has started. */
@@ -84,6 +86,8 @@ export interface WorkerState {
   readonly leases: Map<LeaseId, Unit>;
   heldBytes: number;
   nextBatch: number;
+  /** Batches that were started. */
+  startedBatches: number;
   draining: boolean;
 }
 
@@ -96,6 +100,7 @@ export function initialState(budgetBytes: number): WorkerState {
     leases: new Map(),
     heldBytes: 0,
     nextBatch: 1,
+    startedBatches: 0,
     draining: false,
   };
 }

@@ -12,7 +12,7 @@ import type { GraphNode } from '../../core/graph/node.js';
 import { postOrder } from '../../core/graph/node.js';
 import { deferredBelow, substituteKnown } from '../evaluate.js';
 import type { Execution } from '../execution.js';
-import { planExecution } from '../execution.js';
+import { cutSmaller, planExecution } from '../execution.js';
 import { explainNonFinite } from '../nonFinite.js';
 import type { Parameter } from '../parameter.js';
 import type { Runtime, StateRecord } from '../runtime.js';
@@ -61,43 +61,54 @@ export function submitStep(runtime: Runtime, spec: StepSpec): PendingStep {
   );
   runtime.recent.clear();
   for (const deferred of deferredBelow(runtime, [...losses, ...writeNodes])) deferred.wait();
-  const { execution, wanted } = planStep(runtime, { losses, writeNodes, sinks });
+  const planned = planStep(runtime, { losses, writeNodes, sinks });
+  const { wanted, replan } = planned;
+  let { execution } = planned;
   warnOfChurn(runtime, execution);
-  const request = {
-    ...execution.plan,
-    updates: writes.map((write, index): StateUpdate => ({
-      stateId: write.record.stateId,
-      output: execution.outputOf[wanted.length + index] ?? -1,
-      rule: write.rule,
-      optimizerId: write.optimizerId,
-    })),
-    clips: clipsOf(spec),
-    step: stepInfo(runtime, spec, execution, losses.length > 0),
-  };
-  const step = runtime.steps.submit(
-    { kind: 'execute', plan: request },
-    {
-      committed(outputs) {
-        wanted.forEach((node, index) => {
-          const values = outputs[execution.outputOf[index] ?? -1];
-          if (values) runtime.remember(node, values);
-        });
-        const loss =
-          losses.length === 0 ? null : (outputs[execution.outputOf[0] ?? -1]?.[0] ?? null);
-        runtime.meter.report({ loss, samples: execution.samples });
-      },
-      abandoned() {
-        // Read later, their values are computed anew or say that their weights are gone.
-        for (const node of wanted) runtime.forget(node);
-        spec.onAbandoned();
-      },
-      adopted(version) {
-        for (const { record } of writes) record.recordUpdate(version);
-        spec.onAdopted();
-      },
-      diagnose: (error) => explainNonFinite(runtime, execution, error, spec.stepIndex),
+  const clips = clipsOf(spec);
+  const info = stepInfo(runtime, spec, execution, losses.length > 0);
+  const step = runtime.steps.submit({
+    request() {
+      // A step before it may have been cut smaller since: then this one is, too.
+      if (runtime.microShardRows !== execution.microShardRows) execution = replan();
+      const updates = writes.map((write, index): StateUpdate => ({
+        stateId: write.record.stateId,
+        output: execution.outputOf[wanted.length + index] ?? -1,
+        rule: write.rule,
+        optimizerId: write.optimizerId,
+      }));
+      const isAsPlanned = execution === planned.execution;
+      const bookmark = isAsPlanned
+        ? info.bookmark
+        : runtime.loop.cutAnew(info.runId, info.step, info.bookmark);
+      const lossOutput = losses.length > 0 ? (execution.outputOf[0] ?? -1) : -1;
+      const place = { ...info, bookmark, lossOutput };
+      return { kind: 'execute', plan: { ...execution.plan, updates, clips, step: place } };
     },
-  );
+    adapt(error) {
+      const smaller = cutSmaller(runtime, execution, error, replan);
+      if (smaller !== null) execution = smaller;
+      return smaller !== null;
+    },
+    committed(outputs) {
+      wanted.forEach((node, index) => {
+        const values = outputs[execution.outputOf[index] ?? -1];
+        if (values) runtime.remember(node, values);
+      });
+      const loss = losses.length === 0 ? null : (outputs[execution.outputOf[0] ?? -1]?.[0] ?? null);
+      runtime.meter.report({ loss, samples: execution.samples });
+    },
+    abandoned() {
+      // Read later, their values are computed anew or say that their weights are gone.
+      for (const node of wanted) runtime.forget(node);
+      spec.onAbandoned();
+    },
+    adopted(version) {
+      for (const { record } of writes) record.recordUpdate(version);
+      spec.onAdopted();
+    },
+    diagnose: (error) => explainNonFinite(runtime, execution, error, spec.stepIndex),
+  });
   const deferred = { wait: () => step.wait(), ready: () => step.ready() };
   for (const node of wanted) {
     runtime.defer(node, { ...deferred, value: (): TensorData | null => null });
@@ -121,16 +132,19 @@ interface StepNodes {
   readonly sinks: readonly GraphNode[];
 }
 
+interface PlannedStep {
+  readonly execution: Execution;
+  readonly wanted: readonly GraphNode[];
+  /** Plans the same nodes by the micro-shard that is right now. */
+  readonly replan: () => Execution;
+}
+
 /** `wanted` are delivered, in order; the written values follow them among the outputs and stay in the engine. */
-function planStep(
-  runtime: Runtime,
-  { losses, writeNodes, sinks }: StepNodes,
-): { execution: Execution; wanted: readonly GraphNode[] } {
-  const attempt = (
-    wanted: readonly GraphNode[],
-  ): { execution: Execution; wanted: readonly GraphNode[] } => {
+function planStep(runtime: Runtime, { losses, writeNodes, sinks }: StepNodes): PlannedStep {
+  const attempt = (wanted: readonly GraphNode[]): PlannedStep => {
     const roots = substituteKnown(runtime, [...wanted, ...writeNodes]);
-    return { execution: planExecution(runtime, roots, wanted.length), wanted };
+    const replan = (): Execution => planExecution(runtime, roots, wanted.length);
+    return { execution: replan(), wanted, replan };
   };
   const whole = attempt([...losses, ...sinks]);
   if (whole.execution.note === undefined) return whole;

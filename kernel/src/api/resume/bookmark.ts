@@ -147,6 +147,12 @@ function parse<T>(
   }
 }
 
+/** The same place with batches cut otherwise. @param text a bookmark of this session; empty when there is none */
+export function withMicroShard(text: string, microShardRows: number): string {
+  if (text === '') return text;
+  return JSON.stringify({ ...(JSON.parse(text) as Bookmark), microShardRows });
+}
+
 /** @throws DataError when the text is damaged or of another release. */
 export function parseBookmark(where: string, text: string): Bookmark {
   return parse(where, text, { maxChars: API_LIMITS.bookmarkChars, reader: readBookmark });

@@ -9,6 +9,7 @@
 import type { EngineRequest, RunId, WireFormat } from '@ravenlab/protocol';
 import { API_LIMITS } from '@ravenlab/protocol';
 import type { Bookmark, LoaderPlace, OptimizerPlace } from './bookmark.js';
+import { withMicroShard } from './bookmark.js';
 
 /** One `for` over a loader. */
 export interface LoaderPass {
@@ -94,6 +95,16 @@ export class LoopTracker {
     // The optimizer counts the step when it is sent.
     this.last.text = this.textOf(this.last, { ...place, steps: place.steps + 1 });
     return this.last.text;
+  }
+
+  /** The bookmark of a step that is sent again because batches are cut otherwise now; `text` is what it had when it was made. */
+  cutAnew(runId: RunId, step: number, text: string): string {
+    const { last, host } = this;
+    const isLast = last?.runId === runId && last.step === step;
+    // Marks may have corrected it since.
+    const bookmark = withMicroShard(isLast ? last.text : text, host.microShardRows);
+    if (isLast) last.text = bookmark;
+    return bookmark;
   }
 
   /** The schedule of this optimizer went on. */

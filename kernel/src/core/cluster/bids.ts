@@ -4,6 +4,7 @@
  */
 import { ENGINE_LIMITS } from '@ravenlab/protocol';
 import type { WorkerId } from '@ravenlab/protocol';
+import { isUnfit } from './fitness.js';
 import type { Fetch } from './residency.js';
 import {
   commonMissingBytes,
@@ -118,17 +119,21 @@ export class Bids {
 
   private look(unit: Unit): void {
     this.program = unit.spec.program;
+    const program = this.execution.spec.programs[unit.spec.program]?.resource.id;
     for (let at = 0; at < this.members.length; at++) {
       const member = this.members[at];
       if (member === undefined) continue;
-      this.unitUs[at] = expectedUs(member, this.execution, unit);
+      // Who has not the memory would never be through with it.
+      const isShort = isUnfit(member, program, this.now);
+      this.unitUs[at] = isShort ? Infinity : expectedUs(member, this.execution, unit);
       this.lookAt(at, member);
     }
   }
 
   private lookAt(at: number, member: Member): void {
     this.backlogsUs[at] = backlogUs(member, this.now);
-    this.rooms[at] = leaseRoom(member, this.unitUs[at] ?? 0);
+    const unitUs = this.unitUs[at] ?? 0;
+    this.rooms[at] = unitUs === Infinity ? 0 : leaseRoom(member, unitUs);
     this.commonBytes[at] = UNKNOWN;
   }
 

@@ -13,6 +13,7 @@ import { admits, classOf, enterRun } from './classes.js';
 import { dispatch } from './dispatch.js';
 import type { ClusterEffect, ClusterEvent, EffectBody } from './events.js';
 import { moveExecution } from './executionTable.js';
+import { forgetUnfit, withoutRoom } from './fitness.js';
 import { memberTakes, memberWorks, moveMember } from './memberTable.js';
 import {
   BANNED,
@@ -59,12 +60,21 @@ export function step(
   ) => EffectBody[];
   const effects = handler(state, event, now);
   if (effects === NO_CHANGE) return [];
+  endWithoutRoom(state, now, effects);
   grantAudits(state, now, true, effects);
   dispatch(state, now, effects);
   grantAudits(state, now, false, effects);
   backUp(state, now, effects);
   watchStarvation(state, now, effects);
   return stamp(effects, eventId);
+}
+
+function endWithoutRoom(state: ClusterState, now: number, effects: EffectBody[]): void {
+  if (!state.hasUnfit) return;
+  for (const { execution, program, failure } of withoutRoom(state, now)) {
+    for (const effect of failExecution(state, execution, failure)) effects.push(effect);
+    forgetUnfit(state, program);
+  }
 }
 
 /** Every effect was made for this event alone, so it is completed in place. */
@@ -183,7 +193,10 @@ const HANDLERS: Handlers = {
     for (const id of event.resources) state.unitTimes.delete(id);
     for (const member of state.members.values()) {
       const resources = event.resources.filter((id) => release(member, id));
-      for (const id of event.resources) member.unitUs.delete(id);
+      for (const id of event.resources) {
+        member.unitUs.delete(id);
+        member.unfit.delete(id);
+      }
       if (resources.length > 0) effects.push({ kind: 'drop', worker: member.id, resources });
     }
     return effects;

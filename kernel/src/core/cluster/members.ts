@@ -48,6 +48,7 @@ export function join(state: ClusterState, event: Joining, now: number): EffectBo
     leases: new Map(),
     queuedUs: 0,
     unitUs: new Map(),
+    unfit: new Map(),
     ready: new Set(),
     needsInARow: 0,
     outrunInARow: 0,

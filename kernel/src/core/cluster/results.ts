@@ -5,6 +5,7 @@ import { acceptsFrom, commitClass } from './classes.js';
 import type { EffectBody, UnitResult } from './events.js';
 import { moveExecution } from './executionTable.js';
 import { moveLease } from './leaseTable.js';
+import { isShortOfMemory, noteUnfit } from './fitness.js';
 import { closeLease, leaveUnit } from './leases.js';
 import { memberTakes, moveMember, takersOf } from './memberTable.js';
 import { drainedEffect, stallMember } from './members.js';
@@ -35,14 +36,14 @@ export function takeResult(
   member.progressAtMs = now;
   member.needsInARow = 0;
   member.outrunInARow = 0;
-  if (result.status !== 'ok') return refuseUnit(state, member, lease, result);
+  if (result.status !== 'ok') return refuseUnit(state, member, lease, result, now);
   const { leases } = lease.group;
   // The answer of a group counts as long as all of it is granted, and only with its first lease.
   const isWhole = leases[0] === lease && isGranted(leases);
-  if (!isWhole) return refuseUnit(state, member, lease, { ...result, status: 'cancelled' });
+  if (!isWhole) return refuseUnit(state, member, lease, { ...result, status: 'cancelled' }, now);
   if (lease.execution.spec.audit === undefined && !acceptsFrom(state, lease.execution, member)) {
     return leases.flatMap((each) =>
-      refuseUnit(state, member, each, { ...result, status: 'cancelled' }),
+      refuseUnit(state, member, each, { ...result, status: 'cancelled' }, now),
     );
   }
   return acceptGroup(state, member, leases, { computeUs: result.computeUs, index, now });
@@ -81,7 +82,10 @@ function acceptGroup(
   const effects: EffectBody[] = [];
   for (const lease of leases) acceptUnit(state, member, { lease, index }, effects);
   const program = execution.spec.programs[unit.spec.program];
-  if (program !== undefined) learnUnitUs(state, member, program.resource.id, computeUs / count);
+  if (program !== undefined) {
+    learnUnitUs(state, member, program.resource.id, computeUs / count);
+    if (member.unfit.size > 0) member.unfit.delete(program.resource.id);
+  }
   const { id } = execution;
   const worker = member.id;
   const { shard } = unit;
@@ -205,6 +209,7 @@ function refuseUnit(
   member: Member,
   lease: Lease,
   result: UnitResult,
+  now: number,
 ): EffectBody[] {
   const { execution, unit } = lease;
   moveLease(state.trace, lease, 'fail');
@@ -215,6 +220,12 @@ function refuseUnit(
   if (result.status === 'cancelled') return drained;
   member.unitsFailed++;
   state.counters.unitsFailed++;
+  const program = execution.spec.programs[unit.spec.program]?.resource.id;
+  if (program !== undefined && execution.spec.audit === undefined && isShortOfMemory(result)) {
+    // No fault of the unit: whoever has the memory does it. When that is nobody, the machine ends the execution.
+    noteUnfit(state, member, program, { message: result.error?.message ?? '', now });
+    return drained;
+  }
   unit.attempts++;
   unit.refusedBy ??= new Set();
   unit.refusedBy.add(member.id);

@@ -14,6 +14,7 @@ import type {
 import { ENGINE_LIMITS, LIMITS } from '@ravenlab/protocol';
 import { Ledger } from '../ledger/ledger.js';
 import type { ClassPin } from './classes.js';
+import type { Unfitness } from './fitness.js';
 import type { Standing } from './standing.js';
 import { Trace } from './transition.js';
 import type { ExecutionStatus } from './executionTable.js';
@@ -151,6 +152,8 @@ export interface Member {
   queuedUs: number;
   /** Measured time of one unit, by program, µs. */
   readonly unitUs: Map<ResourceId, number>;
+  /** Programs that it has too little memory for. */
+  readonly unfit: Map<ResourceId, Unfitness>;
   /** Executions whose common resources it holds. */
   readonly ready: Set<ExecutionId>;
   needsInARow: number;
@@ -205,6 +208,8 @@ export interface ClusterState {
   nextMemberSeq: number;
   nextLeaseId: number;
   nextUnitId: number;
+  /** Some member may lack the memory for some program. */
+  hasUnfit: boolean;
   /** Units in queues, over all executions but audits. */
   queuedUnits: number;
   /** Since when there is work and nobody to do it; null when there is somebody, or nothing to do. */
@@ -229,6 +234,8 @@ export interface Failure {
   readonly shard: number;
   /** Output that was not finite, else -1. */
   readonly output: number;
+  /** The same might do in another form: for 'limit', cut into smaller micro-shards. */
+  readonly retryable?: boolean;
 }
 
 /**
@@ -255,6 +262,7 @@ export function createCluster(firstUnitId = 1, firstLeaseId = 1): ClusterState {
     nextMemberSeq: 0,
     nextLeaseId: firstLeaseId,
     nextUnitId: firstUnitId,
+    hasUnfit: false,
     queuedUnits: 0,
     starvedSinceMs: null,
     starvedTold: false,

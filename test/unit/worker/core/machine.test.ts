@@ -374,4 +374,15 @@ describe('trouble', () => {
       { kind: 'need', programs: [], states: [stateRef(1)], blocks: [{ dataId: 5, block: 0 }] },
     ]);
   });
+
+  test('of want of memory is the fault of what ran, not of what was behind it', () => {
+    const scene = new Scene().equip();
+    scene.step(run({ leases: [1] }));
+    scene.step(run({ leases: [2] }));
+    const error = { code: 'limit', message: 'killed', fault: 'local', retryable: true } as const;
+    expect(scene.step({ kind: 'crashed', error })).toMatchObject([
+      { kind: 'fail', units: [{ lease: 1, error: { code: 'limit' } }] },
+      { kind: 'fail', units: [{ lease: 2, error: { code: 'internal', retryable: true } }] },
+    ]);
+  });
 });

@@ -26,6 +26,12 @@ function product(
   return programOf('matMul', [a, b], { transposeA, transposeB });
 }
 
+function sumOf(shape: readonly number[], axes: readonly number[]): Program {
+  return programOf('sum', [float(shape)], { axes, keepDims: false });
+}
+
+const OVER_MIDDLE = { axes: [1], epsilon: 1e-5 };
+
 async function onThreads(program: Program, inputs: readonly TensorData[]): Promise<TensorData[][]> {
   const results: TensorData[][] = [];
   for (const threads of THREADS) {
@@ -97,6 +103,9 @@ const LARGE: readonly (readonly [string, Program])[] = [
   ['vector times a matrix', product(1, 5_000, 200, [false, true])],
   ['sum of all', programOf('sum', [WIDE], { axes: [0, 1], keepDims: false })],
   ['sum of rows', programOf('sum', [WIDE], { axes: [0], keepDims: false })],
+  ['sum over the middle axis of two slices', sumOf([2, 57, 16], [1])],
+  ['sum over the outer axes of three columns', sumOf([6, 3, 40], [0, 2])],
+  ['normalisation over the middle axis', programOf('normalize', [float([2, 57, 16])], OVER_MIDDLE)],
   ['softmax', programOf('logSoftmax', [WIDE], { axis: 1 })],
   ['tanh', programOf('tanh', [WIDE], {})],
   ['exponential', programOf('exp', [WIDE], {})],

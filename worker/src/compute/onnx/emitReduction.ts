@@ -2,6 +2,7 @@
 import type { Emit, EmitRows, EmitSite } from './emitRow.js';
 import { operand } from './emitRow.js';
 import type { ModelBuilder, Operand, ValueName } from './modelBuilder.js';
+import { safeSumThreads } from './threadCut.js';
 
 type ReductionOp =
   | 'sum'
@@ -25,15 +26,24 @@ interface Reduction {
 function reduce(
   graph: ModelBuilder,
   op: string,
-  x: ValueName,
+  { name, type }: Operand,
   { axes, keepDims }: Reduction,
 ): ValueName {
-  if (axes.length === 0) return x;
-  return graph.node(op, [x, graph.int64s(axes)], { keepdims: keepDims ? 1 : 0 });
+  if (axes.length === 0) return name;
+  if (SUMS.has(op)) graph.limitThreads(safeSumThreads(type.shape, axes));
+  return graph.node(op, [name, graph.int64s(axes)], { keepdims: keepDims ? 1 : 0 });
 }
 
+/** Of these the order matters. */
+const SUMS: ReadonlySet<string> = new Set(['ReduceSum', 'ReduceMean']);
+
 function reduction<N extends 'sum' | 'reduceMax' | 'reduceMin'>(op: string): Emit<N> {
-  return (inputs, { graph, params }) => reduce(graph, op, operand(inputs, 0).name, params);
+  return (inputs, { graph, params }) => reduce(graph, op, operand(inputs, 0), params);
+}
+
+/** A value of the type of another one. */
+function like({ type }: Operand, name: ValueName): Operand {
+  return { name, type };
 }
 
 function divided(graph: ModelBuilder, x: ValueName, count: number): ValueName {
@@ -42,12 +52,12 @@ function divided(graph: ModelBuilder, x: ValueName, count: number): ValueName {
 
 const mean: Emit<'mean'> = (inputs, { graph, params }) => {
   const x = operand(inputs, 0);
-  return divided(graph, reduce(graph, 'ReduceSum', x.name, params), params.count);
+  return divided(graph, reduce(graph, 'ReduceSum', x, params), params.count);
 };
 
 /** x - mean(x) over `axes`, two passes: E[x²] - E[x]² loses every digit when the mean is large. */
 function centered(graph: ModelBuilder, x: Operand, axes: readonly number[]): ValueName {
-  const average = reduce(graph, 'ReduceMean', x.name, { axes, keepDims: true });
+  const average = reduce(graph, 'ReduceMean', x, { axes, keepDims: true });
   return graph.node('Sub', [x.name, average]);
 }
 
@@ -56,7 +66,7 @@ const variance: Emit<'variance'> = (inputs, { graph, params, type }) => {
   if (params.axes.length === 0) return graph.filled(type, 0);
   const deviation = centered(graph, x, params.axes);
   const squares = graph.node('Mul', [deviation, deviation]);
-  return divided(graph, reduce(graph, 'ReduceSum', squares, params), params.count);
+  return divided(graph, reduce(graph, 'ReduceSum', like(x, squares), params), params.count);
 };
 
 /** x̂ = (x - mean) · r with r = 1 / sqrt(variance + ε), kept apart because the gradient needs both. */
@@ -67,7 +77,7 @@ function normalized(
 ): { readonly xHat: ValueName; readonly r: ValueName } {
   const deviation = centered(graph, x, axes);
   const squares = graph.node('Mul', [deviation, deviation]);
-  const spread = reduce(graph, 'ReduceMean', squares, { axes, keepDims: true });
+  const spread = reduce(graph, 'ReduceMean', like(x, squares), { axes, keepDims: true });
   const shifted = graph.node('Add', [spread, graph.scalar('float32', epsilon)]);
   const r = graph.node('Reciprocal', [graph.node('Sqrt', [shifted])]);
   return { xHat: graph.node('Mul', [deviation, r]), r };
@@ -79,7 +89,12 @@ const normalizeGrad: Emit<'normalizeGrad'> = (inputs, { graph, params }) => {
   const { axes } = params;
   const { xHat, r } = normalized(graph, operand(inputs, 0), params);
   const keep = { axes, keepDims: true };
-  const projection = reduce(graph, 'ReduceMean', graph.node('Mul', [dy.name, xHat]), keep);
+  const projection = reduce(
+    graph,
+    'ReduceMean',
+    like(dy, graph.node('Mul', [dy.name, xHat])),
+    keep,
+  );
   const along = graph.node('Mul', [xHat, projection]);
   return graph.node('Mul', [graph.node('Sub', [centered(graph, dy, axes), along]), r]);
 };

@@ -1,5 +1,5 @@
 /**
- * @file How many threads may share a matrix product without a change of its bits. Not a performance model.
+ * @file How many threads may share a matrix product or a sum without a change of its bits. Not a performance model.
  *
  * ONNX Runtime's single-precision kernel cuts the longer side of the result among its threads. Rows are sums of their own.
  * But it adds up `depth` terms in blocks, and the narrower a thread's columns, the longer its blocks: 128 terms above 64
@@ -65,4 +65,22 @@ function isSafe({ rows, depth, columns }: Product, threads: number): boolean {
 export function safeConvThreads({ rows, depth, columns }: Product): number {
   if (depth <= BLOCK_DEPTH || threadsAsked({ rows, depth, columns }) === 1) return Infinity;
   return Math.max(1, Math.floor(columns / (WIDE_COLUMNS + CUT_COLUMNS)));
+}
+
+/**
+ * Threads that may share sums over `axes` of `shape`. Where the kept extents lie outside and inside of the summed ones, or
+ * between them, ONNX Runtime has a quick kernel that it takes only if each thread gets a slice; another one adds in another
+ * order.
+ */
+export function safeSumThreads(shape: readonly number[], axes: readonly number[]): number {
+  const runs: { readonly isSummed: boolean; extent: number }[] = [];
+  for (const [axis, extent] of shape.entries()) {
+    const isSummed = axes.includes(axis);
+    const last = runs.at(-1);
+    if (extent === 1) continue;
+    if (last?.isSummed === isSummed) last.extent *= extent;
+    else runs.push({ isSummed, extent });
+  }
+  if (runs.length !== 3) return Infinity;
+  return (runs[0]?.isSummed === true ? runs[1]?.extent : runs[0]?.extent) ?? Infinity;
 }

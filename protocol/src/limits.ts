@@ -439,6 +439,18 @@ export const WORKER_LIMITS = {
   /** RUN messages held, waiting or queued; further ones are refused unit by unit. */
   batches: 4_096,
   /**
+   * Groups of units that run as one program: units of one run, a power of two; batches that come before the program is made;
+   * runs that it is tried in; memory of one run, bytes; longest time of its units one by one, µs.
+   */
+  groupUnits: 8,
+  groupAfterBatches: 2,
+  groupTrials: 2,
+  groupBytes: 256 * MIB,
+  groupUs: 250_000,
+  /** Such programs kept, and forms of groups of which is known whether they are worth one. */
+  groupExecutables: 8,
+  groupForms: 128,
+  /**
    * Work that an engine's own worker does on its network thread, because the way to the compute thread and back would take
    * longer: floating-point operations and ops of a batch, bytes of a unit's inputs and values.
    */

@@ -1,5 +1,6 @@
 /** @file What a compute backend is: programs in, tensors out. Knows nothing of leases, frames or sockets. */
 import type { BackendName, Program, TensorData } from '@ravenlab/protocol';
+import type { FoldRules } from './group/groupProgram.js';
 
 export interface BackendOptions {
   /** Threads that one run may use; backends without threads ignore it. */
@@ -29,6 +30,8 @@ export interface Backend {
   readonly version: string;
   /** A stand-in for a device that runs on the processor: never picked unless asked for. */
   readonly isSoftware?: boolean;
+  /** What of several units may run at once without a change of bits; left out: units run one by one. */
+  readonly foldRules?: FoldRules;
   /**
    * Compiles a verified program.
    * @throws RavenError 'program' naming the op that this backend cannot express.

@@ -127,6 +127,7 @@ class ComputeLoop {
     Atomics.store(this.busySince, 0, 0);
     this.flush(batch.batch);
     this.skipped.delete(batch.batch);
+    if (!this.isStopping) this.executor.improve(batch);
   }
 
   private hold(outcome: UnitOutcome): void {

@@ -1,4 +1,4 @@
-/** @file Runs batches of units on a backend, one unit at a time. Threads, ports and leases are not its business. */
+/** @file Runs batches of units on a backend, one by one or a group at once. Threads, ports and leases are not its business. */
 import type { Program, ProgramHash, SumForm, TensorData } from '@ravenlab/protocol';
 import {
   RavenError,
@@ -15,6 +15,8 @@ import type { InputSource } from './assemble.js';
 import type { Backend, Executable } from './backend.js';
 import type { ComputeBatch, UnitOutcome } from './computeMessages.js';
 import { firstNonFinite } from './finite.js';
+import type { FusedUnits, Trial } from './group/groupForms.js';
+import { GroupForms } from './group/groupForms.js';
 import { GroupSum } from './merge.js';
 import { OutputSets } from './outputSets.js';
 import type { SumMemories } from './wasm/sumLoops.js';
@@ -49,11 +51,13 @@ export class Executor {
   /** Least recently used first. */
   private readonly prepared = new Map<ProgramHash, Prepared>();
   private readonly tensors = new TensorTable();
+  private readonly forms: GroupForms;
 
   constructor({ backend, nowUs, memories = null }: ExecutorOptions) {
     this.backend = backend;
     this.nowUs = nowUs;
     this.memories = memories;
+    this.forms = new GroupForms(backend, nowUs);
   }
 
   define(hash: ProgramHash, bytes: Uint8Array): void {
@@ -68,10 +72,12 @@ export class Executor {
     for (const key of keys) this.tensors.delete(key);
     // Backends may keep the weights of their last run; what is dropped must really go.
     for (const { executable } of this.prepared.values()) executable.release();
+    this.forms.release();
   }
 
   forgetProgram(hash: ProgramHash): void {
     this.sources.delete(hash);
+    this.forms.forgetProgram(hash);
     this.prepared.get(hash)?.executable.dispose();
     this.prepared.delete(hash);
   }
@@ -84,7 +90,7 @@ export class Executor {
     batch: ComputeBatch,
     isSkipped: (unit: number) => boolean,
   ): Generator<readonly UnitOutcome[], void> {
-    const { runUnit, sets } = this.start(batch);
+    const { runUnit, runFused, sets } = this.start(batch);
     const { merge, shards } = batch;
     if (merge === null || sets === null) {
       for (let unit = 0; unit < shards.length; unit++) {
@@ -95,12 +101,43 @@ export class Executor {
     const sum = new GroupSum(merge.sums, (outputs) => sets.give(outputs), sets.add);
     let first = 0;
     for (const size of merge.groups) {
-      yield* runGroup({ first, size, sum, sums: merge.sums, runUnit, sets, isSkipped });
+      const fused = this.forms.find(batch, size);
+      const { sums } = merge;
+      yield* runGroup({ first, size, sum, sums, runUnit, runFused, fused, sets, isSkipped });
       first += size;
     }
   }
 
+  /** Makes the next batch like this one quicker where that takes preparation; to be called when its answers have left. */
+  improve(batch: ComputeBatch): void {
+    try {
+      this.forms.improve(batch, () => this.trial(batch));
+    } catch {
+      // What cannot run says so when its units run.
+    }
+  }
+
+  private trial(batch: ComputeBatch): Trial {
+    const { program, sets } = this.prepare(batch.hash);
+    const { runUnit, runFused, sources } = this.start(batch);
+    const sums = batch.merge?.sums ?? [];
+    const give = (outputs: readonly TensorData[]): void => sets.give(outputs);
+    const group = { sets, runUnit, runFused };
+    return {
+      batch,
+      program,
+      sources,
+      alone: (units) => {
+        const sum = new GroupSum(sums, give, sets.add);
+        for (let unit = 0; unit < units; unit++) sum.add(outputsOf(runIntoSet(group, unit, null)));
+        return sets.detach(sum.take(), sums);
+      },
+      together: (fused) => sets.detach(outputsOf(runIntoSet(group, 0, fused)), sums),
+    };
+  }
+
   dispose(): void {
+    this.forms.dispose();
     for (const { executable } of this.prepared.values()) executable.dispose();
     this.prepared.clear();
     this.backend.dispose();
@@ -110,23 +147,32 @@ export class Executor {
   private start(batch: ComputeBatch): BatchRunner {
     try {
       const prepared = this.prepare(batch.hash);
-      const inputs = this.bind(prepared, batch);
+      const sources = this.bind(prepared, batch);
       const { executable, isFloat, sets } = prepared;
+      const { shards } = batch;
       return {
         sets,
+        sources,
         runUnit: (unit, isChecked, into) => {
           const run = (): TensorData[] => {
-            const shard = batch.shards[unit] ?? 0;
+            const shard = shards[unit] ?? 0;
             return executable.run(
-              inputs.map((input) => input(unit, shard)),
+              sources.map((source) => source(unit, shard)),
               into,
             );
           };
           return this.runUnit(unit, run, isChecked ? isFloat : NO_CHECK);
         },
+        runFused: (first, fused, into) => {
+          const run = (): TensorData[] => fused.run({ first, sources, shards }, into);
+          const outcome = this.runUnit(first, run, NO_CHECK);
+          if (outcome.status === 'failed') this.forms.refuse(batch, fused);
+          return outcome;
+        },
       };
     } catch (error) {
-      return { sets: null, runUnit: (unit) => failed(unit, 0, error) };
+      const fail = (unit: number): UnitOutcome => failed(unit, 0, error);
+      return { sets: null, sources: [], runUnit: fail, runFused: fail };
     }
   }
 
@@ -205,34 +251,45 @@ interface BatchRunner {
    * @param into arrays that the outputs may be written into.
    */
   readonly runUnit: (unit: number, isChecked: boolean, into?: readonly TensorData[]) => UnitOutcome;
+  /** Units from this one on at once; the outcome is that of the first, with their sums. */
+  readonly runFused: (
+    first: number,
+    fused: FusedUnits,
+    into?: readonly TensorData[],
+  ) => UnitOutcome;
+  readonly sources: readonly InputSource[];
   /** Null when the batch cannot be prepared. */
   readonly sets: OutputSets | null;
 }
 
-interface Group {
+interface Group extends Pick<BatchRunner, 'runUnit' | 'runFused'> {
   /** Position of the first unit. */
   readonly first: number;
   readonly size: number;
   readonly sum: GroupSum;
   readonly sums: readonly SumForm[];
-  readonly runUnit: BatchRunner['runUnit'];
+  /** What runs several units at once, to the same bits; null: one by one. */
+  readonly fused: FusedUnits | null;
   readonly sets: OutputSets;
   readonly isSkipped: (unit: number) => boolean;
 }
 
 /** One outcome for all when all went well; else one each, and nothing runs after the first that did not. */
 function* runGroup(group: Group): Generator<readonly UnitOutcome[], void> {
-  const { first, size, sum, sums, sets, isSkipped } = group;
+  const { first, size, sum, sums, fused, sets } = group;
+  const units = fused?.units ?? 1;
   let computeUs = 0;
-  for (let unit = first; unit < first + size; unit++) {
-    const outcome = isSkipped(unit) ? cancelled(unit) : runIntoSet(group, unit);
+  for (let unit = first; unit < first + size; unit += units) {
+    const outcome = skippedOf(group, unit, units) ?? runIntoSet(group, unit, fused);
     computeUs += outcome.computeUs;
     if (outcome.status !== 'ok') {
       sum.clear();
-      yield fallApart(group, outcome);
+      // Together they may take more memory than there is; and only one by one they tell which of them fails.
+      if (fused !== null && outcome.status === 'failed') yield* runGroup({ ...group, fused: null });
+      else yield fallApart(group, outcome);
       return;
     }
-    sum.add(outcome.outputs);
+    sum.add(outcome.outputs, units);
     yield [];
   }
   const whole = sum.take();
@@ -242,10 +299,28 @@ function* runGroup(group: Group): Generator<readonly UnitOutcome[], void> {
   else yield* blame(group, output);
 }
 
+/** Of these units the first that nobody waits for; undefined when there is none. */
+function skippedOf({ isSkipped }: Group, first: number, units: number): UnitOutcome | undefined {
+  for (let unit = first; unit < first + units; unit++) {
+    if (isSkipped(unit)) return cancelled(unit);
+  }
+  return undefined;
+}
+
+/** @throws Error when the run failed. */
+function outputsOf({ status, outputs }: UnitOutcome): readonly TensorData[] {
+  if (status !== 'ok') throw new Error('a unit failed that had run before');
+  return outputs;
+}
+
 /** NaN and infinity survive addition, so the sum is checked once instead of every unit. */
-function runIntoSet({ sets, runUnit }: Group, unit: number): UnitOutcome {
+function runIntoSet(
+  { sets, runUnit, runFused }: Pick<Group, 'sets' | 'runUnit' | 'runFused'>,
+  unit: number,
+  fused: FusedUnits | null,
+): UnitOutcome {
   const set = sets.take();
-  const outcome = runUnit(unit, false, set);
+  const outcome = fused === null ? runUnit(unit, false, set) : runFused(unit, fused, set);
   // A run that failed, or whose backend makes its own arrays, has no use for it.
   if (set !== undefined && outcome.outputs[0] !== set[0]) sets.give(set);
   return outcome;

@@ -36,10 +36,10 @@ export class GroupSum {
     this.addTo = addTo;
   }
 
-  /** Takes the outputs of the next unit. */
-  add(outputs: readonly TensorData[]): void {
+  /** Takes the outputs of the next unit, or the sums of the next few: a power of two, at a multiple of it. */
+  add(outputs: readonly TensorData[], units = 1): void {
     outputs.forEach((output, index) => this.round(output, index));
-    let right: Partial = { units: 1, outputs };
+    let right: Partial = { units, outputs };
     for (
       let left = this.partials.at(-1);
       left?.units === right.units;

@@ -1,10 +1,10 @@
 /** @file How many channels make a block in ONNX Runtime's blocked convolutions on this processor: found out by asking one. */
 import { OrtTensor, createNativeSession } from './binding.js';
+import { CHANNEL_BLOCKS } from './emitBlocked.js';
 import { BLOCKED_DOMAIN, ModelBuilder } from './modelBuilder.js';
 
 const CHANNELS = 16;
 const PIXELS = 2;
-const BLOCKS: readonly number[] = [8, 16];
 
 let known: number | undefined;
 
@@ -39,7 +39,7 @@ function measured(): number {
     );
     const found = (results[fetch]?.data as Float32Array | undefined)?.indexOf(1) ?? 0;
     session.dispose();
-    return BLOCKS.includes(found) ? found : 0;
+    return CHANNEL_BLOCKS.includes(found) ? found : 0;
   } catch {
     // Processors without them: the operator is not registered.
     return 0;

@@ -11,6 +11,8 @@ import { BLOCKED_DOMAIN } from './modelBuilder.js';
 
 /** With fewer results a channel, turning the weight costs what the product saves. */
 const PIXELS_MIN = 256;
+/** Channels of a block, on one processor or another. */
+export const CHANNEL_BLOCKS: readonly number[] = [8, 16];
 /** A gradient this large no longer fits the caches, and every kernel position of the weight reads all of it. */
 const GRADIENT_BYTES_MAX = 8 * 2 ** 20;
 /** The terms of so many pixels, times a block of images, are added up in one go: more would cost digits. */
@@ -55,7 +57,7 @@ export interface BlockedSite {
  * @param result [B, O, H', W']
  */
 export function isBetterBlocked(
-  { channelBlock }: ModelBuilder,
+  { channelBlock }: Pick<ModelBuilder, 'channelBlock'>,
   groups: number,
   weight: Shape,
   result: Shape,

@@ -4,6 +4,7 @@ import { deviceModel } from '../../machineInfo.js';
 import type { Backend, BackendOptions } from '../backend.js';
 import { ORT_VERSION, OrtTensor, createNativeSession } from './binding.js';
 import { channelBlock } from './channelBlock.js';
+import { ONNX_FOLD_RULES } from './foldBits.js';
 import type { OnnxRuntime } from './runtime.js';
 
 const LOG_FATAL = 4;
@@ -23,6 +24,8 @@ export function nativeRuntime(
     version: `onnxruntime ${ORT_VERSION} emission ${EMISSION}`,
     channelBlock: name === 'onnx-cpu' ? channelBlock() : 0,
     deviceName: name === 'onnx-cpu' ? deviceModel() : 'CUDA device 0',
+    // A card's kernels choose their blocks by the whole shape.
+    ...(name === 'onnx-cpu' ? { foldRules: ONNX_FOLD_RULES } : {}),
     tensor: ({ dtype, shape }, data) => new OrtTensor(dtype, data as never, shape),
     createSession: ({ bytes, safeThreads }) =>
       createNativeSession(bytes, {

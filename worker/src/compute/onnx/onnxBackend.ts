@@ -2,6 +2,7 @@
 import type { BackendName, Program, TensorData, TensorType } from '@ravenlab/protocol';
 import { RavenError, sizeOf, uniform, valueType } from '@ravenlab/protocol';
 import type { Backend, Executable } from '../backend.js';
+import type { FoldRules } from '../group/groupProgram.js';
 import type { LoweredModel, ModelFeed } from './lower.js';
 import { lowerProgram } from './lower.js';
 import type { OnnxRuntime, OnnxSession, OnnxTensor } from './runtime.js';
@@ -10,10 +11,12 @@ export class OnnxBackend<T extends OnnxTensor> implements Backend {
   readonly name: BackendName;
   readonly version: string;
   readonly deviceName: string;
+  readonly foldRules?: FoldRules;
   private readonly runtime: OnnxRuntime<T>;
 
   constructor(runtime: OnnxRuntime<T>) {
     this.runtime = runtime;
+    if (runtime.foldRules !== undefined) this.foldRules = runtime.foldRules;
     this.name = runtime.name;
     this.version = runtime.version;
     this.deviceName = runtime.deviceName;

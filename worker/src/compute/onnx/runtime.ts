@@ -1,5 +1,6 @@
 /** @file What the ONNX backends differ in: who makes tensors and runs sessions. Programs, feeds and errors are in onnxBackend.ts. */
 import type { BackendName, TensorData, TensorType } from '@ravenlab/protocol';
+import type { FoldRules } from '../group/groupProgram.js';
 import type { LoweredModel } from './lower.js';
 
 /** A tensor as a runtime wants it; it reads (or writes) the array in place, when it runs. */
@@ -24,6 +25,7 @@ export interface OnnxRuntime<T extends OnnxTensor> {
   readonly version: string;
   /** Channels in a block of its blocked convolutions; 0: it has none. */
   readonly channelBlock: number;
+  readonly foldRules?: FoldRules;
   tensor(type: TensorType, data: TensorData): T;
   /** @throws Error from ONNX Runtime when the model is malformed or an op is not supported. */
   createSession(model: LoweredModel): OnnxSession<T>;

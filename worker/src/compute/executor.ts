@@ -98,7 +98,7 @@ export class Executor {
       }
       return;
     }
-    const sum = new GroupSum(merge.sums, (outputs) => sets.give(outputs), sets.add);
+    const sum = new GroupSum(merge.sums, (outputs) => sets.give(outputs), sets.add, sets.round);
     let first = 0;
     for (const size of merge.groups) {
       const fused = this.forms.find(batch, size);

@@ -1,6 +1,6 @@
 /** @file Adds up the outputs of a group of units, in the order in which the engine would: a worker then answers once, not once a unit. */
-import type { NarrowRow, SumForm, TensorData } from '@ravenlab/protocol';
-import { RavenError, narrowRow } from '@ravenlab/protocol';
+import type { NarrowFormat, SumForm, TensorData } from '@ravenlab/protocol';
+import { NARROW, RavenError } from '@ravenlab/protocol';
 
 /** Sum of `units` consecutive units, a power of two. */
 interface Partial {
@@ -15,23 +15,25 @@ interface Partial {
  */
 export class GroupSum {
   private readonly sums: readonly SumForm[];
-  private readonly narrow: readonly (NarrowRow | null)[];
   private readonly recycle: (outputs: readonly TensorData[]) => void;
   private readonly addTo: (target: TensorData, addend: TensorData) => void;
+  private readonly roundTo: (target: TensorData, format: NarrowFormat) => void;
   private partials: Partial[] = [];
 
   /**
    * @param sums By output: added up, or taken from the first unit.
    * @param recycle Gets the arrays of every operand that has been added to another, and of those that are cleared.
    * @param addTo Makes one sum, target += addend.
+   * @param roundTo Rounds to what a format holds.
    */
   constructor(
     sums: readonly SumForm[],
     recycle: (outputs: readonly TensorData[]) => void = () => undefined,
     addTo: (target: TensorData, addend: TensorData) => void = addInto,
+    roundTo: (target: TensorData, format: NarrowFormat) => void = roundInto,
   ) {
     this.sums = sums;
-    this.narrow = sums.map(narrowRow);
+    this.roundTo = roundTo;
     this.recycle = recycle;
     this.addTo = addTo;
   }
@@ -78,9 +80,14 @@ export class GroupSum {
   }
 
   private round(output: TensorData, index: number): void {
-    const row = this.narrow[index] ?? null;
-    if (row !== null && output instanceof Float32Array) row.round(output);
+    const form = this.sums[index] ?? 'first';
+    if (form !== 'first' && form !== 'float32') this.roundTo(output, form);
   }
+}
+
+/** What is no float32 is left as it is: it cannot be asked for. */
+export function roundInto(target: TensorData, format: NarrowFormat): void {
+  if (target instanceof Float32Array) NARROW[format].round(target);
 }
 
 /**

@@ -2,7 +2,7 @@
  * @file Memory for the outputs of one program's units while they are added up: sets of arrays that runs write into and sums
  * are made in, over and over. Fresh megabytes cost more than the sum itself.
  */
-import type { SumForm, TensorData, TensorType } from '@ravenlab/protocol';
+import type { NarrowFormat, SumForm, TensorData, TensorType } from '@ravenlab/protocol';
 import {
   WORKER_LIMITS,
   byteSizeOf,
@@ -12,8 +12,9 @@ import {
   wireBytes,
 } from '@ravenlab/protocol';
 import { isFinite32 } from './finite.js';
-import { addInto } from './merge.js';
+import { addInto, roundInto } from './merge.js';
 import type { SumMemories, SumMemory } from './wasm/sumLoops.js';
+import { ROUND_LOOPS } from './wasm/sumLoops.js';
 
 const ALIGN_BYTES = 16;
 const aligned = (bytes: number): number => Math.ceil(bytes / ALIGN_BYTES) * ALIGN_BYTES;
@@ -56,6 +57,15 @@ export class OutputSets {
     else if (target instanceof Int32Array)
       memory.loops.addI32(target.byteOffset, addend.byteOffset, target.length);
     else addInto(target, addend);
+  };
+
+  /** Rounds to what a format holds: by the loops where it is in their memory. */
+  readonly round = (target: TensorData, format: NarrowFormat): void => {
+    const { memory } = this;
+    const isOurs = memory !== null && target.buffer === memory.buffer;
+    if (isOurs && target instanceof Float32Array)
+      memory.loops[ROUND_LOOPS[format]](target.byteOffset, target.length);
+    else roundInto(target, format);
   };
 
   /** Index of the first float32 output that holds NaN or infinity; -1 when all are finite. */

@@ -1,6 +1,7 @@
 /** @file Loads the reduction and optimizer loops over a shared memory. The loops themselves are in assembly/. */
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import type { NarrowFormat } from '@ravenlab/protocol';
 import { RavenError } from '@ravenlab/protocol';
 import type { SharedMemory } from './memory.js';
 import { instantiate } from './memory.js';
@@ -12,6 +13,9 @@ export interface Kernels {
   /** 1 when no element is NaN or infinite. */
   allFinite(ptr: number, n: number): number;
   sumSquares(ptr: number, n: number): number;
+  roundBfloat16(ptr: number, n: number): void;
+  roundFloat16(ptr: number, n: number): void;
+  roundInt8(ptr: number, n: number): void;
   ema(dst: number, state: number, value: number, n: number, keep: number, momentum: number): void;
   sgd(
     dst: number,
@@ -58,6 +62,13 @@ export interface Kernels {
     shrink: number,
   ): void;
 }
+
+/** The loop that rounds to what a format holds; to the bits of NARROW[format].round. */
+export const ROUND_LOOPS = {
+  bfloat16: 'roundBfloat16',
+  float16: 'roundFloat16',
+  int8: 'roundInt8',
+} as const satisfies Record<NarrowFormat, keyof Kernels>;
 
 /** Where `npm run build` leaves the loops. */
 export const KERNELS_FILE = fileURLToPath(new URL('./kernels.wasm', import.meta.url));

@@ -5,8 +5,8 @@
  */
 import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
-import type { Program, ProgramHash, RunMerge, TensorType } from '@ravenlab/protocol';
-import { WORKER_LIMITS, encodeProgram } from '@ravenlab/protocol';
+import type { Program, ProgramHash, RunMerge, SumForm, TensorType } from '@ravenlab/protocol';
+import { WIRE_FORMATS, WORKER_LIMITS, encodeProgram } from '@ravenlab/protocol';
 import { Executor } from '../../../../worker/src/compute/executor.js';
 import { addInto } from '../../../../worker/src/compute/merge.js';
 import { nativeRuntime } from '../../../../worker/src/compute/onnx/nativeRuntime.js';
@@ -103,30 +103,33 @@ describe('sums in the memory of a program', () => {
   });
 });
 
-test('ONNX Runtime and the loops give a group the bits that it has without them', () => {
-  const type = { dtype: 'float32', shape: [33] } as const;
-  const program: Program = {
-    inputs: [{ dtype: 'int32', shape: [4] }],
-    nodes: [
-      { op: 'randomUniform', inputs: [0], params: { shape: [33], stream: 1 }, type },
-      { op: 'sin', inputs: [1], params: {}, type },
-    ],
-    outputs: [2, 1],
-  };
-  const outputsWith = (loops: SumMemories | null): number[][] => {
-    const backend = new OnnxBackend(nativeRuntime('onnx-cpu', { threads: 1 }));
-    const executor = new Executor({ backend, nowUs: () => 0, memories: loops });
-    const hash = 'aa' as ProgramHash;
-    executor.define(hash, encodeProgram(program));
-    const inputs = [{ kind: 'key', seedLow: 1, seedHigh: 2, step: 3 }] as const;
-    const shards = Int32Array.from({ length: 16 }, (_, i) => i);
-    const merge: RunMerge = { groups: [8, 4, 4], sums: ['float32', 'first'] };
-    const outcomes = [
-      ...executor.run({ kind: 'batch', batch: 1, hash, shards, inputs, merge }, () => false),
-    ].flat();
-    executor.dispose();
-    expect(outcomes.map(({ status }) => status)).toEqual(['ok', 'ok', 'ok']);
-    return outcomes.flatMap(({ outputs }) => outputs.map(bits));
-  };
-  expect(outputsWith(memories())).toEqual(outputsWith(null));
-});
+test.each(WIRE_FORMATS)(
+  'ONNX Runtime and the loops give a group the bits that it has without them, as %s',
+  (form) => {
+    const type = { dtype: 'float32', shape: [33] } as const;
+    const program: Program = {
+      inputs: [{ dtype: 'int32', shape: [4] }],
+      nodes: [
+        { op: 'randomUniform', inputs: [0], params: { shape: [33], stream: 1 }, type },
+        { op: 'sin', inputs: [1], params: {}, type },
+      ],
+      outputs: [2, 1],
+    };
+    const outputsWith = (loops: SumMemories | null, form: SumForm): number[][] => {
+      const backend = new OnnxBackend(nativeRuntime('onnx-cpu', { threads: 1 }));
+      const executor = new Executor({ backend, nowUs: () => 0, memories: loops });
+      const hash = 'aa' as ProgramHash;
+      executor.define(hash, encodeProgram(program));
+      const inputs = [{ kind: 'key', seedLow: 1, seedHigh: 2, step: 3 }] as const;
+      const shards = Int32Array.from({ length: 16 }, (_, i) => i);
+      const merge: RunMerge = { groups: [8, 4, 4], sums: [form, 'first'] };
+      const outcomes = [
+        ...executor.run({ kind: 'batch', batch: 1, hash, shards, inputs, merge }, () => false),
+      ].flat();
+      executor.dispose();
+      expect(outcomes.map(({ status }) => status)).toEqual(['ok', 'ok', 'ok']);
+      return outcomes.flatMap(({ outputs }) => outputs.map(bits));
+    };
+    expect(outputsWith(memories(), form)).toEqual(outputsWith(null, form));
+  },
+);

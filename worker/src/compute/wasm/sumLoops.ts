@@ -4,14 +4,25 @@
  */
 import { existsSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import type { NarrowFormat } from '@ravenlab/protocol';
 
 /** Those that a sum needs; pointers are byte addresses of 16-byte aligned arrays, `n` counts elements. */
 export interface SumLoops {
   addF32(target: number, addend: number, n: number): void;
   addI32(target: number, addend: number, n: number): void;
+  roundBfloat16(ptr: number, n: number): void;
+  roundFloat16(ptr: number, n: number): void;
+  roundInt8(ptr: number, n: number): void;
   /** 1 when no element is NaN or infinite. */
   allFinite(ptr: number, n: number): number;
 }
+
+/** The loop that rounds to what a format holds; to the bits of NARROW[format].round. */
+export const ROUND_LOOPS = {
+  bfloat16: 'roundBfloat16',
+  float16: 'roundFloat16',
+  int8: 'roundInt8',
+} as const satisfies Record<NarrowFormat, keyof SumLoops>;
 
 export interface SumMemory {
   /** Never grows, so that views stay valid. */

@@ -151,3 +151,75 @@ export function adam(
     v128.store(dst, f32x4.sub(f32x4.mul(keep, x), f32x4.mul(rate, f32x4.div(m1, denominator))));
   }
 }
+
+// ── values rounded to what a narrow format holds: the loops of protocol/src/narrow.ts, to the same bits ────────────
+
+/** Each float32 to the nearest bfloat16, ties to even. */
+export function roundBfloat16(ptr: usize, n: u32): void {
+  const end = ptr + spanOf(n);
+  const infinity = i32x4.splat(0x7f800000);
+  const upper = i32x4.splat(0xffff0000);
+  for (; ptr < end; ptr += 16) {
+    const x = v128.load(ptr);
+    const odd = v128.and(i32x4.shr_u(x, 16), i32x4.splat(1));
+    const rounded = i32x4.add(i32x4.add(x, i32x4.splat(0x7fff)), odd);
+    const isNan = i32x4.gt_s(v128.and(x, i32x4.splat(0x7fffffff)), infinity);
+    const nan = v128.or(x, i32x4.splat(0x400000));
+    v128.store(ptr, v128.and(v128.bitselect(nan, rounded, isNan), upper));
+  }
+}
+
+/** Each float32 to the nearest float16, ties to even: from 65520 on infinity, below 2^-14 multiples of 2^-24. */
+export function roundFloat16(ptr: usize, n: u32): void {
+  const end = ptr + spanOf(n);
+  const infinity = i32x4.splat(0x7f800000);
+  for (; ptr < end; ptr += 16) {
+    const x = v128.load(ptr);
+    const size = v128.and(x, i32x4.splat(0x7fffffff));
+    const odd = v128.and(i32x4.shr_u(size, 13), i32x4.splat(1));
+    const sum = i32x4.add(i32x4.add(size, i32x4.splat(0xfff)), odd);
+    const normal = v128.and(sum, i32x4.splat(0xffffe000));
+    const steps = f32x4.nearest(f32x4.mul(size, f32x4.splat(16777216)));
+    const small = f32x4.mul(steps, f32x4.splat(5.9604644775390625e-8));
+    let result = v128.bitselect(small, normal, i32x4.lt_s(size, i32x4.splat(0x38800000)));
+    result = v128.bitselect(infinity, result, i32x4.ge_s(size, i32x4.splat(0x477ff000)));
+    result = v128.bitselect(i32x4.splat(0x7fc00000), result, i32x4.gt_s(size, infinity));
+    v128.store(ptr, v128.or(result, v128.and(x, i32x4.splat(0x80000000))));
+  }
+}
+
+/** Largest of |x| as bits, over whole vectors: padding is zero. */
+// @ts-ignore: decorator
+@inline
+function largestBits(ptr: usize, end: usize): i32 {
+  let most = i32x4.splat(0);
+  for (; ptr < end; ptr += 16) {
+    most = i32x4.max_s(most, v128.and(v128.load(ptr), i32x4.splat(0x7fffffff)));
+  }
+  const left = max(i32x4.extract_lane(most, 0), i32x4.extract_lane(most, 1));
+  return max(left, max(i32x4.extract_lane(most, 2), i32x4.extract_lane(most, 3)));
+}
+
+/** Chunks of 256 to multiples of 2^e, the smallest e ≥ -126 with max |x| ≤ 127 · 2^e; NaN where 127 · 2^121 is not enough. */
+export function roundInt8(ptr: usize, n: u32): void {
+  const end = ptr + (n as usize) * 4;
+  for (; ptr < end; ptr += 1024) {
+    const chunkEnd = min(end, ptr + 1024);
+    const span = ptr + ((chunkEnd - ptr + 15) & ~(15 as usize));
+    const largest = largestBits(ptr, span);
+    if (largest > 0x7f7e0000) {
+      for (let at = ptr; at < chunkEnd; at += 4) store<u32>(at, 0x7fc00000);
+      continue;
+    }
+    let exponent = (largest >>> 23) - 133;
+    if ((largest & 0x7fffff) > 0x7e0000) exponent++;
+    exponent = max(exponent, -126);
+    const scale = f32x4.splat(reinterpret<f32>((127 + exponent) << 23));
+    const inverse = f32x4.splat(reinterpret<f32>((127 - exponent) << 23));
+    for (let at = ptr; at < span; at += 16) {
+      const steps = f32x4.nearest(f32x4.mul(v128.load(at), inverse));
+      // A zero has no sign in eight bits.
+      v128.store(at, f32x4.add(f32x4.mul(steps, scale), f32x4.splat(0)));
+    }
+  }
+}

@@ -37,10 +37,9 @@ export class Bids {
   /** Of all that may work on it, here or elsewhere: a unit that all of them refused goes to anybody. */
   private readonly admitted: number;
   private program = UNKNOWN;
-  /** By member: expected time of a unit, time until it is through with what it has, units that it has room for. */
+  /** By member: expected time of a unit, and time until it is through with what it has. */
   private readonly unitUs: number[] = [];
   private readonly backlogsUs: number[] = [];
-  private readonly rooms: number[] = [];
   /** What every unit of the program needs and the member lacks. */
   private readonly commonBytes: number[] = [];
 
@@ -92,14 +91,14 @@ export class Bids {
     for (let at = 0; at < this.members.length; at++) {
       const member = this.members[at];
       if (member === undefined || refusedBy?.has(member.id) === true) continue;
-      const hasRoom = (this.rooms[at] ?? 0) >= count;
+      const isRoomy = hasRoom(member, this.unitUs[at] ?? 0, count);
       const leastUs = this.finishUs(at, count, 0);
       // It would neither be chosen nor be the soonest, whatever it lacks of the units' own.
-      if (leastUs >= (hasRoom ? us : soonestUs)) continue;
+      if (leastUs >= (isRoomy ? us : soonestUs)) continue;
       const ownBytes = own.length === 0 ? 0 : ownMissingBytes(member, own);
       const finishUs = ownBytes === 0 ? leastUs : this.finishUs(at, count, ownBytes);
       if (finishUs < soonestUs) soonestUs = finishUs;
-      if (!hasRoom || finishUs >= us) continue;
+      if (!isRoomy || finishUs >= us) continue;
       const bytes = this.commonBytesOf(at) + ownBytes;
       const evicted = evictedFor(member, this.execution, units, bytes);
       if (evicted === null) continue;
@@ -132,8 +131,6 @@ export class Bids {
 
   private lookAt(at: number, member: Member): void {
     this.backlogsUs[at] = backlogUs(member, this.now);
-    const unitUs = this.unitUs[at] ?? 0;
-    this.rooms[at] = unitUs === Infinity ? 0 : leaseRoom(member, unitUs);
     this.commonBytes[at] = UNKNOWN;
   }
 
@@ -144,10 +141,10 @@ export class Bids {
 
   /** As it is not after nearly every answer: whoever has room was given something before. */
   private isRoomAnywhere(count: number, refusedBy: ReadonlySet<WorkerId> | null): boolean {
-    for (let at = 0; at < this.rooms.length; at++) {
-      if ((this.rooms[at] ?? 0) < count) continue;
+    for (let at = 0; at < this.members.length; at++) {
       const member = this.members[at];
-      if (member !== undefined && refusedBy?.has(member.id) !== true) return true;
+      if (member === undefined || refusedBy?.has(member.id) === true) continue;
+      if (hasRoom(member, this.unitUs[at] ?? 0, count)) return true;
     }
     return false;
   }
@@ -198,16 +195,17 @@ export function transferUsOf(bytes: number): number {
   return Math.ceil((bytes * 1000) / ENGINE_LIMITS.linkBytesPerMs);
 }
 
-/** Units that a member may be given more: enough that it never waits for the wire; any number when it has none. */
-function leaseRoom(member: Member, unitUs: number): number {
-  if (member.leases.size === 0) return Infinity;
-  const aheadUs = ENGINE_LIMITS.leaseAheadUs + 2 * member.latencyUs;
-  const wanted = Math.ceil(aheadUs / Math.max(1, unitUs));
-  const room = Math.min(
-    ENGINE_LIMITS.leasesPerMember,
-    Math.max(ENGINE_LIMITS.leasesAheadMin, wanted),
-  );
-  return room - member.leases.size;
+/**
+ * Whether a member may be given so many units that are answered together: enough that it never waits for the wire, so one such
+ * group at least may wait behind another; any number when it has none, and none when it would never be through.
+ */
+function hasRoom(member: Member, unitUs: number, count: number): boolean {
+  if (unitUs === Infinity) return false;
+  const held = member.leases.size;
+  if (held === 0) return true;
+  const { leaseAheadUs, leasesAheadMin, leasesPerMember } = ENGINE_LIMITS;
+  const wanted = Math.ceil((leaseAheadUs + 2 * member.latencyUs) / Math.max(1, unitUs));
+  return held + count <= Math.min(leasesPerMember, Math.max(leasesAheadMin * count, wanted));
 }
 
 /** Expected time until a member is through with what it has, µs. One that is late will hardly be done at once. */
@@ -225,7 +223,7 @@ export function roomFor(
   fetch: Fetch,
   unitUs: number,
 ): readonly ResourceId[] | null {
-  if (leaseRoom(member, unitUs) < units.length) return null;
+  if (!hasRoom(member, unitUs, units.length)) return null;
   return evictedFor(member, execution, units, fetch.missingBytes);
 }
 

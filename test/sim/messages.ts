@@ -23,7 +23,9 @@ export function blockResource(dataId: number, block: number): ResourceId {
 }
 
 export function blocksOf(dataId: number): ResourceId[] {
-  return Array.from({ length: BLOCKS }, (_, block) => blockResource(dataId, block));
+  const blocks: ResourceId[] = [];
+  for (let block = 0; block < BLOCKS; block++) blocks.push(blockResource(dataId, block));
+  return blocks;
 }
 
 export type ResourceName =

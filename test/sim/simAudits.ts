@@ -185,7 +185,10 @@ export class SimAudits {
   }
 
   private isPossible(rule: AuditRule): boolean {
-    return [...this.options.state.members.values()].some((member) => mayAudit(rule, member));
+    for (const member of this.options.state.members.values()) {
+      if (mayAudit(rule, member)) return true;
+    }
+    return false;
   }
 
   private compare(audit: Audit): void {
@@ -230,6 +233,7 @@ export class SimAudits {
     const isAtWork = (worker: WorkerId): boolean =>
       (state.members.get(worker)?.leases.size ?? 0) > 0;
     for (const answer of this.book.due(context.heap.nowMs, isAtWork)) this.auditLast(answer);
+    if (this.audits.size === 0) return;
     for (const [execution, audit] of [...this.audits]) {
       const isWaiting = (state.executions.get(execution)?.queue.length ?? 0) > 0;
       // Nobody who may do it is here, or a better judge has come.

@@ -34,8 +34,8 @@ import {
   RUN,
   RETRY_MS,
   UNIT_AMOUNT,
-  IDLE_CHECK,
-  isPing,
+  CHECK_EVERY,
+  isEnd,
   TICK,
   NO_RESULTS,
   NOTHING_PAID,
@@ -106,14 +106,8 @@ export class SimEngine implements JournalOwner {
     for (const row of restored.rows) {
       this.state.ledger.restore(row.worker as WorkerId, row.amount, 1);
     }
-    this.journal = new SimJournal({
-      context,
-      disk,
-      owner: this,
-      restored,
-      canary,
-      trace: options.trace,
-    });
+    const { trace } = options;
+    this.journal = new SimJournal({ context, disk, owner: this, restored, canary, trace });
     const apply = (event: ClusterEvent, results?: readonly SimResult[]): void => {
       this.apply(event, results);
     };
@@ -126,7 +120,9 @@ export class SimEngine implements JournalOwner {
     };
     this.user = new SimUser({ context, state, apply, after });
     this.audits = auditsOf(this, {
-      ...{ context, flaw, state },
+      context,
+      flaw,
+      state,
       feed: (event) => {
         this.apply(event);
       },
@@ -165,6 +161,7 @@ export class SimEngine implements JournalOwner {
   die(isSilent = false): void {
     if (this.isKilled) return;
     this.isKilled = true;
+    checkInvariants(this.state);
     this.hub.die(isSilent);
     this.options.onDied();
   }
@@ -182,7 +179,7 @@ export class SimEngine implements JournalOwner {
     const made = step(this.state, seen, trace.events, context.heap.nowMs);
     const effects = canary?.effects === undefined ? made : canary.effects(made, seen, this.state);
     if (trace.isOn) trace.note(context.heap.nowMs, seen, effects);
-    this.checkState(seen, effects);
+    this.checkState(effects);
     this.results = results;
     try {
       for (const effect of effects) {
@@ -198,10 +195,12 @@ export class SimEngine implements JournalOwner {
     this.arm();
   }
 
-  /** Beats and signs of life that led to nothing change no set; they are checked now and then, everything else each time. */
-  private checkState({ kind }: ClusterEvent, effects: readonly ClusterEffect[]): void {
-    const isBeat = kind === 'heard' || kind === 'credit' || kind === 'tick';
-    if (isBeat && this.options.trace.events % IDLE_CHECK !== 0 && effects.every(isPing)) return;
+  /**
+   * All sets are derived from each other again with every few events, and whenever an execution or a life ends: a set that went wrong
+   * stays wrong, and the story of the last events is in the finding.
+   */
+  private checkState(effects: readonly ClusterEffect[]): void {
+    if (this.options.trace.events % CHECK_EVERY !== 0 && !effects.some(isEnd)) return;
     checkInvariants(this.state);
   }
 
@@ -573,6 +572,8 @@ export class SimEngine implements JournalOwner {
   }
 
   drained(): void {
+    // What is asked later finds the room by itself.
+    if (this.queue.length === 0 && this.whenSettled === null) return;
     this.after(0, () => {
       this.pump();
       this.checkSettled();
@@ -585,6 +586,7 @@ export class SimEngine implements JournalOwner {
   }
 
   closed(): void {
+    checkInvariants(this.state);
     this.options.onClosed();
   }
 }

@@ -20,8 +20,9 @@ export const DRAIN_MS = 1_000;
 export const RUN = 'run';
 export const RETRY_MS = 10;
 export const UNIT_AMOUNT = 7n;
-export const IDLE_CHECK = 8;
-export const isPing = ({ kind }: ClusterEffect): boolean => kind === 'ping';
+export const CHECK_EVERY = 4;
+export const isEnd = ({ kind }: ClusterEffect): boolean =>
+  kind === 'committed' || kind === 'failed';
 /** Ids that one life of an engine gives out: the next life begins above them. */
 export const IDS_PER_LIFE = 1_000_000;
 

@@ -349,10 +349,12 @@ export class SimHost implements Host, KernelWorld {
     const data = this.dataOf.get(salt) ?? Number.NaN;
     const known = this.classes;
     let isWrong = this.history[version - 2]?.isWrong === true;
-    this.classes = this.classes.filter((bits) => {
+    const possible: number[] = [];
+    for (const bits of known) {
       const sum = undisturbedSum({ salt, weight: before, data, bits }, shards);
-      return Object.is(nextWeight(before, sum), weight);
-    });
+      if (Object.is(nextWeight(before, sum), weight)) possible.push(bits);
+    }
+    this.classes = possible;
     if (this.isLied() && this.classes.length === 0) {
       this.classes = known;
       isWrong = true;

@@ -118,7 +118,9 @@ export class SimHub {
       return;
     }
     const { id } = worker;
-    this.options.apply({ kind: 'done', worker: id, results: results.map(toUnitResult) }, results);
+    const answers: UnitResult[] = [];
+    for (const result of results) answers.push(toUnitResult(result));
+    this.options.apply({ kind: 'done', worker: id, results: answers }, results);
   }
 
   private isLie(worker: WorkerId, results: readonly SimResult[]): boolean {

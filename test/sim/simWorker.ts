@@ -351,14 +351,15 @@ export class SimWorker {
   }
 
   private queueTasks(run: SimRun): void {
-    const common = [PROGRAM, stateResource(run.version)];
+    const state = stateResource(run.version);
     for (const group of run.groups) {
-      const needs = [...common];
-      for (const { shard } of group) {
+      const needs = [PROGRAM, state];
+      const leases: LeaseId[] = [];
+      for (const { lease, shard } of group) {
+        leases.push(lease);
         const block = blockResource(run.dataId, shard % BLOCKS);
         if (!needs.includes(block)) needs.push(block);
       }
-      const leases = group.map(({ lease }) => lease);
       this.queue.push({ leases, needs, run, shard: group[0]?.shard ?? 0 });
     }
     // Cheap, and what the engine counts as in flight is true again.
@@ -370,8 +371,8 @@ export class SimWorker {
   private work(): void {
     const task = this.queue[0];
     if (this.isComputing || task === undefined || !this.isAlive) return;
-    const missing = task.needs.filter((id) => !this.held.has(id));
-    if (missing.length > 0) {
+    const missing = this.missingFor(task);
+    if (missing !== null) {
       this.link?.sendUp({ kind: 'need', resources: missing });
       return;
     }
@@ -386,6 +387,17 @@ export class SimWorker {
     });
   }
 
+  /** Null: nothing. */
+  private missingFor({ needs }: Task): ResourceId[] | null {
+    let missing: ResourceId[] | null = null;
+    for (const id of needs) {
+      if (this.held.has(id)) continue;
+      missing ??= [];
+      missing.push(id);
+    }
+    return missing;
+  }
+
   private finish(task: Task, value: number, computeMs: number): void {
     const { heap } = this.context;
     if (heap.nowMs < this.frozenUntilMs) {
@@ -395,7 +407,8 @@ export class SimWorker {
       return;
     }
     this.isComputing = false;
-    this.queue = this.queue.filter((other) => other !== task);
+    if (this.queue[0] === task) this.queue.shift();
+    else this.queue = this.queue.filter((other) => other !== task);
     const isFailed = this.context.strikes('failUnit');
     const results = isFailed ? this.refusals(task) : [this.result(task, value, computeMs)];
     const message: ToEngine = { kind: 'done', execution: task.run.execution, results };

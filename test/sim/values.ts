@@ -4,6 +4,8 @@
  */
 import { leftSize } from '../../kernel/src/core/cluster/shardTree.js';
 
+const LAST_BIT = 2 ** -20;
+
 /** Weights before the first step. */
 export const FIRST_WEIGHT = 1;
 
@@ -18,11 +20,14 @@ export interface Inputs {
   readonly bits: number;
 }
 
+/** Units differ in size: what is added in another order shows. */
+const TENS = [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000];
+
 /** True result of one unit. */
 export function unitValue({ salt, weight, data, bits }: Inputs, shard: number): number {
   const mixed = Math.imul(salt * 31 + shard + 1, 0x9e3779b1) >>> 0;
-  const own = (mixed / 2 ** 32) * 10 ** (mixed % 7);
-  return Math.fround((own + weight * (data + 1)) * (1 + bits * 2 ** -20));
+  const own = (mixed / 2 ** 32) * (TENS[mixed % TENS.length] ?? 1);
+  return Math.fround((own + weight * (data + 1)) * (1 + bits * LAST_BIT));
 }
 
 /** Sum of all units, as one undisturbed machine makes it: said here once more, in other words than the engine's tree. */
@@ -39,5 +44,5 @@ export function add(target: { sum: number }, source: { readonly sum: number }): 
 
 /** The optimizer. */
 export function nextWeight(weight: number, sum: number): number {
-  return Math.fround(weight * 0.5 + sum * 2 ** -20);
+  return Math.fround(weight * 0.5 + sum * LAST_BIT);
 }

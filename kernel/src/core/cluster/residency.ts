@@ -122,30 +122,32 @@ export function evictionsFor(
 ): readonly ResourceId[] | null {
   let excess = member.heldBytes + needBytes - member.heldLimitBytes;
   if (excess <= 0) return NONE;
-  const pinned = pinnedBy(member);
-  for (const { spec } of units) pinNeeds(pinned, execution, spec);
   const evicted: ResourceId[] = [];
   for (const [id, sizeBytes] of member.held) {
     if (excess <= 0) break;
-    if (pinned.has(id)) continue;
+    if (isReadBy(execution, units, id) || isPinned(member, id)) continue;
     evicted.push(id);
     excess -= sizeBytes;
   }
   return excess <= 0 ? evicted : null;
 }
 
-/** All that a unit reads stays. */
-function pinNeeds(pinned: Set<ResourceId>, execution: Execution, unit: UnitSpec): void {
-  pinned.add(programOf(execution, unit).id);
-  for (const { id } of execution.spec.common) pinned.add(id);
-  for (const { id } of unit.resources) pinned.add(id);
+function isReadBy(execution: Execution, units: readonly Unit[], id: ResourceId): boolean {
+  for (const { spec } of units) if (reads(execution, spec, id)) return true;
+  return false;
 }
 
-/** What the units in flight on `member` use. */
-function pinnedBy(member: Member): Set<ResourceId> {
-  const pinned = new Set<ResourceId>();
+/** Whether a unit in flight on `member` reads it: asked of what was used longest ago first, so it is seldom asked twice. */
+function isPinned(member: Member, id: ResourceId): boolean {
   for (const { execution, unit } of member.leases.values()) {
-    pinNeeds(pinned, execution, unit.spec);
+    if (reads(execution, unit.spec, id)) return true;
   }
-  return pinned;
+  return false;
+}
+
+function reads(execution: Execution, unit: UnitSpec, id: ResourceId): boolean {
+  if (programOf(execution, unit).id === id) return true;
+  for (const resource of unit.resources) if (resource.id === id) return true;
+  for (const resource of execution.spec.common) if (resource.id === id) return true;
+  return false;
 }

@@ -1,13 +1,10 @@
 /**
  * @file One life of the engine in simulation: the shell around the real scheduler, ledger and journal. It carries out
- * effects, sums, commits and answers; a crash ends it between any two of its effects.
+ * effects, sums, commits and answers. Its events and its timer are in simLoop.ts, what it pays in simPay.ts.
  */
-/* eslint-disable max-lines -- one life of an engine is one story; its parts are in simEngineParts.ts */
 import type { ExecutionId, WorkerId } from '@ravenlab/protocol';
 import type { ClusterEffect, ClusterEvent } from '../../kernel/src/core/cluster/events.js';
 import { setPin } from '../../kernel/src/core/cluster/classes.js';
-import { checkInvariants } from '../../kernel/src/core/cluster/invariants.js';
-import { deadline, step } from '../../kernel/src/core/cluster/machine.js';
 import { ShardTree } from '../../kernel/src/core/cluster/shardTree.js';
 import type {
   ClusterState,
@@ -22,41 +19,32 @@ import { SimViolation } from './context.js';
 import type { SimContext } from './context.js';
 import type { SimResult } from './messages.js';
 import { blocksOf } from './messages.js';
-import type { SimImage, SimRow } from './simDisk.js';
+import type { SimImage } from './simDisk.js';
 import { FIRST_IMAGE } from './simDisk.js';
 import type { KernelEnd, SimRequest } from './requests.js';
 import { auditsOf, runOfAudit } from './simAudits.js';
 import type { AuditedExecution, SimAudits } from './simAudits.js';
 import {
   REDUCE_MS,
-  AUDIT_ROWS,
   DRAIN_MS,
   RUN,
   RETRY_MS,
   UNIT_AMOUNT,
-  CHECK_EVERY,
-  isEnd,
-  TICK,
-  NO_RESULTS,
   NOTHING_PAID,
-  Killed,
-  KILLED,
   IDS_PER_LIFE,
 } from './simEngineParts.js';
 import type { Active, Accept, Queued, EngineOptions } from './simEngineParts.js';
 import { SimHub } from './simHub.js';
 import type { JournalOwner } from './simJournal.js';
 import { SimJournal } from './simJournal.js';
+import type { LoopOwner } from './simLoop.js';
+import { SimLoop } from './simLoop.js';
+import { SimPay } from './simPay.js';
 import { SimStore, unitsOf } from './simStore.js';
 import { SimUser } from './simUser.js';
 import { add, nextWeight } from './values.js';
 
-/** What a life had in mind ends with it. */
-const actAlive = (engine: SimEngine, act: () => void): void => {
-  if (!engine.isDead()) act();
-};
-
-export class SimEngine implements JournalOwner {
+export class SimEngine implements JournalOwner, LoopOwner {
   readonly state: ClusterState;
   readonly journal: SimJournal;
   readonly hub: SimHub;
@@ -68,21 +56,18 @@ export class SimEngine implements JournalOwner {
   private readonly context: SimContext;
   private readonly book: PaidBook;
   private readonly store: SimStore;
+  private readonly loop: SimLoop;
+  private readonly pay: SimPay;
   readonly audits: SimAudits;
-  private auditRows = 0;
   private readonly active = new Map<ExecutionId, Active>();
   private queue: Queued[] = [];
   private isUpdating = false;
   private nextExecutionId = 1;
   private nextWire: number;
-  private timerAtMs = Infinity;
   private isKilled = false;
-  private results: readonly SimResult[] = [];
-  private paidNow: SimRow[] = [];
   /** Of the version before; for a planted bug. */
   private lastBookmark = 0;
   private readonly flaw: Flaw | null;
-  private readonly crashPerMille: number;
   private whenSettled: (() => void) | null = null;
 
   constructor(options: EngineOptions) {
@@ -90,7 +75,6 @@ export class SimEngine implements JournalOwner {
     this.options = options;
     this.context = context;
     this.flaw = canary?.flaw ?? null;
-    this.crashPerMille = context.plan.rates.engineCrash;
     const restored = disk.restore();
     if (restored.current !== null && restored.image === null) {
       throw new SimViolation(`the image in slot ${String(restored.current.slot)} is torn`);
@@ -108,24 +92,25 @@ export class SimEngine implements JournalOwner {
     }
     const { trace } = options;
     this.journal = new SimJournal({ context, disk, owner: this, restored, canary, trace });
+    const { state, flaw } = this;
+    const loop = new SimLoop({ context, state, canary, trace, owner: this });
+    this.loop = loop;
+    this.pay = new SimPay(life);
     const apply = (event: ClusterEvent, results?: readonly SimResult[]): void => {
-      this.apply(event, results);
+      loop.apply(event, results);
     };
     this.store = new SimStore();
-    const { state, flaw } = this;
     const { resources } = this.store;
     this.hub = new SimHub({ context, state, resources, flaw, apply });
     const after = (delayMs: number, act: () => void): void => {
-      this.after(delayMs, act);
+      loop.after(delayMs, act);
     };
     this.user = new SimUser({ context, state, apply, after });
     this.audits = auditsOf(this, {
       context,
       flaw,
       state,
-      feed: (event) => {
-        this.apply(event);
-      },
+      feed: apply,
       nextExecution: () => this.nextExecutionId++ as ExecutionId,
       after,
       onCaught: options.onCaught,
@@ -161,70 +146,14 @@ export class SimEngine implements JournalOwner {
   die(isSilent = false): void {
     if (this.isKilled) return;
     this.isKilled = true;
-    checkInvariants(this.state);
+    this.loop.check();
     this.hub.die(isSilent);
     this.options.onDied();
   }
 
-  // -------------------------------------------------------------- driving the machine
+  // -------------------------------------------------------------- what the scheduler says
 
-  private apply(event: ClusterEvent, results: readonly SimResult[] = NO_RESULTS): void {
-    const { canary, trace, context } = this.options;
-    const seen = canary?.event === undefined ? event : canary.event(event);
-    trace.events++;
-    if (seen === null) {
-      this.arm();
-      return;
-    }
-    const made = step(this.state, seen, trace.events, context.heap.nowMs);
-    const effects = canary?.effects === undefined ? made : canary.effects(made, seen, this.state);
-    if (trace.isOn) trace.note(context.heap.nowMs, seen, effects);
-    this.checkState(effects);
-    this.results = results;
-    try {
-      for (const effect of effects) {
-        if (context.befalls('engineCrash', this.crashPerMille)) throw KILLED;
-        this.carryOut(effect);
-      }
-      this.journalPay();
-    } catch (error) {
-      if (!(error instanceof Killed)) throw error;
-      this.die();
-      return;
-    }
-    this.arm();
-  }
-
-  /**
-   * All sets are derived from each other again with every few events, and whenever an execution or a life ends: a set that went wrong
-   * stays wrong, and the story of the last events is in the finding.
-   */
-  private checkState(effects: readonly ClusterEffect[]): void {
-    if (this.options.trace.events % CHECK_EVERY !== 0 && !effects.some(isEnd)) return;
-    checkInvariants(this.state);
-  }
-
-  private arm(): void {
-    const at = deadline(this.state);
-    if (at === null || at >= this.timerAtMs) return;
-    this.timerAtMs = at;
-    this.context.heap.at(at, this.onTimer);
-  }
-
-  private readonly onTimer = (): void => {
-    if (this.timerAtMs > this.context.heap.nowMs || this.isKilled) return; // it was for a deadline that moved
-    this.timerAtMs = Infinity;
-    const due = deadline(this.state);
-    if (due !== null && due <= this.context.heap.nowMs) this.apply(TICK);
-    else this.arm();
-  };
-
-  private after(delayMs: number, act: () => void): void {
-    const { heap } = this.context;
-    heap.call(heap.nowMs + delayMs, actAlive, this, act);
-  }
-
-  private carryOut(effect: ClusterEffect): void {
+  carryOut(effect: ClusterEffect): void {
     switch (effect.kind) {
       case 'provide': {
         const resources = this.store.found(effect.resources);
@@ -245,7 +174,7 @@ export class SimEngine implements JournalOwner {
         this.hub.send(effect.worker, { kind: 'revokeExecution', execution: effect.execution });
         break;
       case 'accept': {
-        const value = this.results[effect.index]?.value ?? Number.NaN;
+        const value = this.loop.results[effect.index]?.value ?? Number.NaN;
         if (this.audits.accepted(effect, value, this.auditedOf(effect.execution))) break;
         this.taken(effect, value);
         const tree = this.active.get(effect.execution)?.tree;
@@ -254,12 +183,12 @@ export class SimEngine implements JournalOwner {
         break;
       }
       case 'meter':
-        this.meter(effect);
+        this.pay.meter(effect, this.active.get(effect.execution), this.audits);
         break;
       case 'complete':
-        this.after(REDUCE_MS, () => {
+        this.loop.after(REDUCE_MS, () => {
           if (this.audits.complete(effect.execution)) return;
-          this.apply({ kind: 'reduced', execution: effect.execution, failure: null });
+          this.loop.apply({ kind: 'reduced', execution: effect.execution, failure: null });
         });
         break;
       case 'committed':
@@ -275,8 +204,8 @@ export class SimEngine implements JournalOwner {
         this.hub.send(effect.worker, { kind: 'ping', sentMs: this.context.heap.nowMs });
         break;
       case 'drained':
-        this.after(DRAIN_MS, () => {
-          this.apply({ kind: 'resume', worker: effect.worker });
+        this.loop.after(DRAIN_MS, () => {
+          this.loop.apply({ kind: 'resume', worker: effect.worker });
         });
         break;
       case 'starved':
@@ -323,35 +252,13 @@ export class SimEngine implements JournalOwner {
 
   /** It cheated in an earlier life. */
   convict(worker: WorkerId): void {
-    this.apply({ kind: 'ban', worker, isCaught: true });
+    this.loop.apply({ kind: 'ban', worker, isCaught: true });
   }
 
   /** The rows of one event reach the journal together. */
-  private journalPay(): void {
-    if (this.paidNow.length === 0) return;
-    const rows = this.paidNow;
-    this.paidNow = [];
-    this.journal.feed({ kind: 'paid', rows });
-  }
-
-  private meter({ entry, execution, shard }: Extract<ClusterEffect, { kind: 'meter' }>): void {
-    const audit = this.audits.auditOf(execution);
-    if (audit !== null) {
-      // Numbers above those of an execution's own units, never given out twice.
-      const key = AUDIT_ROWS + this.options.life * AUDIT_ROWS + this.auditRows++;
-      const { worker, amount } = entry;
-      this.paidNow.push({ ...audit.answer.point, shard: key, worker, amount });
-      return;
-    }
-    const active = this.active.get(execution);
-    if (active === undefined) throw new SimViolation('a unit of no execution is paid');
-    const { session, request } = active.point;
-    if (active.paid.has(shard)) {
-      const unit = `${String(session)}/${String(request)}/${String(shard)}`;
-      throw new SimViolation(`unit ${unit} was paid before, and is paid again`);
-    }
-    active.paid.add(shard);
-    this.paidNow.push({ session, request, shard, worker: entry.worker, amount: entry.amount });
+  carriedOut(): void {
+    const rows = this.pay.take();
+    if (rows !== null) this.journal.feed({ kind: 'paid', rows });
   }
 
   // -------------------------------------------------------------- requests of the kernel
@@ -411,7 +318,7 @@ export class SimEngine implements JournalOwner {
     for (const { request } of waiting) this.reply(request.id, false);
     for (const active of [...this.active.values()]) {
       if (!isOf(active) || this.state.executions.get(active.id)?.status !== 'running') continue;
-      this.apply({ kind: 'cancelled', execution: active.id });
+      this.loop.apply({ kind: 'cancelled', execution: active.id });
       this.audits.withdrawn(active.point);
       if (this.isKilled) return;
       this.refuse(active.id);
@@ -471,7 +378,7 @@ export class SimEngine implements JournalOwner {
       paidShards: paid.size === 0 ? NOTHING_PAID : new Set(paid),
     };
     this.active.set(id, { id, point, request, tree, spec, wire, version, weight, dataId, paid });
-    this.apply({ kind: 'submitted', spec });
+    this.loop.apply({ kind: 'submitted', spec });
   }
 
   private commit(execution: ExecutionId): void {
@@ -502,7 +409,7 @@ export class SimEngine implements JournalOwner {
     this.store.defineState(wire, weight);
     this.options.onCommitted(version, { salt, weight, point });
     // Evaluations may still read the version before.
-    this.after(1, () => {
+    this.loop.after(1, () => {
       const isRead = this.active.size > 0 || !this.audits.isIdle();
       if (!isRead) this.retire(this.store.oldStates(this.states.wire));
     });
@@ -511,7 +418,7 @@ export class SimEngine implements JournalOwner {
   private retire(ids: readonly ResourceId[]): void {
     if (ids.length === 0) return;
     this.store.drop(ids);
-    this.apply({ kind: 'retired', resources: ids });
+    this.loop.apply({ kind: 'retired', resources: ids });
   }
 
   private failed(execution: ExecutionId): void {
@@ -522,7 +429,7 @@ export class SimEngine implements JournalOwner {
       return;
     }
     this.active.delete(execution);
-    this.after(RETRY_MS, () => {
+    this.loop.after(RETRY_MS, () => {
       this.start(active.point, active.request, active.paid);
     });
   }
@@ -548,7 +455,7 @@ export class SimEngine implements JournalOwner {
   ): void {
     const { kernel } = this;
     const { version, weight, sum } = result;
-    this.after(1, () => {
+    this.loop.after(1, () => {
       if (this.kernel === kernel)
         kernel?.onReply({ id, isOk, version, weight, sum, pin: this.pin });
     });
@@ -565,7 +472,7 @@ export class SimEngine implements JournalOwner {
     this.book.settle(point);
     const { kernel } = this;
     if (kernel !== null && point.session === this.session) {
-      this.after(1, () => {
+      this.loop.after(1, () => {
         if (this.kernel === kernel) kernel.onDurable(point.request);
       });
     }
@@ -574,7 +481,7 @@ export class SimEngine implements JournalOwner {
   drained(): void {
     // What is asked later finds the room by itself.
     if (this.queue.length === 0 && this.whenSettled === null) return;
-    this.after(0, () => {
+    this.loop.after(0, () => {
       this.pump();
       this.checkSettled();
     });
@@ -586,7 +493,7 @@ export class SimEngine implements JournalOwner {
   }
 
   closed(): void {
-    checkInvariants(this.state);
+    this.loop.check();
     this.options.onClosed();
   }
 }

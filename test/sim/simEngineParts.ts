@@ -1,12 +1,11 @@
 /** @file What a simulated life of the engine is made of: its constants, and what it knows of requests. */
 import type { ExecutionId, WorkerId } from '@ravenlab/protocol';
-import type { ClusterEffect, ClusterEvent } from '../../kernel/src/core/cluster/events.js';
+import type { ClusterEffect } from '../../kernel/src/core/cluster/events.js';
 import type { ShardTree } from '../../kernel/src/core/cluster/shardTree.js';
 import type { ExecutionSpec } from '../../kernel/src/core/cluster/state.js';
 import type { RequestPoint } from '../../kernel/src/core/journal/paidBook.js';
 import type { Canary } from './canaries.js';
 import type { SimContext } from './context.js';
-import type { SimResult } from './messages.js';
 import type { SimRequest } from './requests.js';
 import type { SimDisk } from './simDisk.js';
 import type { Lie } from './simWorker.js';
@@ -14,15 +13,10 @@ import type { SimTrace } from './trace.js';
 
 export const REDUCE_MS = 1;
 export const GRACE_MS = 20;
-/** Rows of audits that one life may make. */
-export const AUDIT_ROWS = 1_000;
 export const DRAIN_MS = 1_000;
 export const RUN = 'run';
 export const RETRY_MS = 10;
 export const UNIT_AMOUNT = 7n;
-export const CHECK_EVERY = 4;
-export const isEnd = ({ kind }: ClusterEffect): boolean =>
-  kind === 'committed' || kind === 'failed';
 /** Ids that one life of an engine gives out: the next life begins above them. */
 export const IDS_PER_LIFE = 1_000_000;
 
@@ -47,14 +41,7 @@ export interface Queued {
   readonly request: SimRequest;
 }
 
-export const TICK: ClusterEvent = { kind: 'tick' };
-export const NO_RESULTS: readonly SimResult[] = [];
 export const NOTHING_PAID: ReadonlySet<number> = new Set();
-
-/** Thrown where the process is killed. */
-export class Killed extends Error {}
-/** One for all: the story of a stack costs more than the rest of a kill. */
-export const KILLED = new Killed();
 
 export interface EngineOptions {
   readonly context: SimContext;

@@ -259,12 +259,12 @@ class Cluster {
     await command('resume', { workerId: idOf(worker) });
   }
 
-  /** Sends a worker away and does not let it in again. What it has earned stays owed. */
+  /** Sends a worker away and lets neither it nor the wallet that it proved in again. What it has earned stays owed. */
   async ban(worker: WorkerName): Promise<void> {
     await command('ban', { workerId: idOf(worker) });
   }
 
-  /** Lets a banned worker in again. */
+  /** Lets a banned worker in again, named by its id or by its wallet, and both of them. */
   async unban(worker: WorkerName): Promise<void> {
     await command('unban', { workerId: idOf(worker) });
   }

@@ -5,6 +5,7 @@ import type { ClusterEvent } from '../core/cluster/events.js';
 import { rulesOf } from '../core/cluster/rules.js';
 import type { ClusterState } from '../core/cluster/state.js';
 import { Auditor } from './auditor.js';
+import { Bans } from './bans.js';
 import { Cheats } from './cheats.js';
 import type { Answer } from '../core/verify/auditBook.js';
 import type { Collector, Reducers } from './collector.js';
@@ -16,6 +17,7 @@ import type { RulesStore } from './rulesStore.js';
 import type { Runner } from './runner.js';
 import type { StateStore } from './states.js';
 import type { Treasury } from './treasury/treasury.js';
+import type { WorkerHub } from './workerHub.js';
 
 export interface AuditParts {
   readonly cluster: ClusterState;
@@ -32,6 +34,7 @@ export interface AuditParts {
   readonly feed: (event: ClusterEvent) => void;
   readonly beforeSubmit: () => void;
   readonly treasury: Treasury;
+  readonly hub: () => WorkerHub;
   /** Ends this life of the engine. */
   readonly onEnd: (how: { readonly isForgetting: boolean }) => void;
   readonly alert: (level: 'warning' | 'error', text: string) => void;
@@ -40,6 +43,7 @@ export interface AuditParts {
 export interface Audits {
   readonly auditor: Auditor;
   readonly cheats: Cheats;
+  readonly bans: Bans;
   /** Where results of an execution go, audits included; null when it has ended. */
   readonly collectorOf: (execution: number) => Collector | null;
   /** Looks after audits that wait, until `close`. */
@@ -49,8 +53,15 @@ export interface Audits {
 
 export function makeAudits(parts: AuditParts): Audits {
   const { cluster, runner, states, durability, treasury, feed } = parts;
-  const cheats = makeCheats(parts);
-  const auditor = new Auditor({
+  const bans = new Bans({
+    ...{ cluster, feed, rules: parts.rules, hub: parts.hub },
+    walletOf: (worker) => treasury.walletOf(worker),
+    onUnbanned: (worker) => {
+      auditor.book.pardoned(worker);
+    },
+  });
+  const cheats = makeCheats(parts, bans);
+  const auditor: Auditor = new Auditor({
     ...{ cluster, feed, heap: parts.heap, reducers: parts.reducers, now: parts.now },
     ...{ beforeSubmit: parts.beforeSubmit, random: secretRandom },
     onJudged: (judgements) => {
@@ -83,8 +94,7 @@ export function makeAudits(parts: AuditParts): Audits {
   });
   let timer: NodeJS.Timeout | null = null;
   return {
-    auditor,
-    cheats,
+    ...{ auditor, cheats, bans },
     collectorOf: (execution) =>
       (runner.executionOf(execution) ?? auditor.executionOf(execution))?.collector ?? null,
     start: () => {
@@ -100,7 +110,7 @@ export function makeAudits(parts: AuditParts): Audits {
   };
 }
 
-function makeCheats(parts: AuditParts): Cheats {
+function makeCheats(parts: AuditParts, bans: Bans): Cheats {
   const { cluster, durability, rules, kernel, feed, isJournaled } = parts;
   const keep = (): void => {
     rules.save(rulesOf(cluster));
@@ -109,9 +119,7 @@ function makeCheats(parts: AuditParts): Cheats {
     isJournaled,
     ban: (worker) => {
       parts.treasury.convicted(worker);
-      feed({ kind: 'ban', worker, isCaught: true });
-      // The scheduler may be in the middle of what led to this, and takes it afterwards.
-      queueMicrotask(keep);
+      bans.ban(worker, true);
     },
     pause: (worker) => {
       feed({ kind: 'pause', worker });

@@ -120,6 +120,7 @@ export class Commands {
       departures: hub.departures,
       banned: rulesOf(cluster).banned,
       caught: [...cluster.caught],
+      bannedWallets: [...cluster.bannedWallets.keys()],
       audits: { ...auditor.counters, open: auditor.book.openCount },
       mixClasses: cluster.mixesClasses,
       enginePid: process.pid,
@@ -146,10 +147,12 @@ export class Commands {
   }
 
   private moveWorker(kind: WorkerCommand, args: Args): { readonly workerId: string } {
-    const { cluster, feed, rules } = this.targets;
-    const given = text(args, 'workerId');
+    const { cluster, feed, rules, audits } = this.targets;
+    const named = text(args, 'workerId');
+    // A wallet stands for the worker that it was banned with.
+    const given = audits.bans.workerOf(named) ?? named;
     const known = OF_THE_ABSENT.has(kind)
-      ? [...cluster.members.keys(), ...cluster.standings.keys()]
+      ? [...cluster.members.keys(), ...cluster.standings.keys(), ...cluster.bannedWallets.values()]
       : [...cluster.members.keys()];
     const fits = new Set(known.filter((id) => id === given || id.startsWith(given)));
     const [worker] = fits;
@@ -160,8 +163,12 @@ export class Commands {
           : `no worker ${given} is known; ids are in cluster.workers()`;
       throw new RavenError('cluster', `${kind}: ${why}`);
     }
-    feed({ kind, worker });
-    rules.save(rulesOf(cluster));
+    if (kind === 'ban') audits.bans.ban(worker, false);
+    else if (kind === 'unban') audits.bans.unban(worker);
+    else {
+      feed({ kind, worker });
+      rules.save(rulesOf(cluster));
+    }
     return { workerId: worker };
   }
 }

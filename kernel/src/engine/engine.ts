@@ -265,9 +265,7 @@ export class Engine {
     this.audits = this.makeAudits(reducers);
     this.hub = new WorkerHub({
       ...{ engineId, resources, cluster, log, onFatal: this.options.onFatal },
-      price: priceText(DEFAULT_PRICE),
-      now: monotonicMs,
-      wallMs: Date.now,
+      ...{ price: priceText(DEFAULT_PRICE), now: monotonicMs, wallMs: Date.now },
       feed: (event, done) => {
         this.loop.feed(event, done ?? null);
       },
@@ -278,6 +276,9 @@ export class Engine {
       desk: this.treasury,
       serverKey: () => this.remote.serverKey,
       findResource: (ref) => (ref.kind === 'state' ? states.find(ref) : data.find(ref)),
+      onBannedWallet: (text) => {
+        this.alert('warning', text);
+      },
       onJoined: (session) => {
         this.panel.joined(session);
         this.treasury.joined(session.worker, session.payee, session.peer.origin === 'local');
@@ -345,6 +346,7 @@ export class Engine {
         this.tellRetired();
       },
       onEnd: this.options.onEnd,
+      hub: () => this.hub,
       alert: (level, text) => {
         this.alert(level, text);
       },

@@ -60,14 +60,18 @@ export class RulesStore {
 }
 
 function readRules(value: unknown): Rules {
-  const { banned, paused, caught, verified, mixesClasses, pins } = value as Partial<
+  const { banned, paused, caught, wallets, verified, mixesClasses, pins } = value as Partial<
     Record<keyof Rules, unknown>
   >;
   return {
     banned: listOf(banned, workerId),
     paused: listOf(paused, workerId),
-    // A file of an earlier release has neither.
+    // A file of an earlier release has none of these.
     caught: listOf(caught ?? [], workerId),
+    wallets: listOf(wallets ?? [], (entry) => {
+      const [wallet, worker] = entry as [unknown, unknown];
+      return [text(wallet, LIMITS.keyHexDigits), workerId(worker)] as const;
+    }),
     verified: listOf(verified ?? [], (entry) => {
       const [worker, count] = entry as [unknown, unknown];
       return [workerId(worker), wholeNumber(count)] as const;

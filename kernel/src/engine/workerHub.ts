@@ -53,6 +53,8 @@ export interface HubOptions {
   /** Whether results of who connects here need no audit. */
   readonly trusts: (peer: Peer) => boolean;
   readonly findResource: (ref: NeedRef) => Resource | undefined;
+  /** Somebody named a wallet that is banned, and was refused. */
+  readonly onBannedWallet: (text: string) => void;
   readonly onJoined: (session: WorkerSession) => void;
   readonly onLeft: (session: WorkerSession, reason: string) => void;
   readonly log: (text: string) => void;
@@ -180,6 +182,13 @@ export class WorkerHub implements PortHandlers {
       if (session.invite === invite) goes(session.peer);
     for (const peer of this.anteroom.guestsOf(invite)) goes(peer);
     return count;
+  }
+
+  /** Whoever has proved this wallet goes, and does not come back. */
+  banish(wallet: Address): void {
+    for (const session of [...this.byWorker.values()]) {
+      if (session.payee === wallet) this.refuse(session.peer, 'refused', BANNED);
+    }
   }
 
   /** Terms of this payee are there, or have changed; another job begins with another session. */
@@ -332,12 +341,23 @@ export class WorkerHub implements PortHandlers {
       return ['refused', 'this invite is not valid any more; ask for a new one'];
     if (this.options.cluster.standings.get(hello.workerId)?.status === 'banned')
       return ['refused', BANNED];
+    if (this.isWalletBanned(hello)) return ['refused', BANNED];
     const known = this.byWorker.get(hello.workerId);
     if (known !== undefined && known.hello.incarnation > hello.incarnation)
       return ['replaced', 'a newer process of this worker has joined'];
     if (known === undefined && this.byWorker.size >= ENGINE_LIMITS.members)
       return ['refused', `this cluster is full: ${String(ENGINE_LIMITS.members)} workers`];
     return null;
+  }
+
+  private isWalletBanned({ payee, workerId, name }: HelloMessage): boolean {
+    const wallet = payee?.toLowerCase() ?? '';
+    const before = this.options.cluster.bannedWallets.get(wallet);
+    if (before === undefined) return false;
+    this.options.onBannedWallet(
+      `A worker was refused: its wallet ${wallet.slice(0, 10)}… is banned with worker ${shortIdOf(before)}, and it came as ${shortIdOf(workerId)} (${name}). cluster.unban('${shortIdOf(before)}') lets it in again.`,
+    );
+    return true;
   }
 
   private greet(peer: Peer, hello: HelloMessage): WorkerSession {

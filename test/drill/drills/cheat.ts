@@ -48,14 +48,21 @@ async function course(
     }
     rig.train();
     const finish = await rig.kernel.finished();
-    const { caught } = await rig.status();
+    const { caught, panel } = await rig.status();
     const found = caught.filter((id) => ids.has(id));
     const refused = unitsIn('refused', rig.home);
     const paid = unitsIn('unit', rig.home);
     const sum = (rows: ReadonlyMap<string, number>): number =>
       found.reduce((units, id) => units + (rows.get(id) ?? 0), 0);
     const units = found.map((id) => refused.get(id) ?? 0);
+    const missed = [...ids].filter(([id]) => !found.includes(id));
     return [
+      ...missed.map(([id, lie]) => {
+        const row = panel.contributors.find(({ workerId }) => workerId === id);
+        const words = rig.kernel.notices.filter((text) => text.includes(id.slice(0, 6)));
+        const state = `${row?.state ?? 'unknown'}, ${String(row?.unitsDone ?? 0)} units`;
+        return note(`liar that was not found (${lie})`, [state, ...words].join(' · '));
+      }),
       note('liars', lies.join(', ')),
       none('liars that were not found', lies.length - found.length),
       none('honest workers accused', caught.length - found.length),

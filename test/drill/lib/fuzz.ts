@@ -110,6 +110,7 @@ export function fuzzHub(prng: Prng, frames: number): FuzzReport {
     collectorOf: () => null,
     findResource: () => undefined,
     onJoined: () => undefined,
+    onBannedWallet: () => undefined,
     onLeft: () => undefined,
     log: () => undefined,
     onFatal: () => escaped++,

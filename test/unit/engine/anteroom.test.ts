@@ -11,6 +11,7 @@ import type {
 } from '@ravenlab/protocol';
 import { LIMITS, decodeEngineMessage, encodeWorkerMessage } from '@ravenlab/protocol';
 import type { ClusterEvent } from '../../../kernel/src/core/cluster/events.js';
+import { step } from '../../../kernel/src/core/cluster/machine.js';
 import { createCluster } from '../../../kernel/src/core/cluster/state.js';
 import type { HelloClaim } from '../../../kernel/src/engine/chain/chainService.js';
 import type { DealDesk, Terms } from '../../../kernel/src/engine/dealDesk.js';
@@ -75,8 +76,10 @@ function setUp(desk: Partial<Desk> = {}) {
     acknowledged: (_, { seq }) => state.told.push(`acknowledged ${String(seq)}`),
   };
   const events: ClusterEvent['kind'][] = [];
+  const cluster = createCluster();
+  const refusals: string[] = [];
   const hub = new WorkerHub({
-    ...{ engineId: 'e'.repeat(16) as EngineId, price: 'free', cluster: createCluster() },
+    ...{ engineId: 'e'.repeat(16) as EngineId, price: 'free', cluster },
     ...{ now: () => 1000, wallMs: () => 1_800_000_000_000, resources: new Resources() },
     ...{ desk: dealDesk, serverKey: () => SERVER_KEY, admits: () => ({ invite: null }) },
     feed: (event) => events.push(event.kind),
@@ -84,6 +87,7 @@ function setUp(desk: Partial<Desk> = {}) {
     trusts: () => true,
     findResource: () => undefined,
     onJoined: () => undefined,
+    onBannedWallet: (text) => refusals.push(text),
     onLeft: () => undefined,
     log: () => undefined,
     onFatal: (error) => {
@@ -119,7 +123,7 @@ function setUp(desk: Partial<Desk> = {}) {
       said.map((message) => (message.kind === 'bye' ? `bye ${message.reason}` : message.kind));
     return { peer, said, say, heard };
   };
-  return { hub, state, events, connect };
+  return { hub, state, events, connect, cluster, refusals };
 }
 
 beforeEach(() => {
@@ -284,6 +288,27 @@ test('terms that come late are told then; new ones of the job are told, another 
   hub.offer(WALLET);
   expect(heard().at(-1)).toBe('bye expelled');
   expect(events).toEqual(['joined', 'left']);
+  hub.shutdown();
+});
+
+test('a banned wallet goes with all its workers, and comes in under no other id until it is let off', async () => {
+  const { hub, events, connect, cluster, refusals } = setUp();
+  const { say, heard } = connect('remote:1');
+  await say(HELLO, IDENTIFY, { kind: 'accept', job: JOB });
+  expect(events).toEqual(['joined']);
+  const other = 'cd'.repeat(32) as WorkerId;
+  step(cluster, { kind: 'ban', worker: other, wallet: WALLET }, 1, 1000);
+  hub.banish(WALLET);
+  expect(heard().at(-1)).toBe('bye refused');
+  expect(events).toEqual(['joined', 'left']);
+  const again = connect('remote:2', 'remote', 'ef'.repeat(32));
+  await again.say({ ...HELLO, workerId: 'ef'.repeat(32) as WorkerId });
+  expect(again.heard()).toEqual(['bye refused']);
+  expect(refusals).toEqual([expect.stringContaining("cluster.unban('cdcdcd')")]);
+  step(cluster, { kind: 'unban', worker: other }, 2, 1000);
+  const free = connect('remote:3');
+  await free.say({ ...HELLO, incarnation: 2 });
+  expect(free.heard()).toEqual(['challenge']);
   hub.shutdown();
 });
 

@@ -8,6 +8,7 @@ import { RulesStore } from '../../../kernel/src/engine/rulesStore.js';
 const RULES: Rules = {
   banned: ['aa11'],
   caught: ['aa11'],
+  wallets: [[`0x${'d'.repeat(40)}`, 'aa11']],
   verified: [['cc33', 12]],
   paused: ['bb22'],
   mixesClasses: true,

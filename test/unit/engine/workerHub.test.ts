@@ -40,7 +40,7 @@ function joined() {
     desk: NO_DEALS,
     serverKey: () => '',
     findResource: () => undefined,
-    onJoined: () => undefined,
+    ...{ onJoined: () => undefined, onBannedWallet: () => undefined },
     onLeft: () => undefined,
     log: () => undefined,
     onFatal: fail,

@@ -56,7 +56,13 @@ export type ClusterEvent =
   | { readonly kind: 'pause'; readonly worker: WorkerId }
   | { readonly kind: 'resume'; readonly worker: WorkerId }
   /** Ends its membership and refuses it from now on; of any worker, here or not. `isCaught`: for a cheat. */
-  | { readonly kind: 'ban'; readonly worker: WorkerId; readonly isCaught?: boolean }
+  | {
+      readonly kind: 'ban';
+      readonly worker: WorkerId;
+      readonly isCaught?: boolean;
+      /** The wallet that it has proved: banned with it, whatever id it comes by. */
+      readonly wallet?: string | null;
+    }
   | { readonly kind: 'unban'; readonly worker: WorkerId }
   /** Whether a run may take results of different bit classes. */
   | { readonly kind: 'mixClasses'; readonly isAllowed: boolean }

@@ -27,7 +27,7 @@ import {
 } from './members.js';
 import { release } from './residency.js';
 import { endUnits, failExecution, forgetExecution, takeResult } from './results.js';
-import { releaseAtMs, releaseMember, settle, standingOf } from './standing.js';
+import { banWallet, releaseAtMs, releaseMember, settle, standingOf } from './standing.js';
 import { moveStanding } from './standingTable.js';
 import type { ClusterState, Execution, ExecutionSpec, Unit } from './state.js';
 import { QUIET_MS, patienceMs } from './state.js';
@@ -229,6 +229,7 @@ const HANDLERS: Handlers = {
     const standing = standingOf(state, event.worker);
     if (standing.status !== 'banned') moveStanding(state.trace, standing, 'ban');
     if (event.isCaught === true) state.caught.add(event.worker);
+    if (typeof event.wallet === 'string') banWallet(state, event.wallet, event.worker);
     if (!state.members.has(event.worker)) return [];
     removeMember(state, event.worker);
     return [{ kind: 'expel', worker: event.worker, reason: BANNED }];
@@ -238,6 +239,9 @@ const HANDLERS: Handlers = {
     const standing = standingOf(state, event.worker);
     if (standing.status === 'banned') moveStanding(state.trace, standing, 'unban');
     state.caught.delete(event.worker);
+    for (const [wallet, worker] of state.bannedWallets) {
+      if (worker === event.worker) state.bannedWallets.delete(wallet);
+    }
     return [];
   },
 

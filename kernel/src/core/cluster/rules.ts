@@ -11,6 +11,8 @@ export interface Rules {
   readonly paused: readonly string[];
   /** Of `banned`: for a cheat. What they did that no image holds is paid to nobody. */
   readonly caught: readonly string[];
+  /** Banned, with the worker that each was proved by. */
+  readonly wallets: readonly (readonly [wallet: string, worker: string])[];
   /** Clean audits by worker. */
   readonly verified: readonly (readonly [worker: string, count: number])[];
   readonly mixesClasses: boolean;
@@ -25,6 +27,7 @@ export function rulesOf(state: ClusterState): Rules {
     banned: standings.filter(({ status }) => status === 'banned').map(({ worker }) => worker),
     paused: standings.filter(({ isPaused }) => isPaused).map(({ worker }) => worker),
     caught: [...state.caught],
+    wallets: [...state.bannedWallets],
     verified: [...state.verified],
     mixesClasses: state.mixesClasses,
     pins,
@@ -38,6 +41,9 @@ export function restoreRules(state: ClusterState, rules: Rules): void {
   }
   for (const worker of rules.paused) standingOf(state, worker as WorkerId).isPaused = true;
   for (const worker of rules.caught) state.caught.add(worker as WorkerId);
+  for (const [wallet, worker] of rules.wallets) {
+    state.bannedWallets.set(wallet, worker as WorkerId);
+  }
   for (const [worker, count] of rules.verified) state.verified.set(worker as WorkerId, count);
   state.mixesClasses = rules.mixesClasses;
   for (const [run, pin] of rules.pins) {

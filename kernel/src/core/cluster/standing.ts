@@ -59,6 +59,17 @@ function forgetOne(state: ClusterState): void {
   if (victim !== undefined) state.standings.delete(victim.worker);
 }
 
+/** Nobody who proves this wallet comes in any more. Bounded: the longest ago makes room. */
+export function banWallet(state: ClusterState, wallet: string, worker: WorkerId): void {
+  const { bannedWallets } = state;
+  // One wallet has one spelling here, whatever its checksum.
+  bannedWallets.set(wallet.toLowerCase(), worker);
+  const [oldest] = bannedWallets.keys();
+  if (bannedWallets.size > ENGINE_LIMITS.standings && oldest !== undefined) {
+    bannedWallets.delete(oldest);
+  }
+}
+
 /** A connection was lost, leases ran out, or what was sent was asked for again and again. */
 export function noteFailure(state: ClusterState, worker: WorkerId, now: number): void {
   const standing = standingOf(state, worker);

@@ -192,6 +192,8 @@ export interface ClusterState {
   readonly standings: Map<WorkerId, Standing>;
   /** Workers that were caught cheating; banned, and what they did since the last image is not paid. */
   readonly caught: Set<WorkerId>;
+  /** Wallets in lower case that were banned, with the worker that each was proved by; longest ago first, bounded. */
+  readonly bannedWallets: Map<string, WorkerId>;
   /** Clean audits by worker, longest ago first; bounded. */
   readonly verified: Map<WorkerId, number>;
   /** Bit class of each run, oldest first; bounded. */
@@ -252,6 +254,7 @@ export function createCluster(firstUnitId = 1, firstLeaseId = 1): ClusterState {
     audits: new Set(),
     standings: new Map(),
     caught: new Set(),
+    bannedWallets: new Map(),
     verified: new Map(),
     pins: new Map(),
     lastRun: null,

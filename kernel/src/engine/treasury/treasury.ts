@@ -174,6 +174,11 @@ export class Treasury implements TreasuryView, DealDesk {
     this.feed({ kind: 'presented', payee: account, voucher });
   }
 
+  /** The wallet that an invited worker has proved, here or not; null for any other. */
+  walletOf(worker: WorkerId): Address | null {
+    return this.locals.has(worker) ? null : (this.payees.get(worker) ?? null);
+  }
+
   left(worker: WorkerId): void {
     this.locals.delete(worker);
     const payee = this.payees.get(worker);

@@ -40,7 +40,9 @@ export function performersOf(targets: PerformerTargets): Performers {
     revoke: ({ worker, leases }) => {
       runner.discard(leases);
       auditor.discard(leases);
-      hub.session(worker)?.send({ kind: 'cancel', executions: [], leases });
+      const session = hub.session(worker);
+      session?.digests.forget(leases);
+      session?.send({ kind: 'cancel', executions: [], leases });
     },
     revokeExecution: ({ worker, execution }) => {
       hub.session(worker)?.send({ kind: 'cancel', executions: [execution], leases: [] });

@@ -26,6 +26,7 @@ import type { GrantedLease } from '../core/cluster/events.js';
 import type { ResourceId } from '../core/cluster/state.js';
 import type { ResourceBody, Resources } from './resources.js';
 import { framesOf } from './tensorBytes.js';
+import { ResultDigests } from './resultDigests.js';
 import type { Peer } from './transport.js';
 
 /** A message that goes when it is full. */
@@ -55,6 +56,7 @@ export class WorkerSession {
   payee: Address | null = null;
   /** The job whose terms it has accepted. */
   job: JobId | null = null;
+  readonly digests = new ResultDigests();
   readonly counters: SessionCounters = { programsSent: 0, blobBytesSent: 0, messagesSent: 0 };
   private readonly resources: Resources;
   private readonly programIndices = new Map<ResourceId, number>();

@@ -439,6 +439,8 @@ export class WorkerHub implements PortHandlers {
     for (const chunk of message.chunks) {
       const lease = this.options.cluster.leases.get(chunk.lease);
       if (lease?.worker !== session.worker) continue;
+      // Before its memory is used again. Who is not paid commits to nothing.
+      if (session.payee !== null) session.digests.piece(chunk);
       this.options.collectorOf(lease.execution.id)?.addPiece(lease.unit.shard, chunk);
     }
     this.options.feed({ kind: 'heard', worker: session.worker, latencyUs: null });
@@ -462,10 +464,13 @@ export class WorkerHub implements PortHandlers {
     }
     if (answered.has(unit.lease))
       throw new RemoteProtocolError(`lease ${String(unit.lease)} is answered twice`);
+    const { outputs, digest } = unit;
+    if (session.payee !== null && digest !== null) {
+      session.digests.check(unit.lease, outputs, digest);
+    }
     const collector = this.options.collectorOf(lease.execution.id);
     if (collector === null) return;
     const { shard } = lease.unit;
-    const { outputs } = unit;
     const expected = collector.expectedBytes(shard);
     const fits =
       outputs === null

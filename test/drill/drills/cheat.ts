@@ -55,16 +55,19 @@ async function course(
     const sum = (rows: ReadonlyMap<string, number>): number =>
       found.reduce((units, id) => units + (rows.get(id) ?? 0), 0);
     const units = found.map((id) => refused.get(id) ?? 0);
-    const missed = [...ids].filter(([id]) => !found.includes(id));
+    const others = [...ids].filter(([id]) => !found.includes(id));
+    // On a busy machine a run may end before a liar got its first unit.
+    const idle = others.filter(([id]) => !refused.has(id) && !paid.has(id));
     return [
-      ...missed.map(([id, lie]) => {
+      ...others.map(([id, lie]) => {
         const row = panel.contributors.find(({ workerId }) => workerId === id);
         const words = rig.kernel.notices.filter((text) => text.includes(id.slice(0, 6)));
         const state = `${row?.state ?? 'unknown'}, ${String(row?.unitsDone ?? 0)} units`;
         return note(`liar that was not found (${lie})`, [state, ...words].join(' · '));
       }),
       note('liars', lies.join(', ')),
-      none('liars that were not found', lies.length - found.length),
+      none('liars that were not found', others.length - idle.length),
+      atMost('liars that were given no work', idle.length, lies.length - 1),
       none('honest workers accused', caught.length - found.length),
       atMost('units of a liar until it was found', Math.max(0, ...units), FOUND_WITHIN),
       // The first answer of a stale or copied result is its own.
@@ -130,7 +133,7 @@ export const CHEATS: readonly Drill[] = [
     name: 'cheat-crowd',
     title: 'two of ten workers lie in two ways: both found, the run is that of an honest crowd',
     isInShort: false,
-    run: () => course('mlp', 10, 7, ['scaled', 'sparse']),
+    run: () => course('mlp', 16, 7, ['scaled', 'sparse']),
   },
   {
     name: 'cheat-honest',

@@ -88,8 +88,18 @@ async function ensureWheel(isGpu) {
   });
 }
 
-/** The libraries and headers that the addon needs, or what is wrong with the wheel. */
-function partsOf({ folder, version }) {
+/**
+ * The libraries and headers that the addon needs. Throws a Failure that says what is wrong with the wheel.
+ * @param {{ folder: string, version: string }} wheel as it is in .venv
+ */
+export function partsOf({ folder, version }) {
+  const todo = `install one of the line ${WHEEL_LINE}: .venv/bin/pip install --force-reinstall --no-deps 'tensorflow-cpu==${WHEEL_LINE}.*'`;
+  if (!version.startsWith(`${WHEEL_LINE}.`)) {
+    throw new Failure(
+      `the wheel in .venv is TensorFlow ${version}, expected ${WHEEL_LINE}: the addon calls a C API that others do not have`,
+      { todo },
+    );
+  }
   const parts = {
     include: join(folder, 'include'),
     libraries: ['libtensorflow_cc.so.2', 'libtensorflow_framework.so.2'].map((name) =>
@@ -99,9 +109,7 @@ function partsOf({ folder, version }) {
   const header = join(parts.include, 'tensorflow', 'c', 'eager', 'c_api.h');
   const missing = [header, ...parts.libraries].filter((file) => !existsSync(file));
   if (missing.length === 0) return parts;
-  throw new Failure(`the wheel of TensorFlow ${version} has no ${missing.join(', ')}`, {
-    todo: `install one of the line ${WHEEL_LINE}: .venv/bin/pip install --force-reinstall --no-deps 'tensorflow-cpu==${WHEEL_LINE}.*'`,
-  });
+  throw new Failure(`the wheel of TensorFlow ${version} has no ${missing.join(', ')}`, { todo });
 }
 
 async function unpack({ name, version, integrity, folder }) {

@@ -16,6 +16,6 @@ test('the doctor tries every backend out, measures those that work and explains 
   for (const name of BACKENDS) expect(stdout).toContain(name);
   const [, missing = ''] = stdout.split('Not available here:\n');
   const explained = missing.split('\n').filter((line) => /^ {2}\S+: \S/.test(line));
-  const remedies = missing.split('\n').filter((line) => /^ {6}\S/.test(line));
+  const remedies = missing.split('\n').filter((line) => /^ {6}→ \S/.test(line));
   expect(remedies).toHaveLength(explained.length);
 });

@@ -47,7 +47,8 @@ async function main(): Promise<number> {
   }
   try {
     if (command.kind === 'doctor') {
-      await runDoctor(command.threads, (line) => console.log(line));
+      const say = (line: string): void => console.log(line);
+      await runDoctor(command.threads, { say, note: noteOnTerminal });
       return EXIT.fine;
     }
     if (command.kind !== 'join' && command.kind !== 'run') return await askWallet(command);
@@ -57,6 +58,11 @@ async function main(): Promise<number> {
     console.error(`ravenlab worker: ${error.message}`);
     return EXIT.failed;
   }
+}
+
+/** On a terminal a line that the next one replaces; nothing in a pipe. */
+function noteOnTerminal(text: string): void {
+  if (process.stderr.isTTY) process.stderr.write(`\r\u001b[K${text}`);
 }
 
 async function decided(command: Asked): Promise<Working> {

@@ -10,7 +10,7 @@ import type {
   StateRef,
   WireError,
 } from '@ravenlab/protocol';
-import { WORKER_LIMITS, byteSizeOf, wireBytes } from '@ravenlab/protocol';
+import { WORKER_LIMITS, byteSizeOf, formatBytes, wireBytes } from '@ravenlab/protocol';
 import { moveLease } from './leaseTable.js';
 import type { LeaseCause } from './leaseTable.js';
 import type { WorkerEffect, WorkerEvent } from './events.js';
@@ -122,7 +122,7 @@ function takeChunk(state: WorkerState, event: EventOf<'chunk'>): WorkerEffect[] 
 }
 
 function refuseBlob(state: WorkerState, key: BlobKey, event: EventOf<'chunk'>): WorkerEffect[] {
-  const error = overBudget(state, `a tensor of ${String(event.totalBytes)} bytes`);
+  const error = overBudget(state, `a tensor of ${formatBytes(event.totalBytes)}`);
   return waitingBatches(state)
     .filter((batch) => batch.missing.has(key))
     .flatMap((batch) => failBatch(state, batch, error, 'refuse'));
@@ -132,7 +132,7 @@ function overBudget(state: WorkerState, what: string): WireError {
   return {
     code: 'limit',
     message:
-      `${what} does not fit: ${String(state.heldBytes)} of ${String(state.budgetBytes)} bytes are in use; ` +
+      `${what} does not fit: ${formatBytes(state.heldBytes)} of ${formatBytes(state.budgetBytes)} are in use; ` +
       'use a smaller model or micro-shard, or start the worker with a larger --memory',
     fault: 'remote',
     retryable: true,
@@ -269,7 +269,7 @@ function whyNot(state: WorkerState, batch: Batch, entry: ProgramEntry): WireErro
   if (message !== null) return { code: 'protocol', message, fault: 'remote', retryable: false };
   const runBytes = info.peakBytes + assembledBytes(batch.run, info);
   if (state.heldBytes + runBytes > state.budgetBytes) {
-    return overBudget(state, `a program that takes ${String(runBytes)} bytes to run`);
+    return overBudget(state, `a program that takes ${formatBytes(runBytes)} to run`);
   }
   return null;
 }

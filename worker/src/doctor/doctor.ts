@@ -7,10 +7,22 @@ import type { Probe } from './probe.js';
 import { probe } from './probeProcess.js';
 import { doctorLines } from './report.js';
 
-/** Prints the report. @param say takes one line */
-export async function runDoctor(threads: number, say: (line: string) => void): Promise<void> {
+/** Where the report goes. */
+export interface DoctorOutput {
+  /** Takes one line. */
+  readonly say: (line: string) => void;
+  /** Takes what is being tried, for somebody who waits; empty when nothing is. */
+  readonly note: (text: string) => void;
+}
+
+/** Prints the report: it takes some seconds, as every backend is measured. */
+export async function runDoctor(threads: number, { say, note }: DoctorOutput): Promise<void> {
   const probes: Probe[] = [];
-  for (const name of PREFERRED) probes.push(await probe(name, { threads, isMeasured: true }));
+  for (const [index, name] of PREFERRED.entries()) {
+    note(`trying ${name} (${String(index + 1)} of ${String(PREFERRED.length)}) …`);
+    probes.push(await probe(name, { threads, isMeasured: true }));
+  }
+  note('');
   const machine = `${deviceModel()}, ${platform()} ${arch()}, Node ${process.versions.node}`;
   for (const line of doctorLines({ probes, picked: pick(probes), threads, machine })) say(line);
 }

@@ -16,6 +16,9 @@ type Available = Extract<Probe, { isAvailable: true }>;
 
 const HEADER = ['', 'backend', 'device', 'memory', 'dtypes', 'speed', 'bandwidth', 'engine'];
 const DTYPES = 'float32 int32 bool';
+/** What a terminal shows without folding, and what is shown of a library's words. */
+const LINE_CHARS = 100;
+const REASON_CHARS = 300;
 
 function cellsOf(found: Available, picked: BackendName): string[] {
   const { speed } = found;
@@ -57,7 +60,30 @@ export function doctorLines({ probes, picked, threads, machine }: DoctorReport):
   ];
   if (missing.length > 0) lines.push('', 'Not available here:');
   for (const { name, reason } of missing) {
-    lines.push(`  ${name}: ${reason}`, `      ${BACKEND_TABLE[name].remedy}`);
+    lines.push(...wrapped(`  ${name}: `, shortened(reason)));
+    lines.push(...wrapped(`      → `, BACKEND_TABLE[name].remedy));
   }
   return lines;
+}
+
+/** Words of a library may be a page: its first line says what is wrong. */
+function shortened(reason: string): string {
+  const [first = ''] = reason.split('\n');
+  return first.length > REASON_CHARS ? `${first.slice(0, REASON_CHARS)}…` : first;
+}
+
+/** A paragraph: `lead` before its first line, blanks of the same width before the others. Words longer than a line stay whole. */
+function wrapped(lead: string, text: string): string[] {
+  const lines: string[] = [];
+  let line = lead;
+  for (const word of text.split(' ')) {
+    const isFirst = line.trim() === '' || line === lead;
+    if (!isFirst && line.length + 1 + word.length > LINE_CHARS) {
+      lines.push(line);
+      line = ' '.repeat(lead.length) + word;
+    } else {
+      line += isFirst ? word : ` ${word}`;
+    }
+  }
+  return [...lines, line];
 }

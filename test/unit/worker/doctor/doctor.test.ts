@@ -68,6 +68,21 @@ test('the report names what is available with its speed, and why the rest is not
     '',
     'Not available here:',
     '  tfjs-node: the addon is not linked',
-    '      npm run link:tensorflow',
+    '      → npm run link:tensorflow',
   ]);
+});
+
+test('what is long is folded at words, and of a page of a library its first line is shown', () => {
+  const reason = `${'many words '.repeat(20)}\nstack\nstack`;
+  const lines = doctorLines({
+    probes: [missing('tfjs-webgpu', reason)],
+    picked: 'tfjs-cpu',
+    threads: 2,
+    machine: 'Abacus 3000',
+  });
+  const told = lines.slice(lines.indexOf('Not available here:') + 1);
+  expect(Math.max(...told.map(({ length }) => length))).toBeLessThanOrEqual(100);
+  expect(told.join(' ')).not.toContain('stack');
+  const words = told.map((line) => line.trim()).join(' ');
+  expect(words).toContain(`→ ${BACKEND_TABLE['tfjs-webgpu'].remedy}`);
 });

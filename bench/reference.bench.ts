@@ -6,6 +6,7 @@ import { execFileSync, spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { createInterface } from 'node:readline';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { openBackend } from '../worker/src/compute/openBackend.js';
 import { resnet20Step, transformerStep } from './lib/deepSteps.js';
@@ -13,12 +14,20 @@ import { timed } from './lib/measure.js';
 import type { Row, Verdict } from './lib/report.js';
 import { report } from './lib/report.js';
 import { summarise } from './lib/stats.js';
+import type { Summary } from './lib/stats.js';
 import { cnnStep, mlpStep, productStep } from './lib/trainStep.js';
 import type { TrainStep } from './lib/trainStep.js';
 
 const PACKAGES = ['torch==2.9.1', 'numpy'];
 const WARM_UP = 3;
-const SAMPLES = 15;
+const SAMPLES_MIN = 15;
+/** Short steps are taken more often: for so long, or so many times. */
+const CASE_MS = 4000;
+const SAMPLES_MAX = 200;
+/** Threads of the one still spin when its step is done; they must not cost the other. */
+const SETTLE_MS = 5;
+const SIDES = ['ours', 'theirs'] as const;
+type Side = (typeof SIDES)[number];
 const THREADS = Number(process.env['RAVENLAB_BENCH_THREADS'] ?? availableParallelism());
 const NS_PER_MS = 1e6;
 
@@ -70,22 +79,33 @@ async function startReference() {
   };
 }
 
+/** Summaries of both, taken in turns; each run says how many nanoseconds it took. */
+async function inTurns(runs: Record<Side, () => Promise<number>>): Promise<Record<Side, Summary>> {
+  const times: Record<Side, number[]> = { ours: [], theirs: [] };
+  const start = performance.now();
+  const isEnough = (taken: number): boolean =>
+    taken >= SAMPLES_MAX || (taken >= SAMPLES_MIN && performance.now() - start > CASE_MS);
+  for (let round = 0; !isEnough(round - WARM_UP); round++) {
+    for (const side of SIDES) {
+      const ns = await runs[side]();
+      if (round >= WARM_UP) times[side].push(ns);
+      await sleep(SETTLE_MS);
+    }
+  }
+  return { ours: summarise(times.ours), theirs: summarise(times.theirs) };
+}
+
 const reference = await startReference();
 const backend = await openBackend('onnx-cpu', { threads: THREADS });
 const rows: Row[] = [];
 const verdicts: Verdict[] = [];
 for (const [name, { name: what, program, inputs }, baseline, atMost] of CASES) {
   const executable = backend.compile(program);
-  const times: { readonly ours: number[]; readonly theirs: number[] } = { ours: [], theirs: [] };
-  for (let round = 0; round < WARM_UP + SAMPLES; round++) {
-    const { ns } = await timed(() => executable.run(inputs));
-    const theirNs = await reference.run(name);
-    if (round < WARM_UP) continue;
-    times.ours.push(ns);
-    times.theirs.push(theirNs);
-  }
+  const { ours, theirs } = await inTurns({
+    ours: async () => (await timed(() => executable.run(inputs))).ns,
+    theirs: () => reference.run(name),
+  });
   executable.dispose();
-  const [ours, theirs] = [summarise(times.ours), summarise(times.theirs)];
   rows.push(
     { name: `${what}, onnx-cpu`, summary: ours },
     { name: `${what}, ${baseline}`, summary: theirs },

@@ -1,5 +1,5 @@
 /** @file What a bench prints: a table for people, then one JSON line for programs, always last. */
-import { availableParallelism, cpus } from 'node:os';
+import { availableParallelism, cpus, loadavg } from 'node:os';
 import type { Summary } from './stats.js';
 
 /** One line of the table. */
@@ -78,12 +78,13 @@ function formatVerdict({ metric, value, baseline, ratio, isHeld, atMost, atLeast
   return `${metric}: ${figures}, ratio ${ratio.toPrecision(3)}${held}`;
 }
 
-/** The machine a figure belongs to; without it a figure means nothing. */
-function machine(): { cpu: string; cores: number; node: string } {
+/** The machine a figure belongs to and how busy it was (load of the last minute); without them a figure means nothing. */
+function machine(): { cpu: string; cores: number; node: string; load: number } {
   return {
     cpu: cpus()[0]?.model.trim() ?? 'unknown',
     cores: availableParallelism(),
     node: process.version,
+    load: loadavg()[0] ?? 0,
   };
 }
 
@@ -98,8 +99,10 @@ export function report(
   details: Readonly<Record<string, string | number | boolean>> = {},
 ): void {
   const judged = verdicts.map(judge);
-  const lines = [bench, formatTable(rows), ...judged.map(formatVerdict)];
+  const where = machine();
+  const load = `load ${where.load.toFixed(1)} on ${where.cores} cores`;
+  const lines = [bench, formatTable(rows), load, ...judged.map(formatVerdict)];
   console.log(lines.join('\n'));
-  console.log(JSON.stringify({ bench, verdicts: judged, rows, details, machine: machine() }));
+  console.log(JSON.stringify({ bench, verdicts: judged, rows, details, machine: where }));
   if (judged.some((verdict) => verdict.isHeld === false)) process.exitCode = 1;
 }

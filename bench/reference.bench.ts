@@ -24,8 +24,8 @@ const SAMPLES_MIN = 15;
 /** Short steps are taken more often: for so long, or so many times. */
 const CASE_MS = 4000;
 const SAMPLES_MAX = 200;
-/** Threads of the one still spin when its step is done; they must not cost the other. */
-const SETTLE_MS = 5;
+/** Threads of the one still spin when its step is done, those of OpenBLAS for tens of milliseconds; they must not cost the other. */
+const SETTLE_MS = 100;
 const SIDES = ['ours', 'theirs'] as const;
 type Side = (typeof SIDES)[number];
 const THREADS = Number(process.env['RAVENLAB_BENCH_THREADS'] ?? availableParallelism());

@@ -11,6 +11,16 @@ const LOG_FATAL = 4;
 /** Raised when programs become other models, with other bits; workers of both kinds are then two bit classes. */
 const EMISSION = 2;
 
+/**
+ * Threads wait awake from one op of a run to the next, which mostly comes at once: to wake three sleepers takes longer than many
+ * an op. Then they sleep, and between runs always: threads that spin on take the cores from the engine and from whatever else
+ * the machine is for.
+ */
+const SPINNING = {
+  intra_op: { allow_spinning: '1', spin_duration_us: '50' },
+  force_spinning_stop: '1',
+};
+
 type NativeName = 'onnx-cpu' | 'onnx-cuda';
 
 const PROVIDER = { 'onnx-cpu': 'cpu', 'onnx-cuda': 'cuda' } as const;
@@ -35,8 +45,7 @@ export function nativeRuntime(
         // Workers with more and with fewer threads are one bit class.
         intraOpNumThreads: Math.min(threads, safeThreads),
         interOpNumThreads: 1,
-        // Threads that wait sleep: spinning ones take the cores from the engine and from whatever else the machine is for.
-        extra: { session: { intra_op: { allow_spinning: '0' } } },
+        extra: { session: SPINNING },
         // Errors come back as exceptions; a library that also prints them would tear the terminal view.
         logSeverityLevel: LOG_FATAL,
       }),

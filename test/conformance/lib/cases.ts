@@ -143,12 +143,12 @@ const convs = [
     padding: [1, 2, 2, 1],
   }),
   // Blocks are of 8 or 16 channels; the gradient by the weight has blocks of images, too.
-  conv('whole blocks', [16, 16, 6, 5], [16, 16, 3, 3], { padding: [1, 1, 1, 1] }),
-  conv('whole blocks, strided, uneven padding', [16, 16, 12, 11], [32, 16, 3, 2], {
+  conv('whole blocks', [16, 16, 7, 8], [16, 16, 3, 3], { padding: [1, 1, 1, 1] }),
+  conv('whole blocks, strided, uneven padding', [16, 16, 16, 24], [32, 16, 3, 2], {
     stride: [2, 3],
     padding: [1, 0, 0, 2],
   }),
-  conv('whole blocks, strided, with a rest', [16, 16, 10, 12], [16, 16, 2, 3], { stride: [3, 2] }),
+  conv('whole blocks, strided, with a rest', [16, 16, 24, 16], [16, 16, 2, 3], { stride: [3, 2] }),
   conv('whole blocks, dilated', [16, 16, 9, 9], [16, 16, 3, 3], {
     dilation: [2, 3],
     padding: [2, 3, 2, 3],

@@ -9,8 +9,8 @@ import { sizeOf } from '@ravenlab/protocol';
 import type { Attributes, ModelBuilder, Operand, ValueName } from './modelBuilder.js';
 import { BLOCKED_DOMAIN } from './modelBuilder.js';
 
-/** With fewer results a channel, turning the weight costs what the product saves. */
-const PIXELS_MIN = 256;
+/** Of smaller images, turning the weight costs what the product saves; how many there are must not change their bits. */
+const PIXELS_MIN = 49;
 /** Channels of a block, on one processor or another. */
 export const CHANNEL_BLOCKS: readonly number[] = [8, 16];
 /** A gradient this large no longer fits the caches, and every kernel position of the weight reads all of it. */
@@ -63,7 +63,7 @@ export function isBetterBlocked(
   result: Shape,
 ): boolean {
   const [outputs = 0, inputs = 0, ...kernel] = weight;
-  const pixels = sizeOf(result) / outputs;
+  const pixels = sizeOf(result.slice(2));
   // Of a single position no copies are made: a plain product is as good.
   return (
     groups === 1 &&

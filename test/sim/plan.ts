@@ -63,9 +63,16 @@ export interface SimPlan {
   readonly thinkMs: number;
 }
 
-/** Virtual time from the heal to the end at most: a hang, the stalls that follow, twice all work on one worker. */
+/** What a worker reads for a step at most: a program, a version of the weights, three blocks; and as much again. */
+const STEP_BYTES = 2 * (2_000 + 8_000 + 3 * 3_000);
+
+/**
+ * Virtual time from the heal to the end at most: a hang, the stalls that follow, twice all work on one worker, and twice all
+ * that it reads over its link.
+ */
 export function livenessMs(plan: SimPlan): number {
-  return 120_000 + 4 * plan.steps * plan.shards * plan.unitMs;
+  const { steps, shards, unitMs, bytesPerMs } = plan;
+  return 120_000 + 4 * steps * shards * unitMs + Math.ceil((steps * STEP_BYTES) / bytesPerMs);
 }
 
 /**

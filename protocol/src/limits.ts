@@ -440,12 +440,14 @@ export const WORKER_LIMITS = {
   batches: 4_096,
   /**
    * Groups of units that run as one program: units of one run, a power of two; batches that come before the program is made;
-   * runs that it is tried in; memory of one run, bytes; longest time of its units one by one, µs.
+   * runs that it is tried in; memory of one run, bytes, and at most one of so many parts of the worker's; longest time of its
+   * units one by one, µs.
    */
   groupUnits: 8,
   groupAfterBatches: 2,
   groupTrials: 2,
   groupBytes: 256 * MIB,
+  groupMemoryParts: 8,
   groupUs: 250_000,
   /** Such programs kept, and forms of groups of which is known whether they are worth one. */
   groupExecutables: 8,

@@ -19,6 +19,8 @@ export interface ComputeWish {
   readonly digests: boolean;
   /** Speed known from an earlier start, GFLOP/s; null: measure it. */
   readonly gflops: number | null;
+  /** What its owner lets it take, bytes. */
+  readonly memoryBytes: number;
 }
 
 /** Start values of the compute thread. */
@@ -32,8 +34,6 @@ export interface ComputeOptions extends ComputeWish {
   readonly instructions: string;
   /** A thread of this process, or a process that holds no keys and no connection. */
   readonly isolation: 'thread' | 'process';
-  /** What its owner lets it take, bytes. */
-  readonly memoryBytes: number;
 }
 
 /** Where an input of a batch comes from, with its small values in place. */

@@ -191,9 +191,10 @@ async function main(port: MessagePort, settings: ComputeSettings): Promise<void>
   const send = (message: FromCompute): void => port.postMessage(message);
   try {
     const backend = await openBackend(settings.backend, { threads: settings.threads });
+    const { memoryBytes } = settings;
     const gflops = settings.gflops ?? measureGflops(backend, nowUs);
     const { deviceName, version } = backend;
-    const executor = new Executor({ backend, nowUs, memories: SumMemories.load() });
+    const executor = new Executor({ backend, nowUs, memories: SumMemories.load(), memoryBytes });
     const loop = new ComputeLoop(port, executor, settings);
     port.on('message', (message: ToCompute) => loop.wake(message));
     send({ kind: 'ready', deviceName, version, gflops });

@@ -37,6 +37,8 @@ export interface ExecutorOptions {
   readonly nowUs: () => number;
   /** For sums in SIMD loops; null: in JavaScript. */
   readonly memories?: SumMemories | null;
+  /** What the worker's owner lets it take, bytes. */
+  readonly memoryBytes?: number;
 }
 
 const NOTHING: readonly TensorData[] = [];
@@ -53,11 +55,11 @@ export class Executor {
   private readonly tensors = new TensorTable();
   private readonly forms: GroupForms;
 
-  constructor({ backend, nowUs, memories = null }: ExecutorOptions) {
+  constructor({ backend, nowUs, memories = null, memoryBytes = Infinity }: ExecutorOptions) {
     this.backend = backend;
     this.nowUs = nowUs;
     this.memories = memories;
-    this.forms = new GroupForms(backend, nowUs);
+    this.forms = new GroupForms({ backend, nowUs, memoryBytes });
   }
 
   define(hash: ProgramHash, bytes: Uint8Array): void {

@@ -18,9 +18,12 @@ export class ThreadHost implements ComputeHost {
   private readonly busySince = new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT));
   private readonly thread: Worker;
 
-  constructor({ backend, threads, digests, gflops }: ComputeOptions, events: HostEvents) {
+  constructor(
+    { backend, threads, digests, gflops, memoryBytes }: ComputeOptions,
+    events: HostEvents,
+  ) {
     const workerData: ComputeSettings = {
-      ...{ backend, threads, digests, gflops },
+      ...{ backend, threads, digests, gflops, memoryBytes },
       busySince: this.busySince.buffer,
     };
     const thread = new Worker(new URL('./computeThread.js', import.meta.url), { workerData });

@@ -50,11 +50,17 @@ interface Behaviour {
   readonly rules?: FoldRules;
   /** µs of a run of so many units. */
   readonly takesUs?: (units: number) => number;
+  readonly memoryBytes?: number;
   /** May change what a run of so many units gives, or throw. */
   readonly then?: (outputs: TensorData[], units: number) => TensorData[];
 }
 
-function worldOf({ rules, takesUs = () => 100, then = (outputs) => outputs }: Behaviour): World {
+function worldOf({
+  rules,
+  takesUs = () => 100,
+  then = (outputs) => outputs,
+  memoryBytes = 2 ** 30,
+}: Behaviour): World {
   let clockUs = 0;
   const runs: number[] = [];
   const compiled: number[] = [];
@@ -79,7 +85,7 @@ function worldOf({ rules, takesUs = () => 100, then = (outputs) => outputs }: Be
     },
     dispose: () => undefined,
   };
-  const executor = new Executor({ backend, nowUs: () => clockUs });
+  const executor = new Executor({ backend, nowUs: () => clockUs, memoryBytes });
   executor.define(HASH, encodeProgram(sumOfProducts()));
   return { executor, runs, compiled };
 }
@@ -154,6 +160,7 @@ test.each([
     },
   ],
   ['takes long for each unit', { rules: RULES, takesUs: () => WORKER_LIMITS.groupUs }],
+  ['has little memory', { rules: RULES, memoryBytes: 512 }],
   ['would make other kernels of them', { rules: { ...RULES, pairs: () => new Map([[9, 8]]) } }],
 ])('units run one by one where the backend %s', (_why, behaviour: Behaviour) => {
   const world = worldOf(behaviour);

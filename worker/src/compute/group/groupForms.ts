@@ -85,15 +85,28 @@ export interface Trial {
   readonly together: (fused: FusedUnits) => readonly TensorData[];
 }
 
+export interface GroupOptions {
+  readonly backend: Backend;
+  /** Monotonic clock, µs. */
+  readonly nowUs: () => number;
+  /** What the worker may take, bytes. */
+  readonly memoryBytes: number;
+}
+
 export class GroupForms {
   private readonly backend: Backend;
   private readonly nowUs: () => number;
+  private readonly runBytes: number;
   /** Least recently used first. */
   private readonly entries = new Map<string, Entry>();
 
-  constructor(backend: Backend, nowUs: () => number) {
+  constructor({ backend, nowUs, memoryBytes }: GroupOptions) {
     this.backend = backend;
     this.nowUs = nowUs;
+    this.runBytes = Math.min(
+      WORKER_LIMITS.groupBytes,
+      memoryBytes / WORKER_LIMITS.groupMemoryParts,
+    );
   }
 
   /** What runs the units of a group of this size, some or all at once; null: one by one. */
@@ -133,7 +146,7 @@ export class GroupForms {
     };
     const group = groupProgram(trial.program, form, foldRules);
     entry.fused = 'never';
-    if (group === null || bytesOf(group) > WORKER_LIMITS.groupBytes) return;
+    if (group === null || bytesOf(group) > this.runBytes) return;
     const fused = this.tried(trial, group, units);
     if (fused === null) return;
     entry.fused = fused;

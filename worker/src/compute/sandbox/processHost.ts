@@ -40,7 +40,7 @@ export class ProcessHost implements ComputeHost {
 
   constructor(options: ComputeOptions, events: HostEvents) {
     const { backend, threads, digests, gflops, memoryBytes } = options;
-    const settings: ChildSettings = { backend, threads, digests, gflops };
+    const settings: ChildSettings = { backend, threads, digests, gflops, memoryBytes };
     const child = spawn(process.execPath, [...confinedFlags(), PROGRAM, JSON.stringify(settings)], {
       stdio: ['ignore', 'ignore', 'pipe', 'pipe'],
       env: confinedEnvironment(backend, process.env),

@@ -16,8 +16,16 @@ const SETTLEMENT_LABELS: Readonly<Record<Settlement, StateLabel>> = {
   problem: { tone: 'bad', text: (trans) => trans.__('Chain problem') },
 };
 
+/** A chain starts with the engine, and the engine with the first run. */
+const NOT_YET: StateLabel = {
+  tone: 'quiet',
+  text: (trans) => trans.__('Chain starts with the first run'),
+};
+
 /** The pill of the section: a simulated chain is never called anything else. */
 export function settlementLabel(payments: PaymentsSummary): StateLabel {
+  // An engine names what it counts in from its first word on.
+  if (payments.settlement === 'starting' && payments.currency === '') return NOT_YET;
   const label = SETTLEMENT_LABELS[payments.settlement];
   const isSimulated = payments.settlement === 'ready' && payments.chain?.isSimulated === true;
   return isSimulated ? { tone: 'good', text: (trans) => trans.__('Simulated chain') } : label;

@@ -22,10 +22,11 @@ import {
 } from '@ravenlab/protocol';
 import type { ReplayedRequest } from '../core/journal/replayLog.js';
 import { ReplayLog } from '../core/journal/replayLog.js';
+import { chainChoice } from './chain/chainChoice.js';
 import { cutBlocks } from './dataStore.js';
 import { bytesOfRequest, hasEffect } from './effects.js';
 import { readEngineEnv } from './engineEnv.js';
-import { engineFolder, newEngineId } from './engineId.js';
+import { dataHome, engineFolder, newEngineId } from './engineId.js';
 import type { EngineProcess, TalkOptions } from './engineProcess.js';
 import { EngineBusyError, isAlive, joinEngine, startEngine } from './engineProcess.js';
 import type { EngineAddress } from './engineRegistry.js';
@@ -37,7 +38,7 @@ import {
   withdrawAddress,
 } from './engineRegistry.js';
 import type { KernelRequest, Notice, ToKernel } from './kernelWire.js';
-import { withoutEngine } from './panelAway.js';
+import { idlePanel, withoutEngine } from './panelAway.js';
 import { bytesOf } from './tensorBytes.js';
 
 export interface EngineClientOptions {
@@ -71,12 +72,6 @@ const BUSY_PAUSE_MS = 100;
 /** Waiting for the journal is told after this long; ms. */
 const HELD_NOTICE_MS = 2_000;
 
-/** Without an engine. An invitation starts one, so it can be asked for at any time. */
-const IDLE_PANEL: PanelState = {
-  ...EMPTY_PANEL_STATE,
-  cluster: { ...EMPTY_PANEL_STATE.cluster, canInvite: true },
-};
-
 export class EngineClient implements PanelSource {
   private readonly options: EngineClientOptions;
   private readonly env: Readonly<Record<string, string | undefined>>;
@@ -92,7 +87,7 @@ export class EngineClient implements PanelSource {
   private heldTimer: NodeJS.Timeout | null = null;
   private readonly stopped = new Set<number>();
   private readonly listeners = new Set<() => void>();
-  private panelState = IDLE_PANEL;
+  private panelState: PanelState;
   private nextId = 1;
   private ackedTold = 0;
   private ackTimer: NodeJS.Timeout | null = null;
@@ -111,6 +106,7 @@ export class EngineClient implements PanelSource {
   constructor(options: EngineClientOptions = {}) {
     this.options = options;
     this.env = options.env ?? process.env;
+    this.panelState = this.idle();
   }
 
   /**
@@ -177,7 +173,7 @@ export class EngineClient implements PanelSource {
       () => {
         // It ended, or is another kernel's: there is nothing to show. Who asked meanwhile gets an engine in the usual way.
         this.engine = null;
-        this.showPanel(IDLE_PANEL);
+        this.showPanel(this.idle());
         if (this.waiting.size > 0) this.start();
       },
     );
@@ -543,6 +539,10 @@ export class EngineClient implements PanelSource {
     loss.toldEpoch ??= epoch;
     if (loss.toldEpoch !== epoch) this.loss = null;
     return this.loss?.error ?? null;
+  }
+
+  private idle(): PanelState {
+    return idlePanel(chainChoice(this.env, dataHome(this.env)).kind !== 'off');
   }
 
   private showPanel(state: PanelState): void {

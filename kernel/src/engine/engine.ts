@@ -265,7 +265,7 @@ export class Engine {
     this.audits = this.makeAudits(reducers);
     this.hub = new WorkerHub({
       ...{ engineId, resources, cluster, log, onFatal: this.options.onFatal },
-      ...{ price: priceText(DEFAULT_PRICE), now: monotonicMs, wallMs: Date.now },
+      ...{ price: () => priceText(payments.priceNow()), now: monotonicMs, wallMs: Date.now },
       feed: (event, done) => {
         this.loop.feed(event, done ?? null);
       },

@@ -1,5 +1,18 @@
 /** @file What the panel shows while there is no engine: the last state, with nobody at work. Pure. */
 import type { ClusterState, Contributor, PanelState } from '@ravenlab/protocol';
+import { EMPTY_PANEL_STATE, EMPTY_PAYMENTS } from '@ravenlab/protocol';
+
+/**
+ * Before there is an engine. An invitation starts one, so it can be asked for at any time.
+ * @param isPaid a chain will come with it.
+ */
+export function idlePanel(isPaid: boolean): PanelState {
+  return {
+    ...EMPTY_PANEL_STATE,
+    cluster: { ...EMPTY_PANEL_STATE.cluster, canInvite: true },
+    payments: { ...EMPTY_PAYMENTS, settlement: isPaid ? 'starting' : 'off' },
+  };
+}
 
 /**
  * The last words of an engine that is away, with nothing in them that moves: a rate or a worker at work would be a lie.

@@ -76,11 +76,12 @@ export class PaymentsView {
     this.pace.mark(nowMs, sums.metered);
     const burnPerHour = this.pace.perHour();
     const { balance, limits } = treasury;
+    const price = this.priceIn(treasury);
     const text = (amount: bigint | null) => amount?.toString() ?? null;
     return {
-      currency: this.price.currency,
-      decimals: this.price.decimals,
-      unitPriceText: priceText(this.price),
+      currency: price.currency,
+      decimals: price.decimals,
+      unitPriceText: priceText(price),
       totalMetered: this.ledger.totalPosted.toString(),
       payees,
       settlement: treasury.settlement,
@@ -107,6 +108,17 @@ export class PaymentsView {
       },
       transactions: treasury.transactions.slice(0, PANEL_LIMITS.transactions),
     };
+  }
+
+  /** What work costs, in the token that is paid; in test coins as long as nobody knows of another. */
+  priceNow(): Price {
+    return this.priceIn(this.treasury.summary());
+  }
+
+  private priceIn({ token }: TreasurySummary): Price {
+    if (token === null) return this.price;
+    const currency = token.symbol.slice(0, PANEL_LIMITS.nameChars);
+    return { ...this.price, currency, decimals: token.decimals };
   }
 
   private payees(nameOf: (worker: WorkerId) => string): {

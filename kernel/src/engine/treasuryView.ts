@@ -38,11 +38,18 @@ export interface LimitsView {
   readonly perRun: bigint | null;
 }
 
+export interface TokenView {
+  readonly symbol: string;
+  readonly decimals: number;
+}
+
 export interface TreasurySummary {
   readonly settlement: Settlement;
   /** What is wrong and what to do; null when nothing is. */
   readonly problem: string | null;
   readonly chain: PaymentChain | null;
+  /** What is paid in; null until the chain has said. */
+  readonly token: TokenView | null;
   readonly balance: BalanceView;
   /** Unix ms; null without a job. */
   readonly expiryMs: number | null;
@@ -74,6 +81,7 @@ const NOTHING: TreasurySummary = {
   settlement: 'off',
   problem: null,
   chain: null,
+  token: null,
   balance: { deposit: 0n, free: 0n, reserved: 0n, paid: 0n },
   expiryMs: null,
   limits: { perLane: null, perHour: null, perRun: null },

@@ -36,7 +36,7 @@ import type { Peer, PortHandlers } from './transport.js';
 
 export interface HubOptions {
   readonly engineId: EngineId;
-  readonly price: string;
+  readonly price: () => string;
   readonly now: () => number;
   readonly wallMs: () => number;
   readonly resources: Resources;
@@ -373,7 +373,7 @@ export class WorkerHub implements PortHandlers {
       timeoutMs: LIMITS.heartbeatTimeoutMs,
       creditWindowBytes: LIMITS.creditWindowBytes,
       chunkBytes: LIMITS.frameBytes,
-      price: this.options.price,
+      price: this.options.price(),
     });
     return session;
   }

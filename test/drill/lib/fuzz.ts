@@ -103,7 +103,7 @@ export function fuzzHub(prng: Prng, frames: number): FuzzReport {
   let now = 0;
   let escaped = 0;
   const hub = new WorkerHub({
-    ...{ engineId: 'e'.repeat(16) as EngineId, price: 'free', cluster, desk: NO_DEALS },
+    ...{ engineId: 'e'.repeat(16) as EngineId, price: () => 'free', cluster, desk: NO_DEALS },
     ...{ now: () => now, wallMs: () => now, resources: new Resources(), serverKey: () => '' },
     feed: (event) => step(cluster, event, ++now, now),
     ...{ admits: () => ({ invite: 'drill' }), trusts: () => false },

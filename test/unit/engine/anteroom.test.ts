@@ -79,7 +79,7 @@ function setUp(desk: Partial<Desk> = {}) {
   const cluster = createCluster();
   const refusals: string[] = [];
   const hub = new WorkerHub({
-    ...{ engineId: 'e'.repeat(16) as EngineId, price: 'free', cluster },
+    ...{ engineId: 'e'.repeat(16) as EngineId, price: () => 'free', cluster },
     ...{ now: () => 1000, wallMs: () => 1_800_000_000_000, resources: new Resources() },
     ...{ desk: dealDesk, serverKey: () => SERVER_KEY, admits: () => ({ invite: null }) },
     feed: (event) => events.push(event.kind),

@@ -1,7 +1,7 @@
 /** @file What the panel shows while the engine is away. */
 import type { Contributor, PanelState } from '@ravenlab/protocol';
 import { EMPTY_PANEL_STATE } from '@ravenlab/protocol';
-import { withoutEngine } from '../../../kernel/src/engine/panelAway.js';
+import { idlePanel, withoutEngine } from '../../../kernel/src/engine/panelAway.js';
 
 const row = (state: Contributor['state']): Contributor => ({
   workerId: state,
@@ -51,4 +51,12 @@ test.each([
     expect(each.earnedUnits).toBe('12');
   }
   expect(shown.contributors[2]).toBe(LAST.contributors[2]);
+});
+
+test('before the first run a chain is said to come, if one will', () => {
+  expect(idlePanel(true)).toMatchObject({
+    cluster: { state: 'off', canInvite: true },
+    payments: { settlement: 'starting', chain: null },
+  });
+  expect(idlePanel(false).payments.settlement).toBe('off');
 });

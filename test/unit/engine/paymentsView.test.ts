@@ -1,6 +1,6 @@
 /** @file Payments as the panel shows them: the ledger's sums joined with lanes, pace, time to empty, and what a payer is told. */
 import type { Address, WorkerId } from '@ravenlab/protocol';
-import { EMPTY_PAYMENTS, readPanelState } from '@ravenlab/protocol';
+import { EMPTY_PAYMENTS, priceText, readPanelState } from '@ravenlab/protocol';
 import { Trace } from '../../../kernel/src/core/cluster/transition.js';
 import { Ledger } from '../../../kernel/src/core/ledger/ledger.js';
 import { PaymentsView, warningsOf } from '../../../kernel/src/engine/paymentsView.js';
@@ -49,6 +49,18 @@ test('without a treasury work is metered, nobody has a lane, and nothing warns',
   expect(payments).toMatchObject({ settlement: 'off', chain: null, totalMetered: '70' });
   expect(payments.payees).toMatchObject([{ name: 'Ann', address: null, metered: '70', cap: '0' }]);
   expect(warningsOf(payments, 0)).toEqual([]);
+});
+
+test('the price and all amounts are in the token that is paid', () => {
+  const { view } = viewOf({
+    ...NO_TREASURY,
+    summary: () => ({ ...NO_TREASURY.summary(), token: { symbol: 'USDC', decimals: 6 } }),
+  });
+  expect(view.summary(0, nameOf)).toMatchObject({ currency: 'USDC', decimals: 6 });
+  // The same base units: a rate that was meant for 18 decimals is seen to be absurd for 6.
+  expect(view.summary(0, nameOf).unitPriceText).toBe('1000000000 USDC per TFLOP');
+  expect(priceText(view.priceNow())).toBe('1000000000 USDC per TFLOP');
+  expect(viewOf(NO_TREASURY).view.summary(0, nameOf).unitPriceText).toBe('0.001 RVN per TFLOP');
 });
 
 test('what a summary says, a front end can read', () => {

@@ -32,7 +32,7 @@ function joined() {
     throw error;
   };
   const hub = new WorkerHub({
-    ...{ engineId: 'e'.repeat(16) as EngineId, price: 'free', cluster, feed },
+    ...{ engineId: 'e'.repeat(16) as EngineId, price: () => 'free', cluster, feed },
     ...{ now: () => 1000, wallMs: () => 1000, resources: new Resources() },
     collectorOf: () => collector as unknown as Collector,
     admits: () => ({ invite: null }),

@@ -103,6 +103,8 @@ test('a simulated chain is called so, and only when it works', () => {
   expect(words({ settlement: 'ready', chain: { ...CHAIN, isSimulated: false } })).toBe('On chain');
   expect(words({ settlement: 'problem', chain: CHAIN })).toBe('Chain problem');
   expect(words({})).toBe('Metered only');
+  expect(words({ settlement: 'starting' })).toBe('Chain starts with the first run');
+  expect(words({ settlement: 'starting', currency: 'RVN' })).toBe('Chain starts');
 });
 
 test('every state and kind has words', () => {

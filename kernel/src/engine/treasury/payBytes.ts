@@ -36,6 +36,9 @@ export class TextNumbers {
   }
 }
 
+/** Gives a text its number. */
+type Numbers = Pick<TextNumbers, 'numberOf'>;
+
 /** Records of one length over one buffer. */
 export class PayBytes {
   readonly bytes: Uint8Array<ArrayBuffer>;
@@ -88,13 +91,13 @@ export class PayBytes {
     }
   }
 
-  putReceipt(index: number, { work, verdict }: ReceiptEntry, texts: TextNumbers): void {
+  putReceipt(index: number, { work, verdict }: ReceiptEntry, texts: Numbers): void {
     const isAccepted = verdict === 'accepted';
     this.put(index, work, isAccepted ? work.amount : 0n, texts);
     this.view.setUint32(index * this.stride + AT.verdict, isAccepted ? 1 : 0, true);
   }
 
-  putWork(index: number, work: CommittedWork, texts: TextNumbers): void {
+  putWork(index: number, work: CommittedWork, texts: Numbers): void {
     const { view } = this;
     const at = index * this.stride;
     this.put(index, work, work.amount, texts);
@@ -131,7 +134,7 @@ export class PayBytes {
     };
   }
 
-  private put(index: number, work: CommittedWork, amount: bigint, texts: TextNumbers): void {
+  private put(index: number, work: CommittedWork, amount: bigint, texts: Numbers): void {
     const { view } = this;
     const at = index * this.stride;
     view.setFloat64(at + AT.lease, work.lease, true);

@@ -18,6 +18,7 @@ import type {
   RestoredPay,
 } from './payRows.js';
 import { laneNameOf } from './payRows.js';
+import { upgradePay } from './payUpgrade.js';
 import { WordTable } from './wordTable.js';
 
 const SCHEMA = `
@@ -105,6 +106,7 @@ export class PayTables {
     db.exec(SCHEMA);
     this.words = new WordTable(db);
     this.held = new HeldTable(db, this.words);
+    upgradePay(db, this.words, this.held);
     this.statements = prepare(db);
   }
 

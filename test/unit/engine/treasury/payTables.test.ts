@@ -256,3 +256,52 @@ test('a cursor that no part gave is refused', async () => {
     );
   }
 });
+
+test('a ledger with a row for each receipt and each held unit is taken over, once', async () => {
+  const payee = payeeOf(6);
+  const pay = office({ holdbackUnits: 2 });
+  pay.open([payee]);
+  const works = [1, 2, 3, 4].map((n) => pay.commit(payee, n === 2 ? 'refused' : 'accepted', n));
+  pay.feed({ kind: 'tick' }, 2_000);
+  const runs = pay.rows.flatMap((row) => (row.kind === 'receipts' ? [row] : []));
+  const chain = runs.at(-1)?.chain;
+  database.close();
+  const db = new Database(join(folder, 'journal.sqlite'));
+  db.exec(`
+    CREATE TABLE receipt (lane INTEGER, n INTEGER, lease INTEGER, program INTEGER, flops INTEGER,
+      size_bytes INTEGER, amount TEXT, result TEXT, is_accepted INTEGER, PRIMARY KEY (lane, n)) WITHOUT ROWID;
+    CREATE TABLE held (lease INTEGER PRIMARY KEY, session INTEGER, request INTEGER, shard INTEGER, worker TEXT,
+      payee TEXT, program TEXT, flops INTEGER, size_bytes INTEGER, amount TEXT, result TEXT);
+    CREATE TRIGGER receipt_remains BEFORE DELETE ON receipt
+      BEGIN SELECT RAISE(ABORT, 'a receipt is never removed'); END;
+    INSERT INTO word (id, text) VALUES (1, '${'a'.repeat(64)}'), (2, '${'b'.repeat(64)}');`);
+  db.prepare('INSERT INTO lane VALUES (1, ?, ?, ?, ?, ?, 0)').run(
+    ...[JOB, payee, chain?.count, String(chain?.earned), chain?.head],
+  );
+  const receipts = runs.flatMap(({ entries }) => entries);
+  receipts.forEach(({ work, verdict }, index) => {
+    const isAccepted = verdict === 'accepted' ? 1 : 0;
+    db.prepare('INSERT INTO receipt VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?)').run(
+      ...[index + 1, work.lease, work.program.startsWith('a') ? 1 : 2, work.flops, work.sizeBytes],
+      ...[String(isAccepted === 1 ? work.amount : 0n), work.result, isAccepted],
+    );
+  });
+  const held = works.slice(receipts.length);
+  for (const work of held) {
+    db.prepare('INSERT INTO held VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)').run(
+      ...[work.lease, work.session, work.request, work.shard, work.worker, work.payee],
+      ...[work.program, work.flops, work.sizeBytes, String(work.amount), work.result],
+    );
+  }
+  db.close();
+  database = new JournalDatabase(folder, 'boot');
+  expect(receipts).toHaveLength(2);
+  expect(held).toHaveLength(2);
+  for (let start = 0; start < 2; start++) {
+    expect(restart().held).toEqual(held);
+    expect(readLedgerLog(await exported('json'), sha256).lanes[0]).toMatchObject({
+      count: receipts.length,
+      head: chain?.head,
+    });
+  }
+});

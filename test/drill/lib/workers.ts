@@ -1,7 +1,7 @@
 /** @file Worker processes that a drill starts and then kills, stops, slows or lets go. They join by invite, as people do. */
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { decodeInvite, encodeInvite } from '@ravenlab/protocol';
 import { CHEATER, WORKER_CLI } from './paths.js';
@@ -83,7 +83,10 @@ export class WorkerProcess {
   /** Lets it run only this share of every 24 ms, by SIGSTOP and SIGCONT, until `steady`. */
   slowDown(share: number): void {
     if (this.duty !== null) clearTimeout(this.duty);
-    this.child.kill('SIGCONT');
+    this.duty = null;
+    // What computes is a process of its own: a worker is slow when that one is.
+    const pids = [this.pid, ...childrenOf(this.pid)];
+    signalAll(pids, 'SIGCONT');
     let isOn = true;
     let since = nowMs();
     const turn = (): void => {
@@ -92,7 +95,7 @@ export class WorkerProcess {
       this.slowed.totalMs += now - since;
       since = now;
       isOn = !isOn;
-      this.child.kill(isOn ? 'SIGCONT' : 'SIGSTOP');
+      signalAll(pids, isOn ? 'SIGCONT' : 'SIGSTOP');
       this.duty = setTimeout(turn, PERIOD_MS * (isOn ? share : 1 - share));
     };
     this.duty = setTimeout(turn, PERIOD_MS * share);
@@ -102,7 +105,7 @@ export class WorkerProcess {
   steady(): number {
     if (this.duty !== null) clearTimeout(this.duty);
     this.duty = null;
-    if (this.isRunning) this.child.kill('SIGCONT');
+    if (this.isRunning) signalAll([this.pid, ...childrenOf(this.pid)], 'SIGCONT');
     const { runMs, totalMs } = this.slowed;
     this.slowed.runMs = 0;
     this.slowed.totalMs = 0;
@@ -115,5 +118,30 @@ export class WorkerProcess {
     if (this.isRunning) this.child.kill('SIGKILL');
     await until(`end of ${this.name}`, () => !this.isRunning, { timeoutMs: 5_000 });
     rmSync(this.home, { recursive: true, force: true });
+  }
+}
+
+/** Processes that a process has started, and theirs; none where the system does not tell. */
+function childrenOf(pid: number): number[] {
+  try {
+    const folder = `/proc/${String(pid)}/task`;
+    const children = readdirSync(folder)
+      .flatMap((thread) => readFileSync(`${folder}/${thread}/children`, 'latin1').split(' '))
+      .filter((word) => word.trim() !== '')
+      .map(Number);
+    return children.flatMap((child) => [child, ...childrenOf(child)]);
+  } catch {
+    // It has ended meanwhile, or this is no Linux.
+    return [];
+  }
+}
+
+function signalAll(pids: readonly number[], name: 'SIGSTOP' | 'SIGCONT'): void {
+  for (const pid of pids) {
+    try {
+      process.kill(pid, name);
+    } catch {
+      // It has ended meanwhile.
+    }
   }
 }

@@ -4,6 +4,7 @@
  */
 import type { ControlKind, ControlMessages } from './codecControl.js';
 import { decodeControl, encodeControl } from './codecControl.js';
+import { readAdvance, readKeep, writeAdvance, writeKeep } from './codecAdvance.js';
 import {
   readBlob,
   readBlockRef,
@@ -189,6 +190,8 @@ const CODECS: { readonly [K in Kind]: Codec<MessageOf<K>> } = {
   challenge: control('challenge', 9, 'engine'),
   terms: control('terms', 10, 'engine'),
   voucher: control('voucher', 11, 'engine'),
+  advance: { code: 12, from: 'engine', write: writeAdvance, read: readAdvance },
+  keep: { code: 13, from: 'engine', write: writeKeep, read: readKeep },
   hello: control('hello', 16, 'worker'),
   need,
   result: { code: 18, from: 'worker', write: writeResult, read: readResult },
@@ -206,6 +209,14 @@ const CODECS: { readonly [K in Kind]: Codec<MessageOf<K>> } = {
   accept: control('accept', 23, 'worker'),
   voucherAck: control('voucherAck', 24, 'worker'),
   presented: control('presented', 25, 'worker'),
+  made: {
+    code: 26,
+    from: 'worker',
+    write(out, _body, m) {
+      out.wide('execution', m.execution);
+    },
+    read: (input) => ({ kind: 'made', execution: input.wide('execution') as ExecutionId }),
+  },
   error: control('error', 32, 'both'),
   bye: control('bye', 33, 'both'),
 };

@@ -1,4 +1,5 @@
 /** @file What the kernel asks of the engine: states, data, executions, commands. Plain data; no transport. */
+import type { UpdateRule } from './update.js';
 import type { TensorData } from './dtype.js';
 import type { DataId, ProgramHash, RunId, StateId, StateVersion } from './ids.js';
 import type { JobState } from './panel/state.js';
@@ -51,30 +52,6 @@ export interface MicroShard {
   readonly offset: number;
   readonly size: number;
 }
-
-/** Update rules that the engine applies to states; m, v and momentum slots live in the engine. */
-export type UpdateRule =
-  | {
-      readonly name: 'sgd';
-      readonly learningRate: number;
-      readonly momentum: number;
-      readonly dampening: number;
-      readonly nesterov: boolean;
-      readonly weightDecay: number;
-    }
-  | {
-      /** `adam` adds weight decay to the gradient, `adamw` decays the weight itself (decoupled). */
-      readonly name: 'adam' | 'adamw';
-      readonly learningRate: number;
-      readonly beta1: number;
-      readonly beta2: number;
-      readonly epsilon: number;
-      readonly weightDecay: number;
-    }
-  /** state ← (1 - momentum) · state + momentum · value: running statistics. */
-  | { readonly name: 'ema'; readonly momentum: number }
-  /** state ← value. */
-  | { readonly name: 'assign' };
 
 export interface StateUpdate {
   readonly stateId: StateId;

@@ -37,3 +37,4 @@ export * from './receiptChain.js';
 export * from './voucher.js';
 export type * from './deal.js';
 export { isCurveKey, z85ToHex } from './z85.js';
+export * from './update.js';

@@ -8,6 +8,10 @@ export const LIMITS = {
   programNodes: 20_000,
   programInputs: 4_096,
   programOutputs: 4_096,
+  /** Clipping rules of one ADVANCE: one an optimizer. */
+  clipsPerMessage: 64,
+  /** Versions of a state below are values of it; from here on they are slots of its optimizers on the way to a worker. */
+  firstSlotVersion: 2 ** 30,
   /** Encoded program. */
   programBytes: 4 * MIB,
   tensorRank: 8,
@@ -287,6 +291,8 @@ export const ENGINE_LIMITS = {
   reduceThreads: 2,
   /** Updates of states above this are shared among them; bytes. */
   sharedUpdateBytes: 256 * KIB,
+  /** Times in a row that a worker is sent optimizer slots and does not use them, before it is sent no more. */
+  slotsInVain: 3,
   /** Largest pause between an accepted unit and its row in the journal; ms. */
   journalMs: 100,
   /** Rows that wait for the journal's disk; beyond, no work is started that would make more. */
@@ -436,6 +442,8 @@ export const WORKER_LIMITS = {
   executables: 32,
   /** Sets of outputs kept of each program to be written again: one a level of the sum of 64 units. */
   outputSets: 7,
+  /** Versions of a state that a worker which makes them itself has room for: one is read, one made, one may be read elsewhere. */
+  replicaVersions: 4,
   /** RUN messages held, waiting or queued; further ones are refused unit by unit. */
   batches: 4_096,
   /**

@@ -7,6 +7,7 @@
  * - Ids of programs, states and data mean something within one engine only, program indices within one connection only.
  * - Byte counts and times are integers; durations are relative, because clocks of two machines differ.
  */
+import type { ClipRule, UpdateRule } from './update.js';
 import type {
   AcceptMessage,
   ChallengeMessage,
@@ -227,6 +228,42 @@ export interface BlobMessage {
   readonly chunks: readonly BlobChunk[];
 }
 
+/** An update that the worker makes on its own copy of a state. */
+export interface AdvanceUpdate {
+  /** The version that it begins with. */
+  readonly state: StateRef;
+  /** Output of the execution that holds the gradient or the value. */
+  readonly output: number;
+  readonly rule: UpdateRule;
+  readonly optimizerId: number;
+  /** Updates that the optimizer's slots have seen. */
+  readonly stepsDone: number;
+  /** The execution that they were made by, and kept; 0: those that were sent, else they begin with zeros. */
+  readonly slotsOf: ExecutionId;
+  /** The slots as they were sent, in order: as versions of the state from LIMITS.firstSlotVersion on. */
+  readonly slots: readonly StateRef[];
+  /** Index into `clips`, -1 without. */
+  readonly clip: number;
+}
+
+/**
+ * Before a RUN that has all units of an execution in one group: the worker, which then has the whole sum, makes the update too,
+ * beside the engine and to the same bits, so that the next weights need not travel. A hint: a worker that cannot ignores it.
+ */
+export interface AdvanceMessage {
+  readonly kind: 'advance';
+  readonly execution: ExecutionId;
+  readonly clips: readonly ClipRule[];
+  readonly updates: readonly AdvanceUpdate[];
+}
+
+/** What ADVANCE made counts: the states of its updates, in their order, are these versions. */
+export interface KeepMessage {
+  readonly kind: 'keep';
+  readonly execution: ExecutionId;
+  readonly states: readonly StateRef[];
+}
+
 /** Leases and executions whose results nobody waits for; unknown ones are ignored. Nothing is answered. */
 export interface CancelMessage {
   readonly kind: 'cancel';
@@ -298,6 +335,15 @@ export interface DoneMessage {
   /** Bytes of each output, equal for all units; the engine compares them with its own program. */
   readonly outputBytes: readonly number[];
   readonly units: readonly DoneUnit[];
+}
+
+/**
+ * The update that was announced for this execution is being made; the result that it is made from follows. Sent ahead, so that
+ * the next step can be on its way to this worker while the result is on its way back.
+ */
+export interface MadeMessage {
+  readonly kind: 'made';
+  readonly execution: ExecutionId;
 }
 
 /** One piece of one output of a unit; all pieces of a unit come before its DONE, on the same connection. */
@@ -374,6 +420,8 @@ export type EngineToWorker =
   | ProgramMessage
   | RunMessage
   | BlobMessage
+  | AdvanceMessage
+  | KeepMessage
   | CancelMessage
   | DropMessage
   | PingMessage
@@ -387,6 +435,7 @@ export type EngineToWorker =
 export type WorkerToEngine =
   | HelloMessage
   | NeedMessage
+  | MadeMessage
   | ResultMessage
   | DoneMessage
   | CreditMessage

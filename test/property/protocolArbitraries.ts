@@ -21,6 +21,7 @@ import type {
   StateId,
   StateVersion,
   TensorType,
+  UpdateRule,
   WireError,
   WorkerId,
   WorkerToEngine,
@@ -259,6 +260,44 @@ const blobChunk: fc.Arbitrary<BlobChunk> = fc.oneof(
   fc.tuple(blockRef, piece).map(([ref, p]) => ({ kind: 'block' as const, ...ref, ...p })),
 );
 
+const real = fc.double({ noNaN: true });
+const rule: fc.Arbitrary<UpdateRule> = fc.oneof(
+  fc.record({
+    name: fc.constant('sgd' as const),
+    ...{ learningRate: real, momentum: real, dampening: real, weightDecay: real },
+    nesterov: fc.boolean(),
+  }),
+  fc.record({
+    name: fc.constantFrom('adam' as const, 'adamw' as const),
+    ...{ learningRate: real, beta1: real, beta2: real, epsilon: real, weightDecay: real },
+  }),
+  fc.record({ name: fc.constant('ema' as const), momentum: real }),
+  fc.record({ name: fc.constant('assign' as const) }),
+);
+
+const advance = fc
+  .array(fc.record({ kind: fc.constantFrom('norm' as const, 'value' as const), max: real }), {
+    maxLength: 3,
+  })
+  .chain((clips) =>
+    fc.record({
+      kind: fc.constant('advance' as const),
+      execution,
+      clips: fc.constant(clips),
+      updates: fc.array(
+        fc.record({
+          state: stateRef,
+          output: fc.nat({ max: LIMITS.programOutputs - 1 }),
+          rule,
+          ...{ optimizerId: natural, stepsDone: natural, slotsOf: execution },
+          slots: fc.array(stateRef, { maxLength: 2 }),
+          clip: fc.integer({ min: -1, max: clips.length - 1 }),
+        }),
+        { minLength: 1, maxLength: 5 },
+      ),
+    }),
+  );
+
 const done = fc.array(segmentBytes, { minLength: 1, maxLength: 4 }).chain((outputBytes) => {
   const common = { lease, computeUs: natural };
   const unit: fc.Arbitrary<DoneUnit> = fc.oneof(
@@ -321,6 +360,12 @@ export const ENGINE_MESSAGES: {
   blob: fc.record({
     kind: fc.constant('blob' as const),
     chunks: fc.array(blobChunk, { minLength: 1, maxLength: 6 }),
+  }),
+  advance,
+  keep: fc.record({
+    kind: fc.constant('keep' as const),
+    execution,
+    states: fc.array(stateRef, { minLength: 1, maxLength: 5 }),
   }),
   cancel: fc.record({
     kind: fc.constant('cancel' as const),
@@ -414,6 +459,7 @@ export const WORKER_MESSAGES: {
     ),
   }),
   done,
+  made: fc.record({ kind: fc.constant('made' as const), execution }),
   credit: fc.record({ kind: fc.constant('credit' as const), consumedBytes: wide }),
   pong: fc.record({
     kind: fc.constant('pong' as const),

@@ -209,6 +209,8 @@ function fromEngine(messages: readonly EngineToWorker[]): ToWorker {
       case 'ping':
         return { kind: 'ping', sentMs: message.sentMs };
       case 'welcome':
+      case 'advance':
+      case 'keep':
       case 'meter':
       case 'challenge':
       case 'terms':

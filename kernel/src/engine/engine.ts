@@ -23,6 +23,7 @@ import { makeAudits } from './audits.js';
 import type { Audits } from './audits.js';
 import { ClusterLoop } from './clusterLoop.js';
 import type { Collector, Reducers } from './collector.js';
+import { Advances } from './advances.js';
 import { Commands } from './commands.js';
 import { DataStore } from './dataStore.js';
 import { Durability } from './durability.js';
@@ -111,6 +112,7 @@ export class Engine {
   private cluster!: ClusterState;
   private loop!: ClusterLoop;
   private hub!: WorkerHub;
+  private readonly advances: Advances;
   private runner!: Runner;
   private audits!: Audits;
   private panel!: PanelView;
@@ -141,6 +143,7 @@ export class Engine {
       },
     });
     this.states = new StateStore(this.heap, this.resources, onRetired);
+    this.advances = new Advances(this.states);
     this.data = new DataStore(this.resources, onRetired);
     this.thread = new ThreadReducer(this.heap.memory, options.onFatal);
     this.programs = this.makePrograms();
@@ -279,6 +282,9 @@ export class Engine {
       onBannedWallet: (text) => {
         this.alert('warning', text);
       },
+      onMade: (session, execution) => {
+        this.runner.made(session, execution);
+      },
       onJoined: (session) => {
         this.panel.joined(session);
         this.treasury.joined(session.worker, session.payee, session.peer.origin === 'local');
@@ -297,9 +303,12 @@ export class Engine {
   }
 
   private makeRunner(reducers: Reducers): Runner {
-    const { heap, states, data, runs, cluster } = this;
+    const { heap, states, data, runs, cluster, advances } = this;
     return new Runner({
-      ...{ heap, states, data, runs, cluster, reducers },
+      ...{ heap, states, data, runs, cluster, reducers, advances },
+      onWritten: () => {
+        for (const session of this.hub.sessions()) session.resume();
+      },
       feed: (event) => {
         this.loop.feed(event);
       },
@@ -355,7 +364,7 @@ export class Engine {
 
   private performers(): Performers {
     return performersOf({
-      ...{ hub: this.hub, runner: this.runner, treasury: this.treasury },
+      ...{ hub: this.hub, runner: this.runner, treasury: this.treasury, advances: this.advances },
       auditor: this.audits.auditor,
       durability: this.durability,
       log: this.options.log,

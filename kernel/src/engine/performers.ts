@@ -1,5 +1,6 @@
 /** @file What each effect of the scheduler does to workers, runs, audits, pay and the journal: a table, nothing is decided here. */
 import { ENGINE_LIMITS } from '@ravenlab/protocol';
+import type { Advances } from './advances.js';
 import type { Auditor } from './auditor.js';
 import type { Performers } from './clusterLoop.js';
 import type { Durability } from './durability.js';
@@ -12,6 +13,7 @@ import { shortIdOf } from './workerHub.js';
 export interface PerformerTargets {
   readonly hub: WorkerHub;
   readonly runner: Runner;
+  readonly advances: Advances;
   readonly auditor: Auditor;
   readonly durability: Durability;
   readonly treasury: Treasury;
@@ -26,7 +28,7 @@ export interface PerformerTargets {
 }
 
 export function performersOf(targets: PerformerTargets): Performers {
-  const { hub, runner, auditor } = targets;
+  const { hub, runner, advances, auditor } = targets;
   return {
     provide: ({ worker, resources }) => hub.session(worker)?.provide(resources),
     run: ({ worker, execution, program, groups, leaseMs }) => {
@@ -34,7 +36,10 @@ export function performersOf(targets: PerformerTargets): Performers {
       const bound = audited?.whole ?? runner.executionOf(execution)?.bound ?? null;
       if (bound === null) return;
       const granted = audited === null ? groups : fromShard(groups, audited.firstShard);
-      hub.session(worker)?.run({ leaseMs, ...runOf(bound, execution, program, granted) });
+      const session = hub.session(worker);
+      if (session === undefined) return;
+      if (audited === null) advances.offer(session, bound, execution, groups);
+      session.run({ leaseMs, ...runOf(bound, execution, program, granted) });
     },
     drop: ({ worker, resources }) => hub.session(worker)?.drop(resources),
     revoke: ({ worker, leases }) => {
@@ -42,10 +47,10 @@ export function performersOf(targets: PerformerTargets): Performers {
       auditor.discard(leases);
       const session = hub.session(worker);
       session?.digests.forget(leases);
-      session?.send({ kind: 'cancel', executions: [], leases });
+      session?.cancel([], leases);
     },
     revokeExecution: ({ worker, execution }) => {
-      hub.session(worker)?.send({ kind: 'cancel', executions: [execution], leases: [] });
+      hub.session(worker)?.cancel([execution], []);
     },
     accept: (effect, done) => {
       if (!auditor.accepted(effect, done)) runner.accept(effect, done);

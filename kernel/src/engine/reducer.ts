@@ -3,13 +3,10 @@
  * never on the I/O loop. Both run the same loops, so the bits do not depend on where.
  */
 import { Worker } from 'node:worker_threads';
-import type { NarrowFormat } from '@ravenlab/protocol';
-import { ENGINE_LIMITS, RavenError } from '@ravenlab/protocol';
-import type { Share, UpdateBatch } from './updates.js';
-import { applyUpdates } from './updates.js';
-import type { Kernels } from './wasm/kernels.js';
+import type { NarrowFormat, Share, UpdateBatch, UpdateLoops } from '@ravenlab/protocol';
+import { ENGINE_LIMITS, ROUND_LOOPS, RavenError, applyUpdates } from '@ravenlab/protocol';
 import type { SharedMemory } from './wasm/memory.js';
-import { KERNELS_FILE, ROUND_LOOPS, loadKernels } from './wasm/kernels.js';
+import { KERNELS_FILE, loadKernels } from './wasm/kernels.js';
 
 /** How the sums of one execution lie in a block: float32 first, int32 after. */
 export interface SumLayout {
@@ -58,7 +55,11 @@ export interface ReduceThreadData {
 }
 
 /** Carries out one command; -1, or for an update the output that is not finite. */
-export function runCommand(kernels: Kernels, memory: SharedMemory, command: ReduceCommand): number {
+export function runCommand(
+  kernels: UpdateLoops,
+  memory: SharedMemory,
+  command: ReduceCommand,
+): number {
   switch (command.kind) {
     case 'merge': {
       const { pairs, layout } = command;
@@ -95,7 +96,7 @@ export interface Reducer {
 
 /** On the caller's thread, at once. */
 export class InlineReducer implements Reducer {
-  private readonly kernels: Kernels;
+  private readonly kernels: UpdateLoops;
   private readonly memory: SharedMemory;
 
   constructor(memory: SharedMemory, kernelsFile: string = KERNELS_FILE) {

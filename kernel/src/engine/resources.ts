@@ -11,6 +11,8 @@ export type ResourceBody =
       readonly bytes: () => Uint8Array;
       /** Keeps the bytes alive while a socket may still read them; returns the release. */
       readonly pin: () => () => void;
+      /** Its bytes are being written: it can be named, not sent. */
+      readonly isPromised: () => boolean;
     }
   | { readonly kind: 'block'; readonly ref: BlockRef; readonly chunks: readonly Uint8Array[] };
 

@@ -3,6 +3,7 @@
  * An execution's result becomes a version or nothing at all.
  */
 import type {
+  ClipRule,
   DoneMessage,
   EngineReply,
   ExecutionId,
@@ -11,12 +12,15 @@ import type {
   ProgramHash,
   StateUpdate,
   StateVersion,
+  UpdateJob,
+  WorkerId,
 } from '@ravenlab/protocol';
 import { ClusterError, ENGINE_LIMITS, RavenError, byteSizeOf, sizeOf } from '@ravenlab/protocol';
 import type { ClusterEvent } from '../core/cluster/events.js';
 import type { ClusterState, Failure } from '../core/cluster/state.js';
 import type { RequestPoint } from '../core/journal/paidBook.js';
 import type { AuditedExecution } from './auditor.js';
+import type { Advances } from './advances.js';
 import { Collector } from './collector.js';
 import type { Reducers } from './collector.js';
 import type { DataStore } from './dataStore.js';
@@ -27,11 +31,11 @@ import { bindPlan, readsData } from './planView.js';
 import type { ProgramTable } from './programTable.js';
 import type { RunnerJournal } from './runnerJournal.js';
 import type { RunTable } from './runs.js';
+import type { WorkerSession } from './session.js';
 import type { Draft, StateStore } from './states.js';
 import { bytesOf, tensorFrom } from './tensorBytes.js';
 import type { QueuedRequest, RunOfCell, Ticket } from './ticket.js';
 import { errorOf, isSameRun, namedVersion, runOfCell, stopError } from './ticket.js';
-import type { ClipJob, UpdateJob } from './updates.js';
 
 interface ActiveExecution {
   readonly id: ExecutionId;
@@ -46,6 +50,8 @@ interface ActiveExecution {
   workers: number;
   /** Version that its commit made; null for an evaluation. */
   version: StateVersion | null;
+  /** Of its updates, in order, once they have a place. */
+  drafts: Draft[] | null;
 }
 
 export interface RunnerOptions {
@@ -55,6 +61,7 @@ export interface RunnerOptions {
   readonly data: DataStore;
   readonly runs: RunTable;
   readonly reducers: Reducers;
+  readonly advances: Advances;
   readonly cluster: ClusterState;
   readonly feed: (event: ClusterEvent) => void;
   readonly beforeSubmit: () => void;
@@ -63,6 +70,8 @@ export interface RunnerOptions {
   readonly onFailed: (plan: ExecutionPlan, error: RavenError) => void;
   /** Workers refuse what they did before; it is tried again until one takes it. */
   readonly onRefused: (message: string) => void;
+  /** States that were being written are there, or never will be. */
+  readonly onWritten: () => void;
   /** Calls back after some ms, unless the engine has ended. */
   readonly after: (delayMs: number, act: () => void) => void;
   readonly journal: RunnerJournal;
@@ -92,6 +101,11 @@ export class Runner {
   private readonly active = new Map<number, ActiveExecution>();
   /** The execution that will make the next version. */
   private updating: ExecutionId | null = null;
+  /**
+   * The step that was begun with the version that is being written, by the worker that makes it too. It is the journal's, and
+   * may end, when that one is committed.
+   */
+  private ahead: ActiveExecution | null = null;
   private nextExecution = 1;
   /** Sums that wait with their update until a copy of the slots is made. */
   private held: ActiveExecution[] = [];
@@ -182,6 +196,7 @@ export class Runner {
 
   accept(
     effect: {
+      readonly worker: WorkerId;
       readonly execution: number;
       readonly shard: number;
       readonly count: number;
@@ -189,10 +204,11 @@ export class Runner {
     },
     done: DoneMessage | null,
   ): void {
-    const { execution, shard, count, index } = effect;
+    const { worker, execution, shard, count, index } = effect;
     const run = this.active.get(execution);
     const unit = done?.units[index];
     if (run === undefined || unit?.status !== 'ok') return;
+    this.options.advances.accepted(execution, worker, count, run.bound.plan.shards.length);
     run.collector.accept(shard, count, unit.lease, unit.outputs);
   }
 
@@ -203,13 +219,20 @@ export class Runner {
     }
   }
 
+  /** A worker makes the next version too, from a sum that is on its way. */
+  made(session: WorkerSession, execution: number): void {
+    if (!this.options.advances.made(session, execution)) return;
+    const run = this.active.get(execution);
+    if (run !== undefined) this.goAhead(run);
+  }
+
   /** All units are in. */
   complete(execution: number, workers: number): void {
     const run = this.active.get(execution);
     if (run === undefined) return;
     run.workers = workers;
     run.collector.whenSummed(() => {
-      if (this.options.journal.isCopying) this.held.push(run);
+      if (this.options.journal.isCopying || run === this.ahead) this.held.push(run);
       else this.finish(run);
     });
   }
@@ -242,6 +265,8 @@ export class Runner {
     this.options.onWithdrawn(run.ticket.point);
     this.end(run);
     const error = errorOf(failure, run.bound.plan);
+    const { ahead } = this;
+    if (this.updating === run.id && ahead !== null) this.dropAhead(ahead);
     this.options.onFailed(run.bound.plan, error);
     run.ticket.reject(error);
     this.settled();
@@ -260,13 +285,17 @@ export class Runner {
       count++;
     }
     for (const run of [...this.active.values()]) {
+      // With the one before it, maybe.
+      if (!this.active.has(run.id)) continue;
       const isRunning = this.options.cluster.executions.get(run.id)?.status === 'running';
       if (!isRunning || !matches(run.ticket)) continue;
       this.options.feed({ kind: 'cancelled', execution: run.id });
       this.options.onWithdrawn(run.ticket.point);
+      const ahead = this.updating === run.id ? this.ahead : null;
       this.end(run);
       run.ticket.reject(error);
       count++;
+      if (ahead !== null && !matches(ahead.ticket)) this.dropAhead(ahead);
     }
     this.settled();
     return count;
@@ -275,10 +304,11 @@ export class Runner {
   /** Starts whatever can start, in order. */
   private pump(): void {
     for (let ticket = this.queue[0]; ticket !== undefined; ticket = this.queue[0]) {
-      if (!this.canStart(ticket.request)) return;
+      const isAhead = this.canStartAhead(ticket);
+      if (!isAhead && !this.canStart(ticket.request)) return;
       this.queue.shift();
       const isEffect = hasEffect(ticket.request);
-      this.options.journal.started(ticket.point, isEffect);
+      if (!isAhead) this.options.journal.started(ticket.point, isEffect);
       try {
         const handle = this.handlers[ticket.request.kind] as (
           request: QueuedRequest,
@@ -295,8 +325,61 @@ export class Runner {
 
   /** An execution has ended. */
   private settled(): void {
-    if (this.updating === null) this.options.journal.quiet();
+    const { ahead, options } = this;
+    // With answers of the next step in, what is counted is not that of the versions.
+    const isBetween =
+      ahead === null ||
+      options.cluster.executions.get(ahead.id)?.unitsLeft === ahead.bound.plan.shards.length;
+    if (this.updating === null && isBetween) options.journal.quiet();
+    if (this.updating === null && ahead !== null) this.promote(ahead);
     this.pump();
+  }
+
+  /** The version that it began with is committed: it is a step like any other from now on. */
+  private promote(run: ActiveExecution): void {
+    this.ahead = null;
+    this.updating = run.id;
+    this.options.journal.started(run.ticket.point, true);
+    if (!this.held.includes(run)) {
+      this.goAhead(run);
+      return;
+    }
+    if (this.options.journal.isCopying) return;
+    this.held = this.held.filter((each) => each !== run);
+    this.finish(run);
+  }
+
+  /** The version that it began with will not be. */
+  private dropAhead(run: ActiveExecution): void {
+    this.end(run);
+    this.callOff(run);
+    this.options.onWithdrawn(run.ticket.point);
+    run.ticket.reject(this.noVersion(namedVersion(run.bound.plan)));
+  }
+
+  /** Nobody works on it any more; it has ended here before. */
+  private callOff(run: ActiveExecution): void {
+    const isRunning = this.options.cluster.executions.get(run.id)?.status === 'running';
+    const failure: Failure = { code: 'cluster', message: 'called off', shard: -1, output: -1 };
+    if (isRunning) this.options.feed({ kind: 'cancelled', execution: run.id });
+    else this.reject(run, failure);
+  }
+
+  /**
+   * Whether a step can begin with the version that is being written: the one after a step of the same run, whose worker makes
+   * that version itself.
+   */
+  private canStartAhead({ request, isRepeat }: Ticket): boolean {
+    const { states, journal } = this.options;
+    if (request.kind !== 'execute' || isRepeat || this.ahead !== null || !states.isPromising)
+      return false;
+    const { step, updates } = request.plan;
+    if (step === null || updates.length === 0 || journal.isFull || journal.isCopying) return false;
+    return (
+      this.active.size < ENGINE_LIMITS.executions &&
+      this.training?.runId === step.runId &&
+      namedVersion(request.plan) === states.version + 1
+    );
   }
 
   /** Head of the queue only: a request that has to wait holds up those behind it, which keeps their order. */
@@ -404,7 +487,8 @@ export class Runner {
 
   private start(plan: ExecutionPlan, ticket: Ticket): void {
     const { states, data, runs } = this.options;
-    this.checkVersion(namedVersion(plan));
+    const isAhead = this.updating !== null && plan.updates.length > 0;
+    if (!isAhead) this.checkVersion(namedVersion(plan));
     runs.started(plan);
     for (const input of plan.inputs) if (input.kind === 'state') this.reachBack(input.version);
     if (plan.step !== null) this.dropInheritance();
@@ -421,12 +505,18 @@ export class Runner {
   }
 
   /** Hands it to the scheduler. */
-  private launch(begun: Omit<ActiveExecution, 'collector' | 'workers' | 'version'>): void {
+  private launch(
+    begun: Omit<ActiveExecution, 'collector' | 'workers' | 'version' | 'drafts'>,
+  ): void {
     const { id, bound, paid } = begun;
     const { heap, reducers, beforeSubmit, feed } = this.options;
     const collector = new Collector(bound, heap, reducers);
-    this.active.set(id, { ...begun, collector, workers: 0, version: null });
-    if (bound.plan.updates.length > 0) this.updating = id;
+    const run: ActiveExecution = { ...begun, collector, workers: 0, version: null, drafts: null };
+    this.active.set(id, run);
+    if (bound.plan.updates.length > 0) {
+      if (this.updating === null) this.updating = id;
+      else this.ahead = run;
+    }
     beforeSubmit();
     const { spec } = bound;
     feed({
@@ -448,6 +538,8 @@ export class Runner {
     const pauseMs = Math.min(engineRestartMaxMs, engineRestartMinMs * 2 ** run.refusals);
     this.options.after(pauseMs, () => {
       this.active.delete(run.id);
+      if (this.updating === run.id) this.updating = null;
+      this.options.advances.ended(run.id);
       const id = this.newExecution();
       const again = { ...bound, spec: { ...bound.spec, id } };
       this.launch({ id, ticket, bound: again, releases, paid, refusals });
@@ -477,9 +569,12 @@ export class Runner {
 
   private checkVersion(version: number): void {
     const { version: committed } = this.options.states;
-    if (version <= committed) return;
-    throw new ClusterError(
-      `weights version ${String(version)} does not exist: the step that should have made it failed or was stopped; the last one is ${String(committed)}`,
+    if (version > committed) throw this.noVersion(version);
+  }
+
+  private noVersion(version: number): ClusterError {
+    return new ClusterError(
+      `weights version ${String(version)} does not exist: the step that should have made it failed or was stopped; the last one is ${String(this.options.states.version)}`,
     );
   }
 
@@ -490,11 +585,16 @@ export class Runner {
       this.options.feed({ kind: 'reduced', execution: run.id, failure: null });
       return;
     }
-    const drafts: Draft[] = [];
     const scratch: Block[] = [];
     try {
-      const updates = plan.updates.map((update) => this.updateJob(run, update, drafts, scratch));
-      const clips: ClipJob[] = plan.clips.map(({ kind, max }) => ({ kind, max }));
+      // What a step makes whose turn has only come now is kept too.
+      this.goAhead(run);
+      if (run.drafts !== null && !this.options.advances.isTaken(run.id)) this.recall(run.drafts);
+      const drafts = (run.drafts ??= this.draft(run));
+      const updates = plan.updates.map((update, index) =>
+        this.updateJob(run, update, drafts[index] as Draft, scratch),
+      );
+      const clips: ClipRule[] = plan.clips.map(({ kind, max }) => ({ kind, max }));
       const { inline, thread } = this.options.reducers;
       const bytes = updates.reduce((sum, job) => sum + job.sizeBytes, 0);
       const reducer = bytes <= ENGINE_LIMITS.inlineReduceBytes ? inline : thread;
@@ -502,25 +602,67 @@ export class Runner {
         this.commit(run, drafts, scratch, output);
       });
     } catch (error) {
-      this.rollBack(drafts, scratch);
+      this.free(scratch);
       if (!(error instanceof RavenError)) throw error;
       const { code, message } = error;
       this.reject(run, { code, message, shard: -1, output: -1 });
     }
   }
 
+  /** A place for each of its updates. @throws RavenError when there is no room. */
+  private draft({ bound }: ActiveExecution): Draft[] {
+    const { states } = this.options;
+    const drafts: Draft[] = [];
+    try {
+      for (const { stateId, rule, optimizerId } of bound.plan.updates) {
+        drafts.push(states.draft(stateId, rule, optimizerId));
+      }
+    } catch (error) {
+      states.discard(drafts);
+      throw error;
+    }
+    return drafts;
+  }
+
+  /** Before its sum is here, the worker that makes the version too may have the next step. */
+  private goAhead(run: ActiveExecution): void {
+    const { advances } = this.options;
+    if (run.id !== this.updating || run.drafts !== null || !advances.canKeep(run.id)) return;
+    try {
+      run.drafts = this.draft(run);
+    } catch (error) {
+      // Then its own update will find the room, or say that there is none.
+      if (error instanceof RavenError) return;
+      throw error;
+    }
+    const made = advances.keep(run.id, run.drafts);
+    if (made === null) return;
+    this.options.feed({ kind: 'made', ...made });
+    this.pump();
+  }
+
+  /** The result came from somebody else: what was begun with the promised version is begun again with the real one. */
+  private recall(drafts: readonly Draft[]): void {
+    const { ahead } = this;
+    if (ahead !== null) {
+      this.end(ahead);
+      this.callOff(ahead);
+      this.queue.unshift(ahead.ticket);
+    }
+    this.options.states.withdraw(drafts);
+    this.options.onWritten();
+  }
+
   private updateJob(
     run: ActiveExecution,
     update: StateUpdate,
-    drafts: Draft[],
+    draft: Draft,
     scratch: Block[],
   ): UpdateJob {
     const { heap, states } = this.options;
     const { plan } = run.bound;
     const { stateId, rule, optimizerId, output } = update;
     const type = states.typeOf(stateId);
-    const draft = states.draft(stateId, rule, optimizerId);
-    drafts.push(draft);
     let value = run.collector.sumAddress(output);
     if (value === null) {
       const copy = heap.allocate(byteSizeOf(type));
@@ -549,14 +691,16 @@ export class Runner {
     scratch: readonly Block[],
     notFinite: number,
   ): void {
+    this.free(scratch);
     if (notFinite >= 0) {
-      this.rollBack(drafts, scratch);
       const message = `output ${String(notFinite)} is NaN or infinite when summed over all micro-shards`;
       this.reject(run, { code: 'numeric', message, shard: -1, output: notFinite });
       return;
     }
-    this.rollBack([], scratch);
-    run.version = this.options.states.commit(drafts);
+    const { advances, states } = this.options;
+    run.version = states.commit(drafts, (draft) => advances.keeperOf(draft));
+    run.drafts = null;
+    this.options.onWritten();
     this.options.runs.committed(run.bound.plan, run.version);
     this.options.feed({ kind: 'reduced', execution: run.id, failure: null });
   }
@@ -565,14 +709,21 @@ export class Runner {
     this.options.feed({ kind: 'reduced', execution: run.id, failure });
   }
 
-  private rollBack(drafts: readonly Draft[], scratch: readonly Block[]): void {
-    this.options.states.discard(drafts);
-    for (const block of scratch) this.options.heap.free(block);
+  private free(blocks: readonly Block[]): void {
+    for (const block of blocks) this.options.heap.free(block);
   }
 
   private end(run: ActiveExecution): void {
     this.active.delete(run.id);
     if (this.updating === run.id) this.updating = null;
+    if (this.ahead === run) this.ahead = null;
+    this.held = this.held.filter((each) => each !== run);
+    this.options.advances.ended(run.id);
+    if (run.drafts !== null) {
+      this.options.states.discard(run.drafts);
+      run.drafts = null;
+      this.options.onWritten();
+    }
     run.collector.close();
     for (const release of run.releases) release();
   }

@@ -4,11 +4,14 @@
  */
 import type {
   Address,
+  AdvanceMessage,
   BlobChunk,
   BlockRef,
   EngineToWorker,
+  ExecutionId,
   HelloMessage,
   JobId,
+  LeaseId,
   NeedMessage,
   RunInput,
   StateRef,
@@ -33,6 +36,17 @@ import type { Peer } from './transport.js';
 interface BlobBatch {
   chunks: BlobChunk[];
   sizeBytes: number;
+}
+
+/** What the bytes of a blob are. */
+type BlobName =
+  | { readonly kind: 'state'; readonly ref: StateRef }
+  | { readonly kind: 'block'; readonly ref: BlockRef };
+
+/** Slots of an optimizer on their way to a worker; memory of their own. */
+export interface SlotBlob {
+  readonly ref: StateRef;
+  readonly bytes: Uint8Array;
 }
 
 /** Releases of pins that are due when the worker has consumed this many bytes. */
@@ -67,6 +81,8 @@ export class WorkerSession {
   private readonly pins: PendingPins[] = [];
   private pingSeq = 0;
   private unitsTold = 0;
+  /** What waits for states that are being written, in order. */
+  private delayed: (() => void)[] = [];
 
   constructor(peer: Peer, hello: HelloMessage, resources: Resources) {
     this.peer = peer;
@@ -84,6 +100,7 @@ export class WorkerSession {
 
   /** Sends the bytes of resources: programs, states, row blocks. */
   provide(ids: readonly ResourceId[]): void {
+    if (this.delays(() => this.provide(ids), ids)) return;
     const batch: BlobBatch = { chunks: [], sizeBytes: 0 };
     const releases: (() => void)[] = [];
     for (const id of ids) {
@@ -105,6 +122,7 @@ export class WorkerSession {
     readonly groups: readonly (readonly GrantedLease[])[];
     readonly sums: readonly SumForm[];
   }): void {
+    if (this.delays(() => this.run(options))) return;
     const { execution, leaseMs, inputs, groups, sums } = options;
     const units = groups.flat();
     const sizes = groups.map((group) => group.length);
@@ -124,9 +142,42 @@ export class WorkerSession {
 
   /** Tells the worker what to forget, in as many messages as it takes. */
   drop(ids: readonly ResourceId[]): void {
+    if (this.delays(() => this.drop(ids))) return;
     for (let at = 0; at < ids.length; at += LIMITS.refsPerMessage) {
       this.dropSome(ids.slice(at, at + LIMITS.refsPerMessage));
     }
+  }
+
+  /** Nobody waits for these any more. */
+  cancel(executions: readonly ExecutionId[], leases: readonly LeaseId[]): void {
+    if (this.delays(() => this.cancel(executions, leases))) return;
+    this.send({ kind: 'cancel', executions, leases });
+  }
+
+  /** Tells it an update to make, after the slots that it needs for that. */
+  advance(message: AdvanceMessage, slots: readonly SlotBlob[]): void {
+    if (this.delays(() => this.advance(message, slots))) return;
+    const batch: BlobBatch = { chunks: [], sizeBytes: 0 };
+    for (const { ref, bytes } of slots)
+      this.addFrames(batch, { kind: 'state', ref }, framesOf(bytes));
+    this.flush(batch);
+    this.send(message);
+  }
+
+  /** States that were being written are there, or will never be. */
+  resume(): void {
+    for (const act of this.delayed.splice(0)) act();
+  }
+
+  /** Whether it has to wait: for a state that is being written, or behind what does. */
+  private delays(act: () => void, ids: readonly ResourceId[] = []): boolean {
+    const isPromised = (id: ResourceId): boolean => {
+      const body = this.resources.get(id);
+      return body?.kind === 'state' && body.isPromised();
+    };
+    if (this.delayed.length === 0 && !ids.some(isPromised)) return false;
+    this.delayed.push(act);
+    return true;
   }
 
   private dropSome(ids: readonly ResourceId[]): void {
@@ -218,13 +269,17 @@ export class WorkerSession {
     releases: (() => void)[],
   ): void {
     const frames = body.kind === 'state' ? framesOf(body.bytes()) : body.chunks;
-    const totalBytes = frames.reduce((sum, frame) => sum + frame.byteLength, 0);
     if (body.kind === 'state') releases.push(body.pin());
+    this.addFrames(batch, body, frames);
+  }
+
+  private addFrames(batch: BlobBatch, name: BlobName, frames: readonly Uint8Array[]): void {
+    const totalBytes = frames.reduce((sum, frame) => sum + frame.byteLength, 0);
     this.counters.blobBytesSent += totalBytes;
     let offsetBytes = 0;
     for (const frame of frames) {
       const ref =
-        body.kind === 'state' ? { ...body.ref, kind: body.kind } : { ...body.ref, kind: body.kind };
+        name.kind === 'state' ? { ...name.ref, kind: name.kind } : { ...name.ref, kind: name.kind };
       batch.chunks.push({ offsetBytes, totalBytes, bytes: [frame], ...ref });
       batch.sizeBytes += frame.byteLength;
       offsetBytes += frame.byteLength;

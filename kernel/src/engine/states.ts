@@ -6,6 +6,7 @@
  * is its newest revision that is not younger than v. On the wire a revision has its own number, unique for the state.
  */
 import type {
+  ExecutionId,
   Shape,
   StateId,
   StateRef,
@@ -20,11 +21,11 @@ import {
   byteSizeOf,
   formatShape,
   sizeOf,
+  slotCount,
 } from '@ravenlab/protocol';
 import type { Resource, ResourceId } from '../core/cluster/state.js';
 import type { Block, SharedHeap } from './heap.js';
 import type { Resources } from './resources.js';
-import { slotCount } from './updates.js';
 
 export interface Revision {
   readonly stateId: StateId;
@@ -41,12 +42,21 @@ export interface Revision {
   isSuperseded: boolean;
   /** Out of retention: freed with the last pin. */
   isRetired: boolean;
+  /** Its commit is under way: it has a name, and no value yet. */
+  isPromised: boolean;
+}
+
+/** The worker that has these slots too, because it made the last update as well; `session` is its connection. */
+export interface SlotKeeper {
+  readonly session: object;
+  readonly execution: ExecutionId;
 }
 
 interface Slots {
   readonly ruleName: UpdateRule['name'];
   readonly blocks: readonly Block[];
   stepsDone: number;
+  keeper: SlotKeeper | null;
 }
 
 interface StateRecord {
@@ -62,6 +72,8 @@ export interface Draft {
   readonly stateId: StateId;
   readonly block: Block;
   readonly slots: Slots | null;
+  /** Once it is promised. */
+  revision: Revision | null;
 }
 
 /** A state at one moment; its revisions are pinned. */
@@ -94,6 +106,8 @@ export class StateStore {
   /** Called with resources that no worker needs to hold any more. */
   private readonly onRetired: (resources: readonly ResourceId[]) => void;
   private committed = 0;
+  /** Drafts of the next version that have names. */
+  private promises = 0;
   /** Versions before it were known to an earlier life of the engine only. */
   private floor = 0;
   /** Number on the wire of a state's first revision: none that an earlier life gave out comes again. */
@@ -109,6 +123,11 @@ export class StateStore {
     this.heap = heap;
     this.resources = resources;
     this.onRetired = onRetired;
+  }
+
+  /** Whether the next version has names already. */
+  get isPromising(): boolean {
+    return this.promises > 0;
   }
 
   /** Number of committed updates. */
@@ -190,7 +209,7 @@ export class StateStore {
     }
     for (const { optimizerId, ruleName, stepsDone, arrays } of slots) {
       const blocks = Array.from({ length: arrays }, () => this.heap.allocate(sizeBytes));
-      record.slots.set(optimizerId, { ruleName, blocks, stepsDone });
+      record.slots.set(optimizerId, { ruleName, blocks, stepsDone, keeper: null });
     }
     return {
       revisions: record.revisions.map(({ block }) => block),
@@ -251,6 +270,16 @@ export class StateStore {
     };
   }
 
+  /** Whether no later one is there, or promised. */
+  isNewest(revision: Revision): boolean {
+    return this.recordOf(revision.stateId).revisions.at(-1) === revision;
+  }
+
+  /** Slots that an update with this rule would continue; null: it would begin with fresh ones. */
+  slotsOf(stateId: StateId, optimizerId: number): Slots | null {
+    return this.recordOf(stateId).slots.get(optimizerId) ?? null;
+  }
+
   bytesOf(revision: Revision): Uint8Array {
     return this.heap.bytes(revision.block);
   }
@@ -269,22 +298,66 @@ export class StateStore {
   draft(stateId: StateId, rule: UpdateRule, optimizerId: number): Draft {
     const record = this.recordOf(stateId);
     const slots = slotCount(rule) === 0 ? null : this.slotsFor(record, rule, optimizerId);
-    return { stateId, block: this.heap.allocate(byteSizeOf(record.type)), slots };
+    const block = this.heap.allocate(byteSizeOf(record.type));
+    return { stateId, block, slots, revision: null };
   }
 
   discard(drafts: readonly Draft[]): void {
-    for (const draft of drafts) this.heap.free(draft.block);
+    this.withdraw(drafts);
+    for (const { block } of drafts) this.heap.free(block);
   }
 
-  /** The drafts become the next version, all at once. */
-  commit(drafts: readonly Draft[]): StateVersion {
+  /** Takes the names of drafts back: who has something under them forgets it. */
+  withdraw(drafts: readonly Draft[]): void {
+    this.promises = 0;
+    for (const draft of drafts) {
+      const { stateId, revision } = draft;
+      draft.revision = null;
+      if (revision === null) continue;
+      const record = this.records.get(stateId);
+      if (record !== undefined) record.revisions = record.revisions.filter((r) => r !== revision);
+      this.onRetired([revision.resource.id]);
+      this.resources.remove(revision.resource.id);
+    }
+  }
+
+  /**
+   * Gives the drafts the names that they will have as the next version, so that work on it can be given out while they are
+   * written. `commit` or `discard` follows, and nothing is created or dropped before.
+   */
+  promise(drafts: readonly Draft[]): void {
+    const version = (this.committed + 1) as StateVersion;
+    this.promises = drafts.length;
+    for (const draft of drafts) {
+      const record = this.recordOf(draft.stateId);
+      const ref = { stateId: draft.stateId, version: record.nextRevision++ as StateVersion };
+      draft.revision = this.revisionOf(record, ref, version, draft.block);
+      draft.revision.isPromised = true;
+      record.revisions.push(draft.revision);
+    }
+  }
+
+  /** The drafts become the next version, all at once. @param keeperOf who has the slots of a draft too. */
+  commit(
+    drafts: readonly Draft[],
+    keeperOf: (draft: Draft) => SlotKeeper | null = () => null,
+  ): StateVersion {
     this.committed++;
+    this.promises = 0;
     for (const draft of drafts) {
       const record = this.records.get(draft.stateId);
-      if (draft.slots !== null) draft.slots.stepsDone++;
+      const { slots, revision } = draft;
+      if (slots !== null) {
+        slots.stepsDone++;
+        slots.keeper = keeperOf(draft);
+      }
       // Dropped while its step ran: nobody will read it.
       if (record === undefined) this.heap.free(draft.block);
-      else this.append(draft.stateId, record, draft.block);
+      else if (revision === null) this.append(draft.stateId, record, draft.block);
+      else {
+        revision.isPromised = false;
+        this.supersede(record.revisions[record.revisions.length - 2]);
+      }
     }
     for (const record of this.records.values()) this.prune(record);
     return this.version;
@@ -302,6 +375,12 @@ export class StateStore {
         this.settle(revision);
       }
     }
+  }
+
+  /** Copies of the bytes of the slots' arrays of a state. */
+  copySlots(stateId: StateId, optimizerId: number): Uint8Array[] {
+    const slots = this.recordOf(stateId).slots.get(optimizerId);
+    return slots?.blocks.map((block) => this.heap.bytes(block).slice()) ?? [];
   }
 
   /** Copies of the slots' arrays of a state, the count of steps last; empty when it has none. */
@@ -334,7 +413,7 @@ export class StateStore {
     this.freeSlots(record.slots.get(optimizerId));
     const ruleName = values.length === 2 ? 'adam' : 'sgd';
     if (values.length === 0) record.slots.delete(optimizerId);
-    else record.slots.set(optimizerId, { ruleName, blocks, stepsDone });
+    else record.slots.set(optimizerId, { ruleName, blocks, stepsDone, keeper: null });
   }
 
   private freeSlots(slots: Slots | undefined): void {
@@ -352,7 +431,7 @@ export class StateStore {
     const blocks = Array.from({ length: slotCount(rule) }, () =>
       this.heap.allocateZeroed(sizeBytes),
     );
-    const slots: Slots = { ruleName: rule.name, blocks, stepsDone: 0 };
+    const slots: Slots = { ruleName: rule.name, blocks, stepsDone: 0, keeper: null };
     record.slots.set(optimizerId, slots);
     return slots;
   }
@@ -364,6 +443,22 @@ export class StateStore {
 
   private push(record: StateRecord, ref: StateRef, version: StateVersion, block: Block): void {
     const previous = record.revisions[record.revisions.length - 1];
+    record.revisions.push(this.revisionOf(record, ref, version, block));
+    this.supersede(previous);
+  }
+
+  private supersede(revision: Revision | undefined): void {
+    if (revision === undefined) return;
+    revision.isSuperseded = true;
+    this.settle(revision);
+  }
+
+  private revisionOf(
+    record: StateRecord,
+    ref: StateRef,
+    version: StateVersion,
+    block: Block,
+  ): Revision {
     const revision: Revision = {
       stateId: ref.stateId,
       type: record.type,
@@ -375,6 +470,7 @@ export class StateStore {
           ref,
           bytes: () => this.heap.bytes(block),
           pin: () => this.pin(revision),
+          isPromised: () => revision.isPromised,
         },
         block.sizeBytes,
       ),
@@ -382,12 +478,9 @@ export class StateStore {
       pins: 0,
       isSuperseded: false,
       isRetired: false,
+      isPromised: false,
     };
-    record.revisions.push(revision);
-    if (previous !== undefined) {
-      previous.isSuperseded = true;
-      this.settle(previous);
-    }
+    return revision;
   }
 
   /** Retires revisions that no kept version resolves to. */

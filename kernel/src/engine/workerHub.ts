@@ -52,6 +52,8 @@ export interface HubOptions {
   readonly serverKey: () => string;
   /** Whether results of who connects here need no audit. */
   readonly trusts: (peer: Peer) => boolean;
+  /** A worker makes the update that it was told. */
+  readonly onMade: (session: WorkerSession, execution: number) => void;
   readonly findResource: (ref: NeedRef) => Resource | undefined;
   /** Somebody named a wallet that is banned, and was refused. */
   readonly onBannedWallet: (text: string) => void;
@@ -255,6 +257,10 @@ export class WorkerHub implements PortHandlers {
       const find = (ref: NeedRef) => this.options.findResource(ref)?.id;
       const resources = session.resourcesOf(message, find);
       this.options.feed({ kind: 'need', worker: session.worker, resources });
+    },
+    made: (session, message) => {
+      this.options.onMade(session, message.execution);
+      this.options.feed({ kind: 'heard', worker: session.worker, latencyUs: null });
     },
     result: (session, message) => {
       this.takePieces(session, message);

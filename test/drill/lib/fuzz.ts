@@ -109,6 +109,7 @@ export function fuzzHub(prng: Prng, frames: number): FuzzReport {
     ...{ admits: () => ({ invite: 'drill' }), trusts: () => false },
     collectorOf: () => null,
     findResource: () => undefined,
+    onMade: () => undefined,
     onJoined: () => undefined,
     onBannedWallet: () => undefined,
     onLeft: () => undefined,

@@ -28,7 +28,11 @@ for (const file of [ENGINE_ENTRY, WORKER_CLI]) {
 export interface EngineStatus {
   readonly panel: PanelState;
   readonly counters: Readonly<Record<string, number>>;
-  readonly sessions: readonly { readonly workerId: string; readonly programsSent: number }[];
+  readonly sessions: readonly {
+    readonly workerId: string;
+    readonly programsSent: number;
+    readonly blobBytesSent: number;
+  }[];
   readonly enginePid: number;
   readonly endpoint: string;
   readonly localPids: readonly number[];
@@ -130,8 +134,20 @@ export function joinByInvite(command: string, home: string): ChildProcess {
 
 const SHAPE: MlpShape = { features: 40, hidden: 64, classes: 5 };
 const ROWS = 2_000;
-const BATCH = 200;
 const SHARD_ROWS = 32;
+
+export interface TrainingSize {
+  readonly shape: MlpShape;
+  readonly batch: number;
+}
+
+/** Seven micro-shards, the last one smaller. */
+const SMALL: TrainingSize = { shape: SHAPE, batch: 200 };
+/** Four equal micro-shards, and updates that are not made on the I/O loop. */
+export const LARGE: TrainingSize = {
+  shape: { features: 256, hidden: 128, classes: 10 },
+  batch: 128,
+};
 const ADAM: UpdateRule = {
   name: 'adam',
   learningRate: 0.01,
@@ -146,20 +162,23 @@ export class Training {
   readonly losses: number[] = [];
   private readonly engine: TestEngine;
   private readonly wire: WireFormat;
-  private readonly programs = mlpPrograms(SHAPE, BATCH, SHARD_ROWS);
+  private readonly size: TrainingSize;
+  private readonly programs: ReturnType<typeof mlpPrograms>;
 
   /** @param wire what gradients travel as */
-  constructor(engine: TestEngine, wire: WireFormat = 'float32') {
+  constructor(engine: TestEngine, wire: WireFormat = 'float32', size = SMALL) {
     this.engine = engine;
     this.wire = wire;
+    this.size = size;
+    this.programs = mlpPrograms(size.shape, size.batch, SHARD_ROWS);
   }
 
   get version(): number {
     return this.losses.length;
   }
 
-  async prepare(x: Float32Array = noise(ROWS * SHAPE.features, 3)): Promise<void> {
-    const { features, hidden, classes } = SHAPE;
+  async prepare(x: Float32Array = noise(ROWS * this.size.shape.features, 3)): Promise<void> {
+    const { features, hidden, classes } = this.size.shape;
     for (const program of [this.programs.full, this.programs.rest]) {
       if (program === null) continue;
       await this.ask({ kind: 'defineProgram', hash: program.hash, bytes: program.bytes });
@@ -188,11 +207,39 @@ export class Training {
     });
   }
 
+  /** Steps as a loop makes them: the next one is asked for while the last one is on its way. */
+  async loop(steps: number, epoch = 0): Promise<readonly number[]> {
+    const { client } = this.engine;
+    const first = this.version;
+    let before: Promise<EngineReply> | null = null;
+    for (let i = 0; i < steps; i++) {
+      const next = client.request(this.request(first + i), epoch);
+      // It is awaited in its turn; until then a failure is nobody's.
+      next.catch(() => undefined);
+      if (before !== null) this.losses.push(lossOf(await before));
+      before = next;
+    }
+    if (before !== null) this.losses.push(lossOf(await before));
+    return this.losses;
+  }
+
+  /** What a step that was asked for by `request` answered. */
+  note(reply: EngineReply): void {
+    this.losses.push(lossOf(reply));
+  }
+
+  /** Other values for the inputs of all rows. */
+  async replaceRows(data: Float32Array): Promise<void> {
+    const dataId = 1 as never;
+    await this.ask({ kind: 'dropData', dataIds: [dataId] });
+    const type = float32(ROWS, this.size.shape.features);
+    await this.ask({ kind: 'createData', dataId, type, data });
+  }
+
   /** One step; its loss. */
   async step(epoch = 0): Promise<number> {
     const reply = await this.engine.client.request(this.request(), epoch);
-    if (reply.kind !== 'executed') throw new Error(`a step answered with ${reply.kind}`);
-    const loss = reply.outputs[0]?.[0] ?? NaN;
+    const loss = lossOf(reply);
     this.losses.push(loss);
     return loss;
   }
@@ -203,9 +250,12 @@ export class Training {
   }
 
   request(version = this.version): EngineRequest {
-    const indices = Int32Array.from({ length: BATCH }, (_, i) => (version * BATCH + i) % ROWS);
+    const indices = Int32Array.from(
+      { length: this.size.batch },
+      (_, i) => (version * this.size.batch + i) % ROWS,
+    );
     const plan = mlpStep({
-      shape: SHAPE,
+      shape: this.size.shape,
       version,
       indices,
       shardRows: SHARD_ROWS,
@@ -232,4 +282,9 @@ export class Training {
   private ask(request: EngineRequest): Promise<EngineReply> {
     return this.engine.client.request(request);
   }
+}
+
+function lossOf(reply: EngineReply): number {
+  if (reply.kind !== 'executed') throw new Error(`a step answered with ${reply.kind}`);
+  return reply.outputs[0]?.[0] ?? NaN;
 }

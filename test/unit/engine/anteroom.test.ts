@@ -86,6 +86,7 @@ function setUp(desk: Partial<Desk> = {}) {
     collectorOf: () => null,
     trusts: () => true,
     findResource: () => undefined,
+    onMade: () => undefined,
     onJoined: () => undefined,
     onBannedWallet: (text) => refusals.push(text),
     onLeft: () => undefined,

@@ -4,7 +4,7 @@ import { resolve } from 'node:path';
 import { SharedHeap } from '../../../kernel/src/engine/heap.js';
 import type { Block } from '../../../kernel/src/engine/heap.js';
 import { loadKernels } from '../../../kernel/src/engine/wasm/kernels.js';
-import type { Kernels } from '../../../kernel/src/engine/wasm/kernels.js';
+import type { UpdateLoops } from '../../../protocol/src/update.js';
 
 const DIST = resolve(__dirname, '../../../kernel/dist/engine');
 
@@ -20,7 +20,7 @@ export const KERNELS = (): string => built('wasm/kernels.wasm');
 
 export interface Bench {
   readonly heap: SharedHeap;
-  readonly kernels: Kernels;
+  readonly kernels: UpdateLoops;
   /** A block that holds these values. */
   put(values: Float32Array | Int32Array): Block;
   floats(block: Block): Float32Array;

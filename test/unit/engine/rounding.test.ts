@@ -1,7 +1,7 @@
 /** @file The loops that round sums give the bits of their written form (protocol/src/narrow.ts), which is held against search by property tests. */
 import type { NarrowFormat } from '@ravenlab/protocol';
 import { NARROW } from '@ravenlab/protocol';
-import { ROUND_LOOPS } from '../../../kernel/src/engine/wasm/kernels.js';
+import { ROUND_LOOPS } from '../../../protocol/src/update.js';
 import { makeBench, values } from './lib.js';
 
 const FORMATS = Object.keys(NARROW) as NarrowFormat[];

@@ -3,8 +3,8 @@
  * rounded where the vector loop rounds it.
  */
 import type { UpdateRule } from '@ravenlab/protocol';
-import { applyUpdates, power, slotCount } from '../../../kernel/src/engine/updates.js';
-import type { UpdateJob } from '../../../kernel/src/engine/updates.js';
+import { applyUpdates, power, slotCount } from '../../../protocol/src/update.js';
+import type { UpdateJob } from '../../../protocol/src/update.js';
 import type { Bench } from './lib.js';
 import { makeBench, values } from './lib.js';
 

@@ -41,6 +41,7 @@ function joined() {
     serverKey: () => '',
     findResource: () => undefined,
     ...{ onJoined: () => undefined, onBannedWallet: () => undefined },
+    onMade: () => undefined,
     onLeft: () => undefined,
     log: () => undefined,
     onFatal: fail,

@@ -26,6 +26,10 @@ export class TensorTable {
     this.tensors.delete(key);
   }
 
+  has(key: BlobKey): boolean {
+    return this.tensors.has(key);
+  }
+
   /** @throws Error when it is not here: the lease machine lets no unit start without. */
   bytes(key: BlobKey): Uint8Array {
     return this.entry(key).bytes;

@@ -1,7 +1,9 @@
 /** @file What the network thread and the compute thread say to each other. Tensors move by transfer, never by copy. */
 import type {
+  AdvanceMessage,
   BackendName,
   DataId,
+  ExecutionId,
   Hash32,
   ProgramHash,
   RunMerge,
@@ -64,6 +66,7 @@ export type ComputeInput =
 export interface ComputeBatch {
   readonly kind: 'batch';
   readonly batch: number;
+  readonly execution: ExecutionId;
   readonly hash: ProgramHash;
   /** Micro-shard index of each unit. */
   readonly shards: Int32Array;
@@ -76,6 +79,15 @@ export type ToCompute =
   | { readonly kind: 'program'; readonly hash: ProgramHash; readonly bytes: Uint8Array }
   | { readonly kind: 'tensor'; readonly key: BlobKey; readonly bytes: Uint8Array }
   | ComputeBatch
+  /** Overtakes what is queued: the update to make after an execution. */
+  | { readonly kind: 'advance'; readonly message: AdvanceMessage }
+  /** What was made for this execution is held under these names. */
+  | {
+      readonly kind: 'keep';
+      readonly execution: ExecutionId;
+      readonly keys: readonly BlobKey[];
+    }
+  | { readonly kind: 'forgetSlots' }
   /** Overtakes what is queued: these units of the batch are not run any more. */
   | { readonly kind: 'skip'; readonly batch: number; readonly units: readonly number[] }
   | { readonly kind: 'forget'; readonly keys: readonly BlobKey[] }
@@ -95,6 +107,8 @@ export interface UnitOutcome {
   readonly error: WireError | null;
   /** SHA-256 of the outputs one after the other, where the settings ask for it. */
   readonly digest?: Hash32;
+  /** With these outputs the thread makes the update that was announced. */
+  readonly isAdvancing?: boolean;
 }
 
 export interface ComputeReady {

@@ -24,7 +24,7 @@ const PACK_BELOW_BYTES = 4096;
 const nowUs = (): number => performance.now() * US_PER_MS;
 
 /** All but what overtakes the queue: a tensor may be dropped and come again while a batch before both still runs. */
-type Queued = Exclude<ToCompute, { kind: 'skip' | 'stop' }>;
+type Queued = Exclude<ToCompute, { kind: 'skip' | 'stop' | 'advance' }>;
 
 class ComputeLoop {
   private readonly port: MessagePort;
@@ -87,6 +87,9 @@ class ComputeLoop {
         for (const unit of message.units) skipped?.add(unit);
         return;
       }
+      case 'advance':
+        this.executor.announce(message.message);
+        return;
       default:
         this.queue.push(message);
     }
@@ -106,6 +109,12 @@ class ComputeLoop {
       case 'forget':
         this.executor.forget(message.keys);
         return;
+      case 'keep':
+        this.executor.keep(message.execution, message.keys);
+        return;
+      case 'forgetSlots':
+        this.executor.forgetSlots();
+        return;
       case 'forgetProgram':
         this.executor.forgetProgram(message.hash);
         return;
@@ -119,7 +128,9 @@ class ComputeLoop {
     for (const outcomes of this.executor.run(batch, (unit) => skipped?.has(unit) === true)) {
       for (const outcome of outcomes) this.hold(outcome);
       if (this.isStopping) break;
-      const isDue = nowUs() - this.lastFlushUs >= WORKER_LIMITS.flushUs;
+      // What is made after it is made while it travels.
+      const isDue =
+        outcomes[0]?.isAdvancing === true || nowUs() - this.lastFlushUs >= WORKER_LIMITS.flushUs;
       if (isDue || this.pendingBytes >= WORKER_LIMITS.flushBytes) this.flush(batch.batch);
       this.drain();
       this.markBusy();

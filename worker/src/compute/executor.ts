@@ -1,5 +1,12 @@
 /** @file Runs batches of units on a backend, one by one or a group at once. Threads, ports and leases are not its business. */
-import type { Program, ProgramHash, SumForm, TensorData } from '@ravenlab/protocol';
+import type {
+  AdvanceMessage,
+  ExecutionId,
+  Program,
+  ProgramHash,
+  SumForm,
+  TensorData,
+} from '@ravenlab/protocol';
 import {
   RavenError,
   WORKER_LIMITS,
@@ -19,6 +26,7 @@ import type { FusedUnits, Trial } from './group/groupForms.js';
 import { GroupForms } from './group/groupForms.js';
 import { GroupSum } from './merge.js';
 import { OutputSets } from './outputSets.js';
+import { Replica } from './replica.js';
 import type { SumMemories } from './wasm/sumLoops.js';
 
 interface Prepared {
@@ -54,12 +62,14 @@ export class Executor {
   private readonly prepared = new Map<ProgramHash, Prepared>();
   private readonly tensors = new TensorTable();
   private readonly forms: GroupForms;
+  private readonly replica: Replica | null;
 
   constructor({ backend, nowUs, memories = null, memoryBytes = Infinity }: ExecutorOptions) {
     this.backend = backend;
     this.nowUs = nowUs;
     this.memories = memories;
     this.forms = new GroupForms({ backend, nowUs, memoryBytes });
+    this.replica = memories === null ? null : new Replica(memories, this.tensors);
   }
 
   define(hash: ProgramHash, bytes: Uint8Array): void {
@@ -70,8 +80,23 @@ export class Executor {
     this.tensors.set(key, bytes);
   }
 
+  /** The update to make after an execution. */
+  announce(message: AdvanceMessage): void {
+    this.replica?.announce(message);
+  }
+
+  /** What was made for this execution is held under these names. */
+  keep(execution: ExecutionId, keys: readonly BlobKey[]): void {
+    this.replica?.keep(execution, keys);
+  }
+
+  forgetSlots(): void {
+    this.replica?.forgetSlots();
+  }
+
   forget(keys: readonly BlobKey[]): void {
     for (const key of keys) this.tensors.delete(key);
+    this.replica?.forget(keys);
     // Backends may keep the weights of their last run; what is dropped must really go.
     for (const { executable } of this.prepared.values()) executable.release();
     this.forms.release();
@@ -95,17 +120,26 @@ export class Executor {
     const { runUnit, runFused, sets } = this.start(batch);
     const { merge, shards } = batch;
     if (merge === null || sets === null) {
+      const isLone = shards.length === 1;
       for (let unit = 0; unit < shards.length; unit++) {
-        yield [isSkipped(unit) ? cancelled(unit) : runUnit(unit, true)];
+        const outcome = isSkipped(unit) ? cancelled(unit) : runUnit(unit, true);
+        if (isLone) yield* this.advancing(batch, outcome, outcome.outputs);
+        else yield [outcome];
       }
       return;
     }
+    const advancing =
+      merge.groups.length === 1
+        ? (outcome: UnitOutcome, whole: readonly TensorData[]) =>
+            this.advancing(batch, outcome, whole)
+        : unchanged;
     const sum = new GroupSum(merge.sums, (outputs) => sets.give(outputs), sets.add, sets.round);
     let first = 0;
     for (const size of merge.groups) {
       const fused = this.forms.find(batch, size);
       const { sums } = merge;
-      yield* runGroup({ first, size, sum, sums, runUnit, runFused, fused, sets, isSkipped });
+      const parts = { sum, sums, runUnit, runFused, fused, sets, isSkipped, advancing };
+      yield* runGroup({ first, size, ...parts });
       first += size;
     }
   }
@@ -136,6 +170,17 @@ export class Executor {
       },
       together: (fused) => sets.detach(outputsOf(runIntoSet(group, 0, fused)), sums),
     };
+  }
+
+  /** The answer of a whole execution, and after it the update that was announced. @param outputs read before it is yielded. */
+  private *advancing(
+    { execution }: ComputeBatch,
+    outcome: UnitOutcome,
+    outputs: readonly TensorData[],
+  ): Generator<readonly UnitOutcome[], void> {
+    const update = outcome.status === 'ok' ? this.replica?.begin(execution, outputs) : null;
+    yield [update ? { ...outcome, isAdvancing: true } : outcome];
+    update?.();
   }
 
   dispose(): void {
@@ -274,11 +319,20 @@ interface Group extends Pick<BatchRunner, 'runUnit' | 'runFused'> {
   readonly fused: FusedUnits | null;
   readonly sets: OutputSets;
   readonly isSkipped: (unit: number) => boolean;
+  /** Yields the group's answer, and makes what is made after it. */
+  readonly advancing: (
+    outcome: UnitOutcome,
+    whole: readonly TensorData[],
+  ) => Generator<readonly UnitOutcome[], void>;
+}
+
+function* unchanged(outcome: UnitOutcome): Generator<readonly UnitOutcome[], void> {
+  yield [outcome];
 }
 
 /** One outcome for all when all went well; else one each, and nothing runs after the first that did not. */
 function* runGroup(group: Group): Generator<readonly UnitOutcome[], void> {
-  const { first, size, sum, sums, fused, sets } = group;
+  const { first, size, sum, sums, fused, sets, advancing } = group;
   const units = fused?.units ?? 1;
   let computeUs = 0;
   for (let unit = first; unit < first + size; unit += units) {
@@ -297,8 +351,11 @@ function* runGroup(group: Group): Generator<readonly UnitOutcome[], void> {
   const whole = sum.take();
   const output = sets.firstNonFinite(whole);
   const outputs = sets.detach(whole, sums);
-  if (output < 0) yield [{ unit: first, status: 'ok', computeUs, outputs, output, error: null }];
-  else yield* blame(group, output);
+  if (output >= 0) {
+    yield* blame(group, output);
+    return;
+  }
+  yield* advancing({ unit: first, status: 'ok', computeUs, outputs, output, error: null }, outputs);
 }
 
 /** Of these units the first that nobody waits for; undefined when there is none. */

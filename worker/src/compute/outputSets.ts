@@ -4,6 +4,7 @@
  */
 import type { NarrowFormat, SumForm, TensorData, TensorType } from '@ravenlab/protocol';
 import {
+  ROUND_LOOPS,
   WORKER_LIMITS,
   byteSizeOf,
   narrowRow,
@@ -14,7 +15,6 @@ import {
 import { isFinite32 } from './finite.js';
 import { addInto, roundInto } from './merge.js';
 import type { SumMemories, SumMemory } from './wasm/sumLoops.js';
-import { ROUND_LOOPS } from './wasm/sumLoops.js';
 
 const ALIGN_BYTES = 16;
 const aligned = (bytes: number): number => Math.ceil(bytes / ALIGN_BYTES) * ALIGN_BYTES;

@@ -1,5 +1,6 @@
 /** @file What happens to a worker and what it answers: the whole interface of the lease machine. Plain data. */
 import type {
+  AdvanceMessage,
   DataId,
   DoneUnit,
   ExecutionId,
@@ -23,6 +24,14 @@ export type WorkerEvent =
       readonly bytes: number;
     }
   | { readonly kind: 'run'; readonly run: RunMessage }
+  | { readonly kind: 'advance'; readonly message: AdvanceMessage }
+  /** The compute thread makes the update that was announced for this execution. */
+  | { readonly kind: 'advanced'; readonly execution: ExecutionId }
+  | {
+      readonly kind: 'keep';
+      readonly execution: ExecutionId;
+      readonly states: readonly StateRef[];
+    }
   | {
       readonly kind: 'cancel';
       readonly executions: readonly ExecutionId[];
@@ -66,5 +75,13 @@ export type WorkerEffect =
     }
   /** Do not start these units of a started batch (positions in it). */
   | { readonly kind: 'skip'; readonly batch: number; readonly units: readonly number[] }
+  | { readonly kind: 'advance'; readonly message: AdvanceMessage }
+  /** What was made for this execution is held under these names. */
+  | {
+      readonly kind: 'keep';
+      readonly execution: ExecutionId;
+      readonly keys: readonly BlobKey[];
+    }
+  | { readonly kind: 'forgetSlots' }
   | { readonly kind: 'forget'; readonly keys: readonly BlobKey[] }
   | { readonly kind: 'forgetProgram'; readonly hash: ProgramHash };

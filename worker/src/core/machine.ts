@@ -11,6 +11,7 @@ import type {
   WireError,
 } from '@ravenlab/protocol';
 import { WORKER_LIMITS, byteSizeOf, formatBytes, wireBytes } from '@ravenlab/protocol';
+import { announce, keep } from './advance.js';
 import { moveLease } from './leaseTable.js';
 import type { LeaseCause } from './leaseTable.js';
 import type { WorkerEffect, WorkerEvent } from './events.js';
@@ -23,7 +24,7 @@ import type {
   Unit,
   WorkerState,
 } from './state.js';
-import { blockKey, blocksOf, isComplete, stateKey } from './state.js';
+import { blockKey, blocksOf, isComplete, stateKey, usedBytes } from './state.js';
 import { misfit } from './admission.js';
 
 type EventOf<K extends WorkerEvent['kind']> = Extract<WorkerEvent, { kind: K }>;
@@ -49,6 +50,16 @@ const HANDLERS: Handlers = {
   },
   chunk: takeChunk,
   run: takeRun,
+  advance: (state, { message }) => announce(state, message),
+  advanced: (state, { execution }) => {
+    if (state.advancing?.execution === execution) state.advancing.isMade = true;
+    return [];
+  },
+  keep: (state, event) => {
+    const effects = keep(state, event);
+    const keys = effects.flatMap((effect) => effect.keys);
+    return [...effects, ...supply(state, keys)];
+  },
   cancel: cancelUnits,
   drop: dropResources,
   computed: finishUnits,
@@ -57,6 +68,8 @@ const HANDLERS: Handlers = {
     const guilty = runningBatch(lost);
     state.blobs.clear();
     state.heldBytes = 0;
+    state.reservedBytes = 0;
+    state.advancing = null;
     return lost.flatMap((batch) =>
       failBatch(state, batch, batch === guilty ? error : lostWith(error), 'crash'),
     );
@@ -67,7 +80,11 @@ const HANDLERS: Handlers = {
     const partial = [...state.blobs].filter(([, blob]) => !isComplete(blob));
     const keys = partial.map(([key]) => forget(state, key));
     state.programs.clear();
-    return keys.length === 0 ? skips : [...skips, { kind: 'forget', keys }];
+    const slots: WorkerEffect[] = state.reservedBytes > 0 ? [{ kind: 'forgetSlots' }] : [];
+    state.reservedBytes = 0;
+    state.advancing = null;
+    const forgets: WorkerEffect[] = keys.length === 0 ? [] : [{ kind: 'forget', keys }];
+    return [...skips, ...forgets, ...slots];
   },
 };
 
@@ -106,7 +123,7 @@ function takeChunk(state: WorkerState, event: EventOf<'chunk'>): WorkerEffect[] 
   // Pieces come in order; one that does not is the tail of something dropped or refused.
   if (blob?.receivedBytes !== event.offsetBytes || blob.totalBytes !== event.totalBytes) return [];
   if (begins) {
-    if (state.heldBytes + event.totalBytes > state.budgetBytes)
+    if (usedBytes(state) + event.totalBytes > state.budgetBytes)
       return refuseBlob(state, key, event);
     state.blobs.set(key, blob);
     state.heldBytes += event.totalBytes;
@@ -115,10 +132,15 @@ function takeChunk(state: WorkerState, event: EventOf<'chunk'>): WorkerEffect[] 
   const ends = isComplete(blob);
   const store: WorkerEffect = { kind: 'store', key, begins, ends };
   if (!ends) return [store];
-  const ready = waitingBatches(state).flatMap((batch) =>
-    batch.missing.delete(key) ? advance(state, batch) : [],
-  );
-  return [store, ...ready];
+  return [store, ...supply(state, [key])];
+}
+
+/** Starts what waited for these. */
+function supply(state: WorkerState, keys: readonly BlobKey[]): WorkerEffect[] {
+  return waitingBatches(state).flatMap((batch) => {
+    const had = keys.filter((key) => batch.missing.delete(key));
+    return had.length > 0 ? advance(state, batch) : [];
+  });
 }
 
 function refuseBlob(state: WorkerState, key: BlobKey, event: EventOf<'chunk'>): WorkerEffect[] {
@@ -132,7 +154,7 @@ function overBudget(state: WorkerState, what: string): WireError {
   return {
     code: 'limit',
     message:
-      `${what} does not fit: ${formatBytes(state.heldBytes)} of ${formatBytes(state.budgetBytes)} are in use; ` +
+      `${what} does not fit: ${formatBytes(usedBytes(state))} of ${formatBytes(state.budgetBytes)} are in use; ` +
       'use a smaller model or micro-shard, or start the worker with a larger --memory',
     fault: 'remote',
     retryable: true,
@@ -268,7 +290,7 @@ function whyNot(state: WorkerState, batch: Batch, entry: ProgramEntry): WireErro
   const message = misfit(batch.run, info, (key) => state.blobs.get(key)?.totalBytes);
   if (message !== null) return { code: 'protocol', message, fault: 'remote', retryable: false };
   const runBytes = info.peakBytes + assembledBytes(batch.run, info);
-  if (state.heldBytes + runBytes > state.budgetBytes) {
+  if (usedBytes(state) + runBytes > state.budgetBytes) {
     return overBudget(state, `a program that takes ${formatBytes(runBytes)} to run`);
   }
   return null;

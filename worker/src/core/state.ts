@@ -77,6 +77,15 @@ export interface Batch {
   program: ProgramInfo | null;
 }
 
+/** An update that the compute thread makes of its own after an execution, as ADVANCE said. */
+export interface Advancing {
+  readonly execution: ExecutionId;
+  /** Bytes of each state that it makes, in order. */
+  readonly sizes: readonly number[];
+  /** It waits for KEEP. */
+  isMade: boolean;
+}
+
 export interface WorkerState {
   readonly budgetBytes: number;
   /** By index on this connection. */
@@ -85,6 +94,10 @@ export interface WorkerState {
   readonly batches: Map<number, Batch>;
   readonly leases: Map<LeaseId, Unit>;
   heldBytes: number;
+  /** Memory of optimizer slots and of states in the making. */
+  reservedBytes: number;
+  /** The last one that was announced. */
+  advancing: Advancing | null;
   nextBatch: number;
   /** Batches that were started. */
   startedBatches: number;
@@ -99,10 +112,17 @@ export function initialState(budgetBytes: number): WorkerState {
     batches: new Map(),
     leases: new Map(),
     heldBytes: 0,
+    reservedBytes: 0,
+    advancing: null,
     nextBatch: 1,
     startedBatches: 0,
     draining: false,
   };
+}
+
+/** Bytes of the budget that are taken. */
+export function usedBytes(state: WorkerState): number {
+  return state.heldBytes + state.reservedBytes;
 }
 
 export function isComplete(blob: Blob | undefined): boolean {
@@ -150,7 +170,7 @@ export function checkInvariants(state: WorkerState): void {
     check(blob.receivedBytes <= blob.totalBytes, 'a blob received more than all of it');
   }
   check(heldBytes === state.heldBytes, 'held bytes are the sum over blobs');
-  check(heldBytes <= state.budgetBytes, 'held bytes are within the budget');
+  check(usedBytes(state) <= state.budgetBytes, 'used bytes are within the budget');
   const open = new Map<ExecutionId, number>();
   for (const unit of state.leases.values()) {
     check(

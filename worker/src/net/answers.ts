@@ -78,8 +78,9 @@ function answerOf(lease: LeaseId, outcome: UnitOutcome): Answer {
   }
 }
 
-function computed(lease: LeaseId, { computeUs, outputs, digest: hash }: UnitOutcome): Answer {
-  const digest = hash ?? null;
+function computed(lease: LeaseId, outcome: UnitOutcome): Answer {
+  const { computeUs, outputs } = outcome;
+  const digest = outcome.digest ?? null;
   const views = outputs.map(
     ({ buffer, byteOffset, byteLength }) => new Uint8Array(buffer, byteOffset, byteLength),
   );
@@ -93,7 +94,11 @@ function computed(lease: LeaseId, { computeUs, outputs, digest: hash }: UnitOutc
     };
   }
   const ahead = views.flatMap((view, output) => resultsOf(lease, output, view));
-  return { unit: { lease, computeUs, status: 'ok', outputs: null, digest }, bytes: 0, ahead };
+  return {
+    unit: { lease, computeUs, status: 'ok', outputs: null, digest },
+    bytes: 0,
+    ahead,
+  };
 }
 
 /** One output in pieces of a frame, a message each. */

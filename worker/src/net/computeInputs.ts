@@ -15,8 +15,8 @@ export function packBatch(batch: number, hash: ProgramHash, run: RunMessage): Pa
   const transfer: ArrayBuffer[] = [];
   const inputs = run.inputs.map((input) => packInput(input, transfer));
   const shards = Int32Array.from(run.units, ({ shard }) => shard);
-  const { merge } = run;
-  return { message: { kind: 'batch', batch, hash, shards, inputs, merge }, transfer };
+  const { execution, merge } = run;
+  return { message: { kind: 'batch', batch, execution, hash, shards, inputs, merge }, transfer };
 }
 
 function packInput(input: RunInput, transfer: ArrayBuffer[]): ComputeInput {
@@ -35,6 +35,24 @@ function packInput(input: RunInput, transfer: ArrayBuffer[]): ComputeInput {
       transfer.push(bytes.buffer);
       return { kind: 'inline', perUnit: input.perUnit, bytes };
     }
+    case 'data':
+    case 'key':
+      return input;
+  }
+}
+
+/** The same RUN with values of its own: it may wait for tensors, and the memory of its frames is used again. */
+export function ownRun(run: RunMessage): RunMessage {
+  return { ...run, inputs: run.inputs.map(ownInput) };
+}
+
+function ownInput(input: RunInput): RunInput {
+  switch (input.kind) {
+    case 'rows':
+      return { ...input, indices: Int32Array.from(input.indices) };
+    case 'inline':
+      return { ...input, values: input.values.map((value) => [joinCopy(value)]) };
+    case 'state':
     case 'data':
     case 'key':
       return input;

@@ -44,7 +44,7 @@ import { initialState, isComplete, keysOf } from '../core/state.js';
 import type { DealMessage, PayView } from '../wallet/payDesk.js';
 import { answersOf } from './answers.js';
 import { Assembly } from './assembly.js';
-import { packBatch } from './computeInputs.js';
+import { ownRun, packBatch } from './computeInputs.js';
 import type { Link, LinkOptions } from './engineLink.js';
 import { linkTo } from './linkTo.js';
 import { checkedOutcome, coveredUnits, openOutcomes, samplesPerUnit } from './outcomes.js';
@@ -252,6 +252,8 @@ export class WorkerRuntime {
     program: (message) => this.takeProgram(message),
     run: (run) => this.takeRun(run),
     blob: (message) => this.takeBlob(message),
+    advance: (message) => this.feed({ kind: 'advance', message }),
+    keep: (message) => this.feed(message),
     cancel: ({ executions, leases }) => this.feed({ kind: 'cancel', executions, leases }),
     drop: ({ programs, states, data, blocks }) =>
       this.feed({ kind: 'drop', programs, states, data, blocks }),
@@ -334,7 +336,7 @@ export class WorkerRuntime {
 
   private takeRun(run: RunMessage): void {
     this.wallMs = Math.max(WORKER_LIMITS.unitWallMs, LEASES_PER_WALL * run.leaseMs);
-    this.feed({ kind: 'run', run });
+    this.feed({ kind: 'run', run: ownRun(run) });
   }
 
   private takeBlob(message: BlobMessage): void {
@@ -419,6 +421,11 @@ export class WorkerRuntime {
         this.options.quick?.forgetProgram(effect.hash);
         this.post(effect);
         return;
+      case 'advance':
+      case 'keep':
+      case 'forgetSlots':
+        this.post(effect);
+        return;
       case 'skip':
         if (this.paidWork?.skips(effect) !== true) this.post(effect);
         return;
@@ -441,6 +448,11 @@ export class WorkerRuntime {
     if (started === undefined) return;
     const { run, outputBytes } = started;
     const outcomes = said.map((outcome) => checkedOutcome(outcome, outputBytes));
+    if (outcomes.some(({ isAdvancing }) => isAdvancing === true)) {
+      const { execution } = run;
+      this.feed({ kind: 'advanced', execution });
+      this.send({ kind: 'made', execution });
+    }
     const covered = outcomes.map((outcome) => coveredUnits(run, outcome));
     for (const effect of step(this.state, { kind: 'computed', batch, units: covered.flat() })) {
       if (effect.kind !== 'answer') continue;

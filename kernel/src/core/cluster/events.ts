@@ -45,6 +45,13 @@ export type ClusterEvent =
   /** `inFlightBytes`: sent and not yet consumed, counted by the shell. */
   | { readonly kind: 'credit'; readonly worker: WorkerId; readonly inFlightBytes: number }
   | { readonly kind: 'need'; readonly worker: WorkerId; readonly resources: readonly ResourceId[] }
+  /** It is through with its units of this execution, whose results are on the way, and has made these itself. */
+  | {
+      readonly kind: 'made';
+      readonly worker: WorkerId;
+      readonly execution: ExecutionId;
+      readonly resources: readonly Resource[];
+    }
   /** Sum and update are made (`failure` null), or refused. */
   | { readonly kind: 'reduced'; readonly execution: ExecutionId; readonly failure: Failure | null }
   | { readonly kind: 'cancelled'; readonly execution: ExecutionId }

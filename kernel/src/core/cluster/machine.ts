@@ -14,6 +14,7 @@ import { dispatch } from './dispatch.js';
 import type { ClusterEffect, ClusterEvent, EffectBody } from './events.js';
 import { moveExecution } from './executionTable.js';
 import { forgetUnfit, withoutRoom } from './fitness.js';
+import { markComputed } from './leases.js';
 import { memberTakes, memberWorks, moveMember } from './memberTable.js';
 import {
   BANNED,
@@ -25,7 +26,7 @@ import {
   removeMember,
   watchMember,
 } from './members.js';
-import { release } from './residency.js';
+import { hold, release } from './residency.js';
 import { endUnits, failExecution, forgetExecution, takeResult } from './results.js';
 import { banWallet, releaseAtMs, releaseMember, settle, standingOf } from './standing.js';
 import { moveStanding } from './standingTable.js';
@@ -170,6 +171,16 @@ const HANDLERS: Handlers = {
     }
     const resources = event.resources.filter((id) => member.held.has(id));
     return resources.length === 0 ? [] : [{ kind: 'provide', worker: member.id, resources }];
+  },
+
+  made: (state, event) => {
+    const member = state.members.get(event.worker);
+    if (member === undefined) return NO_CHANGE;
+    for (const resource of event.resources) hold(member, resource);
+    for (const lease of member.leases.values()) {
+      if (lease.execution.id === event.execution) markComputed(member, lease);
+    }
+    return [];
   },
 
   reduced: (state, event) => {

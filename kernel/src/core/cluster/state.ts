@@ -114,8 +114,10 @@ export interface Lease {
   readonly worker: WorkerId;
   readonly unit: Unit;
   readonly execution: Execution;
-  /** Expected compute time when it was granted, µs. */
-  readonly expectedUs: number;
+  /** Expected compute time when it was granted, µs; 0 once it is computed. */
+  expectedUs: number;
+  /** Its result is on the way. */
+  isComputed: boolean;
   group: LeaseGroup;
   status: LeaseStatus;
 }
@@ -148,6 +150,8 @@ export interface Member {
   heldBytes: number;
   /** Oldest first. */
   readonly leases: Map<LeaseId, Lease>;
+  /** Of `leases`: those whose results are on the way. */
+  computedLeases: number;
   /** Sum of the expected times of its leases, µs. */
   queuedUs: number;
   /** Measured time of one unit, by program, µs. */

@@ -1,5 +1,5 @@
 /** @file The executor on a backend of the test's own: inputs put together, outcomes, groups that are answered as one. */
-import type { Program, ProgramHash, RunMerge, TensorData } from '@ravenlab/protocol';
+import type { ExecutionId, Program, ProgramHash, RunMerge, TensorData } from '@ravenlab/protocol';
 import { NARROW, RavenError, encodeProgram } from '@ravenlab/protocol';
 import type { Backend } from '../../../../worker/src/compute/backend.js';
 import type { ComputeBatch, ComputeInput } from '../../../../worker/src/compute/computeMessages.js';
@@ -8,6 +8,7 @@ import { Executor } from '../../../../worker/src/compute/executor.js';
 import { GroupSum } from '../../../../worker/src/compute/merge.js';
 
 const HASH = 'aa' as ProgramHash;
+const EXECUTION = 1 as ExecutionId;
 const KEY: ComputeInput = { kind: 'key', seedLow: 1, seedHigh: 2, step: 3 };
 
 /** key int32[4] → float32 [], int32 []; the test says what they are. */
@@ -52,7 +53,15 @@ function executorOf(kernel: Kernel): Executor {
 
 function batchOf(units: number, merge: RunMerge | null = null): ComputeBatch {
   const shards = Int32Array.from({ length: units }, (_, i) => i);
-  return { kind: 'batch', batch: 1, hash: HASH, shards, inputs: [KEY], merge };
+  return {
+    kind: 'batch',
+    batch: 1,
+    execution: EXECUTION,
+    hash: HASH,
+    shards,
+    inputs: [KEY],
+    merge,
+  };
 }
 
 const nothingSkipped = (): boolean => false;

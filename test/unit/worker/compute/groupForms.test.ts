@@ -2,7 +2,14 @@
  * @file When groups of units run as one program: never before a step, only when it is quicker and the bits are the same,
  * and with the outcomes that they have one by one. The backend is the oracle, on numbers that it adds up exactly.
  */
-import type { Program, ProgramHash, RunMerge, TensorData, TensorType } from '@ravenlab/protocol';
+import type {
+  ExecutionId,
+  Program,
+  ProgramHash,
+  RunMerge,
+  TensorData,
+  TensorType,
+} from '@ravenlab/protocol';
 import { RavenError, WORKER_LIMITS, encodeProgram, inferOp } from '@ravenlab/protocol';
 import { runReference } from '../../../../kernel/src/core/reference/runReference.js';
 import type { Backend } from '../../../../worker/src/compute/backend.js';
@@ -102,7 +109,15 @@ function batchOf(groups: number[], first = (row: number): number => row): Comput
     ({ kind: 'inline', perUnit, bytes: new Uint8Array(data.buffer) }) as const;
   const shards = Int32Array.from({ length: units }, (_, i) => i);
   const inputs = [inline(rows, true), inline(w, false)];
-  return { kind: 'batch', batch: 1, hash: HASH, shards, inputs, merge };
+  return {
+    kind: 'batch',
+    batch: 1,
+    execution: 1 as ExecutionId,
+    hash: HASH,
+    shards,
+    inputs,
+    merge,
+  };
 }
 
 const answer = (executor: Executor, batch: ComputeBatch, skip = -1): UnitOutcome[] =>

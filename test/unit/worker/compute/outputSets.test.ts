@@ -5,7 +5,14 @@
  */
 import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
-import type { Program, ProgramHash, RunMerge, SumForm, TensorType } from '@ravenlab/protocol';
+import type {
+  ExecutionId,
+  Program,
+  ProgramHash,
+  RunMerge,
+  SumForm,
+  TensorType,
+} from '@ravenlab/protocol';
 import { WIRE_FORMATS, WORKER_LIMITS, encodeProgram } from '@ravenlab/protocol';
 import { Executor } from '../../../../worker/src/compute/executor.js';
 import { addInto } from '../../../../worker/src/compute/merge.js';
@@ -124,7 +131,10 @@ test.each(WIRE_FORMATS)(
       const shards = Int32Array.from({ length: 16 }, (_, i) => i);
       const merge: RunMerge = { groups: [8, 4, 4], sums: [form, 'first'] };
       const outcomes = [
-        ...executor.run({ kind: 'batch', batch: 1, hash, shards, inputs, merge }, () => false),
+        ...executor.run(
+          { kind: 'batch', batch: 1, execution: 1 as ExecutionId, hash, shards, inputs, merge },
+          () => false,
+        ),
       ].flat();
       executor.dispose();
       expect(outcomes.map(({ status }) => status)).toEqual(['ok', 'ok', 'ok']);

@@ -1,5 +1,5 @@
 /** @file Where a small batch runs: what must have happened for it to run at once, and what sends it to the compute thread. */
-import type { Program, ProgramHash } from '@ravenlab/protocol';
+import type { ExecutionId, Program, ProgramHash } from '@ravenlab/protocol';
 import { RavenError, WORKER_LIMITS, encodeProgram, programCost } from '@ravenlab/protocol';
 import type { Backend } from '../../../../worker/src/compute/backend.js';
 import type { ComputeBatch, ComputeInput } from '../../../../worker/src/compute/computeMessages.js';
@@ -88,7 +88,15 @@ const inline = (value: number): ComputeInput => ({
 
 function batchOf(input: ComputeInput = inline(3), units = 1, hash = HASH): ComputeBatch {
   const shards = Int32Array.from({ length: units }, (_, i) => i);
-  return { kind: 'batch', batch: 1, hash, shards, inputs: [input], merge: null };
+  return {
+    kind: 'batch',
+    batch: 1,
+    execution: 1 as ExecutionId,
+    hash,
+    shards,
+    inputs: [input],
+    merge: null,
+  };
 }
 
 const needs =

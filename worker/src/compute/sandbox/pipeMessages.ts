@@ -194,9 +194,10 @@ const ERROR: Reader<WireError> = read.record<WireError>({
 const DIGEST: Reader<Hash32 | undefined> = (value, path) =>
   value === undefined || isHash(value) ? value : read.reject(path, '32 bytes in hex', value);
 
-interface PlacedOutcome extends Omit<UnitOutcome, 'outputs' | 'digest'> {
+interface PlacedOutcome extends Omit<UnitOutcome, 'outputs' | 'digest' | 'isAdvancing'> {
   readonly outputs: readonly number[];
   readonly digest: Hash32 | undefined;
+  readonly isAdvancing: boolean | undefined;
 }
 
 const PLACED_OUTCOME = read.record<PlacedOutcome>({
@@ -208,6 +209,7 @@ const PLACED_OUTCOME = read.record<PlacedOutcome>({
     value === -1 ? -1 : read.count(LIMITS.programOutputs)(value, path),
   error: read.nullable(ERROR),
   digest: DIGEST,
+  isAdvancing: (value, path) => (value === undefined ? undefined : read.flag(value, path)),
 });
 
 type Readers = {
@@ -251,9 +253,10 @@ function resultsOf(
   return {
     kind: 'results',
     batch,
-    outcomes: outcomes.map(({ digest, outputs, ...rest }) => ({
+    outcomes: outcomes.map(({ digest, isAdvancing, outputs, ...rest }) => ({
       ...rest,
       ...(digest === undefined ? {} : { digest }),
+      ...(isAdvancing === undefined ? {} : { isAdvancing }),
       outputs: outputs.map(arrayOf),
     })),
   };

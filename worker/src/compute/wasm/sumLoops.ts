@@ -4,30 +4,12 @@
  */
 import { existsSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import type { NarrowFormat } from '@ravenlab/protocol';
-
-/** Those that a sum needs; pointers are byte addresses of 16-byte aligned arrays, `n` counts elements. */
-export interface SumLoops {
-  addF32(target: number, addend: number, n: number): void;
-  addI32(target: number, addend: number, n: number): void;
-  roundBfloat16(ptr: number, n: number): void;
-  roundFloat16(ptr: number, n: number): void;
-  roundInt8(ptr: number, n: number): void;
-  /** 1 when no element is NaN or infinite. */
-  allFinite(ptr: number, n: number): number;
-}
-
-/** The loop that rounds to what a format holds; to the bits of NARROW[format].round. */
-export const ROUND_LOOPS = {
-  bfloat16: 'roundBfloat16',
-  float16: 'roundFloat16',
-  int8: 'roundInt8',
-} as const satisfies Record<NarrowFormat, keyof SumLoops>;
+import type { UpdateLoops } from '@ravenlab/protocol';
 
 export interface SumMemory {
   /** Never grows, so that views stay valid. */
   readonly buffer: ArrayBuffer;
-  readonly loops: SumLoops;
+  readonly loops: UpdateLoops;
 }
 
 /** The few members of WebAssembly that are used here: Node's declarations have none. */
@@ -68,7 +50,7 @@ export class SumMemories {
     try {
       const memory = new runtime.Memory({ initial: pages, maximum: pages });
       const { exports } = new runtime.Instance(this.module, { env: { memory } });
-      return { buffer: memory.buffer, loops: exports as SumLoops };
+      return { buffer: memory.buffer, loops: exports as UpdateLoops };
     } catch (error) {
       if (error instanceof RangeError) return null;
       throw error;

@@ -1,5 +1,5 @@
 /** @file The pipe's messages there and back, and what becomes of those that no honest compute process would send. */
-import type { DataId, ProgramHash } from '@ravenlab/protocol';
+import type { DataId, ExecutionId, ProgramHash } from '@ravenlab/protocol';
 import { LIMITS, RemoteProtocolError } from '@ravenlab/protocol';
 import type { ToCompute, UnitOutcome } from '../../../../../worker/src/compute/computeMessages.js';
 import type { FromChild } from '../../../../../worker/src/compute/sandbox/pipeMessages.js';
@@ -19,6 +19,7 @@ const TO_CHILD: readonly ToCompute[] = [
   { kind: 'tensor', key: 's1@2', bytes: new Uint8Array(LIMITS.packBelowBytes + 3).fill(7) },
   {
     kind: 'batch',
+    execution: 7 as ExecutionId,
     batch: 3,
     hash: HASH,
     shards: Int32Array.of(4, 5),

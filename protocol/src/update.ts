@@ -1,7 +1,101 @@
-/** @file Optimizer rules over blocks of shared memory: scalars in float64, loops in WebAssembly. Runs on any thread. */
-import type { UpdateRule } from '@ravenlab/protocol';
-import type { Kernels } from './wasm/kernels.js';
-import type { SharedMemory } from './wasm/memory.js';
+/**
+ * @file Optimizer rules over blocks of memory: scalars in float64, loops in WebAssembly. The engine and a worker that has the
+ * whole sum of a step both do this, to the same bits; the loops are kernel/src/engine/wasm/assembly for both.
+ */
+import type { NarrowFormat } from './narrow.js';
+
+/** Update rules that are applied to states; m, v and momentum slots are beside them. */
+export type UpdateRule =
+  | {
+      readonly name: 'sgd';
+      readonly learningRate: number;
+      readonly momentum: number;
+      readonly dampening: number;
+      readonly nesterov: boolean;
+      readonly weightDecay: number;
+    }
+  | {
+      /** `adam` adds weight decay to the gradient, `adamw` decays the weight itself (decoupled). */
+      readonly name: 'adam' | 'adamw';
+      readonly learningRate: number;
+      readonly beta1: number;
+      readonly beta2: number;
+      readonly epsilon: number;
+      readonly weightDecay: number;
+    }
+  /** state ← (1 - momentum) · state + momentum · value: running statistics. */
+  | { readonly name: 'ema'; readonly momentum: number }
+  /** state ← value. */
+  | { readonly name: 'assign' };
+
+/** Exports of the compiled loops; pointers are byte addresses of 16-byte aligned arrays, `n` counts elements. */
+export interface UpdateLoops {
+  addF32(dst: number, src: number, n: number): void;
+  addI32(dst: number, src: number, n: number): void;
+  /** 1 when no element is NaN or infinite. */
+  allFinite(ptr: number, n: number): number;
+  sumSquares(ptr: number, n: number): number;
+  roundBfloat16(ptr: number, n: number): void;
+  roundFloat16(ptr: number, n: number): void;
+  roundInt8(ptr: number, n: number): void;
+  ema(dst: number, state: number, value: number, n: number, keep: number, momentum: number): void;
+  sgd(
+    dst: number,
+    w: number,
+    g: number,
+    n: number,
+    gradScale: number,
+    limit: number,
+    lr: number,
+    decay: number,
+  ): void;
+  sgdMomentum(
+    dst: number,
+    w: number,
+    g: number,
+    buf: number,
+    n: number,
+    gradScale: number,
+    limit: number,
+    lr: number,
+    momentum: number,
+    fresh: number,
+    decay: number,
+    nesterov: number,
+    first: number,
+  ): void;
+  adam(
+    dst: number,
+    w: number,
+    g: number,
+    m: number,
+    v: number,
+    n: number,
+    gradScale: number,
+    limit: number,
+    lr: number,
+    beta1: number,
+    gain1: number,
+    beta2: number,
+    gain2: number,
+    scaleV: number,
+    epsilon: number,
+    decay: number,
+    shrink: number,
+  ): void;
+}
+
+/** The loop that rounds to what a format holds; to the bits of NARROW[format].round. */
+export const ROUND_LOOPS = {
+  bfloat16: 'roundBfloat16',
+  float16: 'roundFloat16',
+  int8: 'roundInt8',
+} as const satisfies Record<NarrowFormat, keyof UpdateLoops>;
+
+/** Where the blocks of a batch are. */
+export interface UpdateMemory {
+  readonly buffer: ArrayBufferLike;
+}
 
 /** One state's update, as addresses. The engine has checked shapes and dtypes before. */
 export interface UpdateJob {
@@ -25,14 +119,14 @@ export interface UpdateJob {
   readonly output: number;
 }
 
-export interface ClipJob {
+export interface ClipRule {
   readonly kind: 'norm' | 'value';
   readonly max: number;
 }
 
 /** All updates of one execution. */
 export interface UpdateBatch {
-  readonly clips: readonly ClipJob[];
+  readonly clips: readonly ClipRule[];
   readonly updates: readonly UpdateJob[];
 }
 
@@ -77,18 +171,18 @@ export function power(base: number, exponent: number): number {
  * @returns the output that is not finite, or -1 when the batch was applied; every share says the same.
  */
 export function applyUpdates(
-  kernels: Kernels,
-  memory: SharedMemory,
+  loops: UpdateLoops,
+  memory: UpdateMemory,
   batch: UpdateBatch,
   share: Share = WHOLE,
 ): number {
   for (const job of batch.updates) {
-    if (job.isFloat && kernels.allFinite(job.value, job.elements) === 0) return job.output;
+    if (job.isFloat && loops.allFinite(job.value, job.elements) === 0) return job.output;
   }
-  const clips = batch.clips.map((clip, index) => clipFactors(kernels, batch, clip, index));
+  const clips = batch.clips.map((clip, index) => clipFactors(loops, batch, clip, index));
   for (const job of batch.updates) {
     const part = partOf(job, share);
-    applyOne(kernels, memory, part, clips[job.clip] ?? { factor: 1, limit: Infinity });
+    applyOne(loops, memory, part, clips[job.clip] ?? { factor: 1, limit: Infinity });
   }
   return -1;
 }
@@ -120,20 +214,25 @@ interface ClipFactors {
 
 /** PyTorch's clip_grad_norm_: factor = min(1, max / (‖g‖ + 1e-6)) with the norm over all gradients of the optimizer. */
 function clipFactors(
-  kernels: Kernels,
+  loops: UpdateLoops,
   batch: UpdateBatch,
-  clip: ClipJob,
+  clip: ClipRule,
   index: number,
 ): ClipFactors {
   if (clip.kind === 'value') return { factor: 1, limit: clip.max };
   let squares = 0;
   for (const job of batch.updates) {
-    if (job.clip === index) squares += kernels.sumSquares(job.value, job.elements);
+    if (job.clip === index) squares += loops.sumSquares(job.value, job.elements);
   }
   return { factor: Math.min(1, clip.max / (Math.sqrt(squares) + 1e-6)), limit: Infinity };
 }
 
-function applyOne(kernels: Kernels, memory: SharedMemory, job: UpdateJob, clip: ClipFactors): void {
+function applyOne(
+  loops: UpdateLoops,
+  memory: UpdateMemory,
+  job: UpdateJob,
+  clip: ClipFactors,
+): void {
   const { rule, dst, state, value, elements } = job;
   switch (rule.name) {
     case 'assign':
@@ -142,41 +241,46 @@ function applyOne(kernels: Kernels, memory: SharedMemory, job: UpdateJob, clip: 
       );
       return;
     case 'ema':
-      kernels.ema(dst, state, value, elements, 1 - rule.momentum, rule.momentum);
+      loops.ema(dst, state, value, elements, 1 - rule.momentum, rule.momentum);
       return;
     case 'sgd':
-      applySgd(kernels, job, rule, clip);
+      applySgd(loops, job, rule, clip);
       return;
     case 'adam':
     case 'adamw':
-      applyAdam(kernels, job, rule, clip);
+      applyAdam(loops, job, rule, clip);
       return;
   }
 }
 
 type RuleOf<Name extends UpdateRule['name']> = Extract<UpdateRule, { readonly name: Name }>;
 
-function applySgd(kernels: Kernels, job: UpdateJob, rule: RuleOf<'sgd'>, clip: ClipFactors): void {
+function applySgd(
+  loops: UpdateLoops,
+  job: UpdateJob,
+  rule: RuleOf<'sgd'>,
+  clip: ClipFactors,
+): void {
   const { dst, state, value, elements, slots, stepsDone } = job;
   const { learningRate, momentum, dampening, weightDecay, nesterov } = rule;
   const { factor, limit } = clip;
   const buf = slots[0];
   if (buf === undefined) {
-    kernels.sgd(dst, state, value, elements, factor, limit, learningRate, weightDecay);
+    loops.sgd(dst, state, value, elements, factor, limit, learningRate, weightDecay);
     return;
   }
   const fresh = 1 - dampening;
   const isFirst = stepsDone === 0 ? 1 : 0;
   const isNesterov = nesterov ? 1 : 0;
   // prettier-ignore
-  kernels.sgdMomentum(
+  loops.sgdMomentum(
     dst, state, value, buf, elements, factor, limit,
     learningRate, momentum, fresh, weightDecay, isNesterov, isFirst,
   );
 }
 
 function applyAdam(
-  kernels: Kernels,
+  loops: UpdateLoops,
   job: UpdateJob,
   rule: RuleOf<'adam' | 'adamw'>,
   clip: ClipFactors,
@@ -193,7 +297,7 @@ function applyAdam(
   const decay = isDecoupled ? 0 : weightDecay;
   const shrink = isDecoupled ? 1 - learningRate * weightDecay : 1;
   // prettier-ignore
-  kernels.adam(
+  loops.adam(
     dst, state, value, m, v, elements, factor, limit,
     rate, beta1, 1 - beta1, beta2, 1 - beta2, scaleV, epsilon, decay, shrink,
   );

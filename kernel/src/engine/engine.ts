@@ -23,7 +23,6 @@ import { makeAudits } from './audits.js';
 import type { Audits } from './audits.js';
 import { ClusterLoop } from './clusterLoop.js';
 import type { Collector, Reducers } from './collector.js';
-import { Advances } from './advances.js';
 import { Commands } from './commands.js';
 import { DataStore } from './dataStore.js';
 import { Durability } from './durability.js';
@@ -112,7 +111,6 @@ export class Engine {
   private cluster!: ClusterState;
   private loop!: ClusterLoop;
   private hub!: WorkerHub;
-  private readonly advances: Advances;
   private runner!: Runner;
   private audits!: Audits;
   private panel!: PanelView;
@@ -143,7 +141,6 @@ export class Engine {
       },
     });
     this.states = new StateStore(this.heap, this.resources, onRetired);
-    this.advances = new Advances(this.states);
     this.data = new DataStore(this.resources, onRetired);
     this.thread = new ThreadReducer(this.heap.memory, options.onFatal);
     this.programs = this.makePrograms();
@@ -256,12 +253,8 @@ export class Engine {
   }
 
   private assemble(engineId: EngineId, log: (text: string) => void): void {
-    const { cluster, resources, heap, states, data } = this;
-    const payments = new PaymentsView({
-      ledger: cluster.ledger,
-      price: DEFAULT_PRICE,
-      treasury: this.treasury,
-    });
+    const { cluster, resources, heap, states, data, treasury } = this;
+    const payments = new PaymentsView({ ledger: cluster.ledger, price: DEFAULT_PRICE, treasury });
     this.panel = new PanelView({ engineId, cluster, payments, wallMs: Date.now });
     const reducers = { inline: new InlineReducer(heap.memory), thread: this.thread };
     this.runner = this.makeRunner(reducers);
@@ -295,19 +288,17 @@ export class Engine {
       },
     });
     this.loop = new ClusterLoop({
-      state: cluster,
-      now: monotonicMs,
-      performers: this.performers(),
+      ...{ state: cluster, now: monotonicMs, performers: this.performers() },
       onFatal: this.options.onFatal,
     });
   }
 
   private makeRunner(reducers: Reducers): Runner {
-    const { heap, states, data, runs, cluster, advances } = this;
+    const { heap, states, data, runs, cluster } = this;
     return new Runner({
-      ...{ heap, states, data, runs, cluster, reducers, advances },
+      ...{ heap, states, data, runs, cluster, reducers },
       onWritten: () => {
-        for (const session of this.hub.sessions()) session.resume();
+        this.hub.resume();
       },
       feed: (event) => {
         this.loop.feed(event);
@@ -364,7 +355,7 @@ export class Engine {
 
   private performers(): Performers {
     return performersOf({
-      ...{ hub: this.hub, runner: this.runner, treasury: this.treasury, advances: this.advances },
+      ...{ hub: this.hub, runner: this.runner, treasury: this.treasury },
       auditor: this.audits.auditor,
       durability: this.durability,
       log: this.options.log,

@@ -1,6 +1,5 @@
 /** @file What each effect of the scheduler does to workers, runs, audits, pay and the journal: a table, nothing is decided here. */
 import { ENGINE_LIMITS } from '@ravenlab/protocol';
-import type { Advances } from './advances.js';
 import type { Auditor } from './auditor.js';
 import type { Performers } from './clusterLoop.js';
 import type { Durability } from './durability.js';
@@ -13,7 +12,6 @@ import { shortIdOf } from './workerHub.js';
 export interface PerformerTargets {
   readonly hub: WorkerHub;
   readonly runner: Runner;
-  readonly advances: Advances;
   readonly auditor: Auditor;
   readonly durability: Durability;
   readonly treasury: Treasury;
@@ -28,7 +26,7 @@ export interface PerformerTargets {
 }
 
 export function performersOf(targets: PerformerTargets): Performers {
-  const { hub, runner, advances, auditor } = targets;
+  const { hub, runner, auditor } = targets;
   return {
     provide: ({ worker, resources }) => hub.session(worker)?.provide(resources),
     run: ({ worker, execution, program, groups, leaseMs }) => {
@@ -38,7 +36,7 @@ export function performersOf(targets: PerformerTargets): Performers {
       const granted = audited === null ? groups : fromShard(groups, audited.firstShard);
       const session = hub.session(worker);
       if (session === undefined) return;
-      if (audited === null) advances.offer(session, bound, execution, groups);
+      if (audited === null) runner.advances.offer(session, bound, execution, groups);
       session.run({ leaseMs, ...runOf(bound, execution, program, granted) });
     },
     drop: ({ worker, resources }) => hub.session(worker)?.drop(resources),

@@ -3,37 +3,33 @@
  * An execution's result becomes a version or nothing at all.
  */
 import type {
-  ClipRule,
   DoneMessage,
   EngineReply,
   ExecutionId,
   ExecutionPlan,
   LeaseId,
   ProgramHash,
-  StateUpdate,
   StateVersion,
-  UpdateJob,
   WorkerId,
 } from '@ravenlab/protocol';
-import { ClusterError, ENGINE_LIMITS, RavenError, byteSizeOf, sizeOf } from '@ravenlab/protocol';
+import { ClusterError, ENGINE_LIMITS, RavenError } from '@ravenlab/protocol';
 import type { ClusterEvent } from '../core/cluster/events.js';
 import type { ClusterState, Failure } from '../core/cluster/state.js';
 import type { RequestPoint } from '../core/journal/paidBook.js';
 import type { AuditedExecution } from './auditor.js';
-import type { Advances } from './advances.js';
+import { Advances } from './advances.js';
 import { Collector } from './collector.js';
 import type { Reducers } from './collector.js';
-import type { DataStore } from './dataStore.js';
 import { hasEffect } from './effects.js';
 import type { Block, SharedHeap } from './heap.js';
 import type { BoundPlan } from './planView.js';
 import { bindPlan, readsData } from './planView.js';
-import type { ProgramTable } from './programTable.js';
 import type { RunnerJournal } from './runnerJournal.js';
-import type { RunTable } from './runs.js';
 import type { WorkerSession } from './session.js';
-import type { Draft, StateStore } from './states.js';
-import { bytesOf, tensorFrom } from './tensorBytes.js';
+import type { Draft } from './states.js';
+import { draftsOf, updateBatchOf } from './stepUpdate.js';
+import type { StoreHandlers, Stores } from './storeRequests.js';
+import { storeHandlers } from './storeRequests.js';
 import type { QueuedRequest, RunOfCell, Ticket } from './ticket.js';
 import { errorOf, isSameRun, namedVersion, runOfCell, stopError } from './ticket.js';
 
@@ -54,14 +50,9 @@ interface ActiveExecution {
   drafts: Draft[] | null;
 }
 
-export interface RunnerOptions {
+export interface RunnerOptions extends Stores {
   readonly heap: SharedHeap;
-  readonly programs: ProgramTable;
-  readonly states: StateStore;
-  readonly data: DataStore;
-  readonly runs: RunTable;
   readonly reducers: Reducers;
-  readonly advances: Advances;
   readonly cluster: ClusterState;
   readonly feed: (event: ClusterEvent) => void;
   readonly beforeSubmit: () => void;
@@ -84,19 +75,15 @@ export interface RunnerOptions {
   readonly onWithdrawn: (point: RequestPoint) => void;
 }
 
-type Handlers = {
-  readonly [K in QueuedRequest['kind']]: (
-    request: Extract<QueuedRequest, { kind: K }>,
-    ticket: Ticket,
-  ) => EngineReply | null;
-};
-
 const STOPPED_IN_PANEL = 'stopped from the panel';
 /** The user is told of a repeated execution that was refused so often. */
 const REFUSALS_TOLD = 3;
 
 export class Runner {
+  /** Workers that make the next version too. */
+  readonly advances: Advances;
   private readonly options: RunnerOptions;
+  private readonly handlers: StoreHandlers;
   private readonly queue: Ticket[] = [];
   private readonly active = new Map<number, ActiveExecution>();
   /** The execution that will make the next version. */
@@ -118,6 +105,11 @@ export class Runner {
 
   constructor(options: RunnerOptions) {
     this.options = options;
+    this.advances = new Advances(options.states);
+    this.handlers = storeHandlers(options, (version) => {
+      this.checkVersion(version);
+      this.reachBack(version);
+    });
   }
 
   get isBusy(): boolean {
@@ -208,7 +200,7 @@ export class Runner {
     const run = this.active.get(execution);
     const unit = done?.units[index];
     if (run === undefined || unit?.status !== 'ok') return;
-    this.options.advances.accepted(execution, worker, count, run.bound.plan.shards.length);
+    this.advances.accepted(execution, worker, count, run.bound.plan.shards.length);
     run.collector.accept(shard, count, unit.lease, unit.outputs);
   }
 
@@ -221,7 +213,7 @@ export class Runner {
 
   /** A worker makes the next version too, from a sum that is on its way. */
   made(session: WorkerSession, execution: number): void {
-    if (!this.options.advances.made(session, execution)) return;
+    if (!this.advances.made(session, execution)) return;
     const run = this.active.get(execution);
     if (run !== undefined) this.goAhead(run);
   }
@@ -310,17 +302,18 @@ export class Runner {
       const isEffect = hasEffect(ticket.request);
       if (!isAhead) this.options.journal.started(ticket.point, isEffect);
       try {
-        const handle = this.handlers[ticket.request.kind] as (
-          request: QueuedRequest,
-          ticket: Ticket,
-        ) => EngineReply | null;
-        const reply = handle(ticket.request, ticket);
-        if (reply !== null) ticket.resolve(reply);
+        if (ticket.request.kind === 'execute') this.start(ticket.request.plan, ticket);
+        else ticket.resolve(this.carryOut(ticket.request));
       } catch (error) {
         ticket.reject(error);
       }
       if (isEffect && this.updating === null) this.options.journal.quiet();
     }
+  }
+
+  private carryOut(request: Exclude<QueuedRequest, { kind: 'execute' }>): EngineReply {
+    const handle = this.handlers[request.kind] as (some: typeof request) => EngineReply;
+    return handle(request);
   }
 
   /** An execution has ended. */
@@ -420,71 +413,6 @@ export class Runner {
     return isRead || this.options.isAudited.data(ids);
   }
 
-  private readonly handlers: Handlers = {
-    attach: () => {
-      const { runs, states } = this.options;
-      return runs.attach(states.version, (stateId) => states.has(stateId));
-    },
-    openRun: (request) => {
-      this.options.runs.open(request);
-      return { kind: 'ok' };
-    },
-    mark: (request) => {
-      this.options.runs.mark(request);
-      return { kind: 'ok' };
-    },
-    adopt: (request) => {
-      this.options.runs.adopt(request);
-      return { kind: 'ok' };
-    },
-    defineProgram: ({ hash, bytes }) => {
-      this.options.programs.define(hash, bytes);
-      return { kind: 'ok' };
-    },
-    createState: ({ stateId, type, data }) => {
-      this.options.runs.sawId(stateId);
-      this.options.states.create(stateId, type, bytesOf(data));
-      return { kind: 'ok' };
-    },
-    readStates: ({ stateIds, version }) => {
-      const { states } = this.options;
-      this.checkVersion(version);
-      this.reachBack(version);
-      const values = stateIds.map((stateId) => {
-        const revision = states.resolve(stateId, version);
-        return tensorFrom(revision.type, states.bytesOf(revision));
-      });
-      return { kind: 'states', values, version: states.version };
-    },
-    dropStates: ({ stateIds }) => {
-      this.options.states.drop(stateIds);
-      return { kind: 'ok' };
-    },
-    createData: ({ dataId, type, blocks }) => {
-      this.options.runs.sawId(dataId);
-      this.options.data.create(dataId, type, blocks);
-      return { kind: 'ok' };
-    },
-    dropData: ({ dataIds }) => {
-      this.options.data.drop(dataIds);
-      return { kind: 'ok' };
-    },
-    readSlots: ({ optimizerId, stateIds }) => {
-      const { states } = this.options;
-      const values = stateIds.map((stateId) => states.readSlots(stateId, optimizerId));
-      return { kind: 'slots', values };
-    },
-    writeSlots: ({ optimizerId, stateId, slots }) => {
-      this.options.runs.sawId(optimizerId);
-      this.options.states.writeSlots(stateId, optimizerId, slots);
-      return { kind: 'ok' };
-    },
-    execute: ({ plan }, ticket) => {
-      this.start(plan, ticket);
-      return null;
-    },
-  };
-
   private start(plan: ExecutionPlan, ticket: Ticket): void {
     const { states, data, runs } = this.options;
     const isAhead = this.updating !== null && plan.updates.length > 0;
@@ -539,7 +467,7 @@ export class Runner {
     this.options.after(pauseMs, () => {
       this.active.delete(run.id);
       if (this.updating === run.id) this.updating = null;
-      this.options.advances.ended(run.id);
+      this.advances.ended(run.id);
       const id = this.newExecution();
       const again = { ...bound, spec: { ...bound.spec, id } };
       this.launch({ id, ticket, bound: again, releases, paid, refusals });
@@ -589,16 +517,14 @@ export class Runner {
     try {
       // What a step makes whose turn has only come now is kept too.
       this.goAhead(run);
-      if (run.drafts !== null && !this.options.advances.isTaken(run.id)) this.recall(run.drafts);
-      const drafts = (run.drafts ??= this.draft(run));
-      const updates = plan.updates.map((update, index) =>
-        this.updateJob(run, update, drafts[index] as Draft, scratch),
-      );
-      const clips: ClipRule[] = plan.clips.map(({ kind, max }) => ({ kind, max }));
-      const { inline, thread } = this.options.reducers;
-      const bytes = updates.reduce((sum, job) => sum + job.sizeBytes, 0);
-      const reducer = bytes <= ENGINE_LIMITS.inlineReduceBytes ? inline : thread;
-      reducer.run({ kind: 'update', batch: { clips, updates } }, (output) => {
+      if (run.drafts !== null && !this.advances.isTaken(run.id)) this.recall(run.drafts);
+      const { states, reducers } = this.options;
+      const drafts = (run.drafts ??= draftsOf(plan, states));
+      const made = { collector: run.collector, drafts };
+      const { batch, sizeBytes } = updateBatchOf(plan, made, this.options, scratch);
+      const reducer =
+        sizeBytes <= ENGINE_LIMITS.inlineReduceBytes ? reducers.inline : reducers.thread;
+      reducer.run({ kind: 'update', batch }, (output) => {
         this.commit(run, drafts, scratch, output);
       });
     } catch (error) {
@@ -609,27 +535,12 @@ export class Runner {
     }
   }
 
-  /** A place for each of its updates. @throws RavenError when there is no room. */
-  private draft({ bound }: ActiveExecution): Draft[] {
-    const { states } = this.options;
-    const drafts: Draft[] = [];
-    try {
-      for (const { stateId, rule, optimizerId } of bound.plan.updates) {
-        drafts.push(states.draft(stateId, rule, optimizerId));
-      }
-    } catch (error) {
-      states.discard(drafts);
-      throw error;
-    }
-    return drafts;
-  }
-
   /** Before its sum is here, the worker that makes the version too may have the next step. */
   private goAhead(run: ActiveExecution): void {
-    const { advances } = this.options;
+    const { advances } = this;
     if (run.id !== this.updating || run.drafts !== null || !advances.canKeep(run.id)) return;
     try {
-      run.drafts = this.draft(run);
+      run.drafts = draftsOf(run.bound.plan, this.options.states);
     } catch (error) {
       // Then its own update will find the room, or say that there is none.
       if (error instanceof RavenError) return;
@@ -653,38 +564,6 @@ export class Runner {
     this.options.onWritten();
   }
 
-  private updateJob(
-    run: ActiveExecution,
-    update: StateUpdate,
-    draft: Draft,
-    scratch: Block[],
-  ): UpdateJob {
-    const { heap, states } = this.options;
-    const { plan } = run.bound;
-    const { stateId, rule, optimizerId, output } = update;
-    const type = states.typeOf(stateId);
-    let value = run.collector.sumAddress(output);
-    if (value === null) {
-      const copy = heap.allocate(byteSizeOf(type));
-      scratch.push(copy);
-      heap.bytes(copy).set(run.collector.bytesOf(output));
-      value = copy.ptr;
-    }
-    return {
-      rule,
-      stepsDone: draft.slots?.stepsDone ?? 0,
-      dst: draft.block.ptr,
-      state: states.latest(stateId).block.ptr,
-      value,
-      slots: draft.slots?.blocks.map((block) => block.ptr) ?? [],
-      elements: sizeOf(type.shape),
-      isFloat: type.dtype === 'float32',
-      sizeBytes: byteSizeOf(type),
-      clip: plan.clips.findIndex((clip) => clip.optimizerId === optimizerId),
-      output,
-    };
-  }
-
   private commit(
     run: ActiveExecution,
     drafts: readonly Draft[],
@@ -697,8 +576,8 @@ export class Runner {
       this.reject(run, { code: 'numeric', message, shard: -1, output: notFinite });
       return;
     }
-    const { advances, states } = this.options;
-    run.version = states.commit(drafts, (draft) => advances.keeperOf(draft));
+    const { states } = this.options;
+    run.version = states.commit(drafts, (draft) => this.advances.keeperOf(draft));
     run.drafts = null;
     this.options.onWritten();
     this.options.runs.committed(run.bound.plan, run.version);
@@ -718,7 +597,7 @@ export class Runner {
     if (this.updating === run.id) this.updating = null;
     if (this.ahead === run) this.ahead = null;
     this.held = this.held.filter((each) => each !== run);
-    this.options.advances.ended(run.id);
+    this.advances.ended(run.id);
     if (run.drafts !== null) {
       this.options.states.discard(run.drafts);
       run.drafts = null;

@@ -121,6 +121,11 @@ export class WorkerHub implements PortHandlers {
     return this.byWorker.values();
   }
 
+  /** States that were being written are there, or never will be. */
+  resume(): void {
+    for (const session of this.byWorker.values()) session.resume();
+  }
+
   onOpen(peer: Peer): void {
     if (this.strangers.size >= ENGINE_LIMITS.strangers) {
       this.refuse(peer, 'expelled', 'too many connections wait for admission; try again');

@@ -18,7 +18,6 @@ import type {
 import { ENGINE_LIMITS, encodeProgram } from '@ravenlab/protocol';
 import type { ClusterEffect } from '../../../kernel/src/core/cluster/events.js';
 import { createCluster } from '../../../kernel/src/core/cluster/state.js';
-import { Advances } from '../../../kernel/src/engine/advances.js';
 import { ClusterLoop } from '../../../kernel/src/engine/clusterLoop.js';
 import type { Performers } from '../../../kernel/src/engine/clusterLoop.js';
 import { DataStore } from '../../../kernel/src/engine/dataStore.js';
@@ -123,7 +122,6 @@ function start() {
   const runner: Runner = new Runner({
     ...{ heap, programs, states, data, runs: new RunTable(), cluster },
     reducers: { inline: REDUCER, thread: REDUCER },
-    advances: new Advances(states),
     onWritten: nothing,
     feed: (event) => {
       loop.feed(event);

@@ -3,6 +3,7 @@
  * somebody else. Minting play money is the transaction: its sum tells how often each had an effect.
  */
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { createServer } from 'node:http';
 import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -120,6 +121,15 @@ afterAll(async () => {
   remove();
 });
 
+/** Blocks come when the chain is ready for them. */
+async function pollUntil(outbox: Outbox, id: number, state: 'mined'): Promise<void> {
+  for (let i = 0; i < 50 && stateOf(id) !== state; i++) {
+    await poll(outbox);
+    await delay(20);
+  }
+  expect(stateOf(id)).toBe(state);
+}
+
 test('what is lost on the way was stored before, and another outbox sends the same bytes', async () => {
   const { id, to } = mintTo(outboxOf(), 5n);
   lost = new Set(['eth_sendRawTransaction']);
@@ -130,9 +140,7 @@ test('what is lost on the way was stored before, and another outbox sends the sa
   lost = new Set();
   // As after kill -9: nothing but the file is left.
   const later = outboxOf();
-  await poll(later);
-  await poll(later);
-  expect(stateOf(id)).toBe('mined');
+  await pollUntil(later, id, 'mined');
   expect(database.attempts(id)).toEqual([stored]);
   await mine(CONFIRMATIONS);
   await poll(later);

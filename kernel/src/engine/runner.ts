@@ -12,7 +12,7 @@ import type {
   StateVersion,
   WorkerId,
 } from '@ravenlab/protocol';
-import { ClusterError, ENGINE_LIMITS, RavenError } from '@ravenlab/protocol';
+import { ENGINE_LIMITS, RavenError } from '@ravenlab/protocol';
 import type { ClusterEvent } from '../core/cluster/events.js';
 import type { ClusterState, Failure } from '../core/cluster/state.js';
 import type { RequestPoint } from '../core/journal/paidBook.js';
@@ -31,7 +31,7 @@ import { draftsOf, updateBatchOf } from './stepUpdate.js';
 import type { StoreHandlers, Stores } from './storeRequests.js';
 import { storeHandlers } from './storeRequests.js';
 import type { QueuedRequest, RunOfCell, Ticket } from './ticket.js';
-import { errorOf, isSameRun, namedVersion, runOfCell, stopError } from './ticket.js';
+import { errorOf, isSameRun, namedVersion, noVersion, runOfCell, stopError } from './ticket.js';
 
 interface ActiveExecution {
   readonly id: ExecutionId;
@@ -255,10 +255,10 @@ export class Runner {
       return;
     }
     this.options.onWithdrawn(run.ticket.point);
+    const ahead = this.updating === run.id ? this.ahead : null;
     this.end(run);
     const error = errorOf(failure, run.bound.plan);
-    const { ahead } = this;
-    if (this.updating === run.id && ahead !== null) this.dropAhead(ahead);
+    if (ahead !== null) this.dropAhead(ahead);
     this.options.onFailed(run.bound.plan, error);
     run.ticket.reject(error);
     this.settled();
@@ -347,7 +347,8 @@ export class Runner {
     this.end(run);
     this.callOff(run);
     this.options.onWithdrawn(run.ticket.point);
-    run.ticket.reject(this.noVersion(namedVersion(run.bound.plan)));
+    const { version } = this.options.states;
+    run.ticket.reject(noVersion(namedVersion(run.bound.plan), version));
   }
 
   /** Nobody works on it any more; it has ended here before. */
@@ -461,6 +462,7 @@ export class Runner {
     const { engineRestartMinMs, engineRestartMaxMs } = ENGINE_LIMITS;
     const { ticket, bound, releases, paid } = run;
     run.collector.close();
+    this.takeBack(run);
     const refusals = run.refusals + 1;
     if (refusals === REFUSALS_TOLD) this.options.onRefused(failure.message);
     const pauseMs = Math.min(engineRestartMaxMs, engineRestartMinMs * 2 ** run.refusals);
@@ -497,13 +499,7 @@ export class Runner {
 
   private checkVersion(version: number): void {
     const { version: committed } = this.options.states;
-    if (version > committed) throw this.noVersion(version);
-  }
-
-  private noVersion(version: number): ClusterError {
-    return new ClusterError(
-      `weights version ${String(version)} does not exist: the step that should have made it failed or was stopped; the last one is ${String(this.options.states.version)}`,
-    );
+    if (version > committed) throw noVersion(version, committed);
   }
 
   /** Sums are made: update the states, or just answer. */
@@ -528,7 +524,7 @@ export class Runner {
         this.commit(run, drafts, scratch, output);
       });
     } catch (error) {
-      this.free(scratch);
+      for (const block of scratch) this.options.heap.free(block);
       if (!(error instanceof RavenError)) throw error;
       const { code, message } = error;
       this.reject(run, { code, message, shard: -1, output: -1 });
@@ -552,6 +548,14 @@ export class Runner {
     this.pump();
   }
 
+  /** It has no version to make any more, or not yet. */
+  private takeBack(run: ActiveExecution): void {
+    if (run.drafts === null) return;
+    this.recall(run.drafts);
+    this.options.states.discard(run.drafts);
+    run.drafts = null;
+  }
+
   /** The result came from somebody else: what was begun with the promised version is begun again with the real one. */
   private recall(drafts: readonly Draft[]): void {
     const { ahead } = this;
@@ -570,7 +574,7 @@ export class Runner {
     scratch: readonly Block[],
     notFinite: number,
   ): void {
-    this.free(scratch);
+    for (const block of scratch) this.options.heap.free(block);
     if (notFinite >= 0) {
       const message = `output ${String(notFinite)} is NaN or infinite when summed over all micro-shards`;
       this.reject(run, { code: 'numeric', message, shard: -1, output: notFinite });
@@ -586,10 +590,6 @@ export class Runner {
 
   private reject(run: ActiveExecution, failure: Failure): void {
     this.options.feed({ kind: 'reduced', execution: run.id, failure });
-  }
-
-  private free(blocks: readonly Block[]): void {
-    for (const block of blocks) this.options.heap.free(block);
   }
 
   private end(run: ActiveExecution): void {

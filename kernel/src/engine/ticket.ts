@@ -1,6 +1,6 @@
 /** @file A request in the engine's queue: who asked, what it belongs to, and why it is refused. Runs nothing. */
 import type { EngineReply, ExecutionPlan } from '@ravenlab/protocol';
-import { NumericError, RavenError } from '@ravenlab/protocol';
+import { ClusterError, NumericError, RavenError } from '@ravenlab/protocol';
 import type { Failure } from '../core/cluster/state.js';
 import type { RequestPoint } from '../core/journal/paidBook.js';
 import type { KernelRequest } from './kernelWire.js';
@@ -38,6 +38,13 @@ export function isSameRun(a: RunOfCell | null, b: RunOfCell | null): boolean {
 
 export function stopError(why: string): RavenError {
   return new RavenError('interrupted', `${why}; weights are those of the last whole step`);
+}
+
+/** A version that was never committed. */
+export function noVersion(version: number, committed: number): ClusterError {
+  return new ClusterError(
+    `weights version ${String(version)} does not exist: the step that should have made it failed or was stopped; the last one is ${String(committed)}`,
+  );
 }
 
 /** Newest version that a plan reads. */

@@ -1,6 +1,6 @@
 /**
  * @file Requests that an earlier life of the engine answered and that are asked again: nobody stops them, and workers cannot
- * make them fail. The real scheduler; workers are answers that the test makes up.
+ * make them fail. Steps that begin with weights that a worker makes: they wait, fail and begin again with them. The real scheduler; workers are answers that the test makes up.
  */
 import { createHash } from 'node:crypto';
 import type {
@@ -27,10 +27,13 @@ import type { Reducer } from '../../../kernel/src/engine/reducer.js';
 import { Resources } from '../../../kernel/src/engine/resources.js';
 import { Runner } from '../../../kernel/src/engine/runner.js';
 import { RunTable } from '../../../kernel/src/engine/runs.js';
+import type { WorkerSession } from '../../../kernel/src/engine/session.js';
 import { StateStore } from '../../../kernel/src/engine/states.js';
 import type { QueuedRequest } from '../../../kernel/src/engine/ticket.js';
 
-const TYPE = { dtype: 'float32', shape: [4] } as const;
+/** So large that its update is worth a worker's while. */
+const TYPE = { dtype: 'float32', shape: [10_000] } as const;
+const TYPE_BYTES = 40_000;
 const STATE = 1 as StateId;
 const CELL = 7;
 const WORKER = 'a'.repeat(64) as WorkerId;
@@ -73,11 +76,25 @@ function start() {
   const resources = new Resources();
   const heap = new SharedHeap(64);
   const cluster = createCluster();
-  const granted: { lease: LeaseId; shard: number }[] = [];
+  const granted: { lease: LeaseId; shard: number; worker: WorkerId; execution: number }[] = [];
   const paid: number[] = [];
   const told: string[] = [];
   const commits: string[] = [];
   const isSettled = { value: true };
+  const said: string[] = [];
+  const sessions = new Map<WorkerId, WorkerSession>();
+  const sessionOf = (worker: WorkerId): WorkerSession => {
+    const known = sessions.get(worker);
+    if (known !== undefined) return known;
+    // What an offer needs of a session.
+    const session = {
+      worker,
+      send: ({ kind }: { readonly kind: string }) => said.push(kind),
+      advance: ({ kind }: { readonly kind: string }) => said.push(kind),
+    } as unknown as WorkerSession;
+    sessions.set(worker, session);
+    return session;
+  };
   const nothing = (): void => undefined;
   const idle = {
     provide: nothing,
@@ -92,7 +109,11 @@ function start() {
       runner.discard(leases);
     },
     revokeExecution: nothing,
-    run: ({ groups }) => granted.push(...groups.flat()),
+    run: ({ worker, execution, groups }) => {
+      const bound = runner.executionOf(execution)?.bound;
+      if (bound !== undefined) runner.advances.offer(sessionOf(worker), bound, execution, groups);
+      for (const lease of groups.flat()) granted.push({ ...lease, worker, execution });
+    },
     accept: (effect, done) => {
       runner.accept(effect, done);
     },
@@ -144,16 +165,28 @@ function start() {
     },
   });
   programs.define(HASH, bytes);
-  states.create(STATE, TYPE, new Uint8Array(16));
-  loop.feed({
-    ...{ kind: 'joined', worker: WORKER, incarnation: 1, gflops: 1, bitClass: 'one' },
-    ...{ isTrusted: true, owner: WORKER },
-    ...{ memoryBytes: 2 ** 30, windowBytes: 2 ** 20, held: [] },
-  });
+  states.create(STATE, TYPE, new Uint8Array(TYPE_BYTES));
+  const join = (worker: WorkerId): void => {
+    loop.feed({
+      ...{ kind: 'joined', worker, incarnation: 1, gflops: 1, bitClass: 'one' },
+      ...{ isTrusted: true, owner: worker },
+      ...{ memoryBytes: 2 ** 30, windowBytes: 2 ** 20, held: [] },
+    });
+  };
+  join(WORKER);
   let request = 1;
   const outcomes: string[] = [];
   return {
-    ...{ runner, states, granted, paid, told, commits, outcomes, isSettled },
+    ...{ runner, states, granted, paid, told, commits, outcomes, isSettled, said, join },
+    /** Its worker says that it makes the update of the execution that was granted last. */
+    make(): void {
+      const last = granted.at(-1);
+      if (last !== undefined) runner.made(sessionOf(last.worker), last.execution);
+    },
+    leave(worker: WorkerId): void {
+      granted.splice(0);
+      loop.feed({ kind: 'left', worker, reason: 'gone', isOrderly: true });
+    },
     ask(what: QueuedRequest, isRepeat: boolean): void {
       const id = request++;
       runner.submit({
@@ -164,15 +197,21 @@ function start() {
     },
     /** The worker answers what it holds. */
     answer(status: 'ok' | 'failed' | 'nonFinite', most = Infinity): void {
-      for (const { lease } of granted.splice(0, most)) {
+      for (const { lease, worker } of granted.splice(0, most)) {
         const error: WireError = {
           ...{ code: 'cluster', message: 'no memory', fault: 'remote', retryable: true },
         };
         const output = status === 'nonFinite' ? 0 : -1;
-        const unit = { lease, status, computeUs: 1, output, outputs: [[new Uint8Array(16)]] };
+        const unit = {
+          lease,
+          status,
+          computeUs: 1,
+          output,
+          outputs: [[new Uint8Array(TYPE_BYTES)]],
+        };
         const result = { ...unit, error: status === 'failed' ? error : null };
         const done = { kind: 'done', units: [result] } as unknown as DoneMessage;
-        loop.feed({ kind: 'done', worker: WORKER, results: [result] }, done);
+        loop.feed({ kind: 'done', worker, results: [result] }, done);
       }
     },
     end: () => {
@@ -267,4 +306,93 @@ test('a new kernel is answered when what the one before did is journaled', () =>
   engine.isSettled.value = true;
   engine.runner.resume();
   expect(engine.outcomes).toEqual(['1 attached', '2 ok']);
+});
+
+describe('a step that begins with weights that a worker makes', () => {
+  const other = 'b'.repeat(64) as WorkerId;
+
+  /** Two steps are asked for; the worker has the whole first one, makes its update, and has the second one too. */
+  beforeEach(() => {
+    engine.ask({ kind: 'execute', plan: stepOf(0) }, false);
+    answerAll('ok');
+    engine.said.splice(0);
+    engine.ask({ kind: 'execute', plan: stepOf(1) }, false);
+    engine.ask({ kind: 'execute', plan: stepOf(2) }, false);
+    expect(engine.granted).toHaveLength(SHARDS);
+    engine.make();
+    expect(engine.granted).toHaveLength(2 * SHARDS);
+    expect(engine.said).toEqual(['advance', 'keep', 'advance']);
+    expect(engine.outcomes).toEqual(['1 executed']);
+  });
+
+  test('is committed after the one before, in order', () => {
+    answerAll('ok');
+    expect(engine.outcomes).toEqual(['1 executed', '2 executed', '3 executed']);
+    expect(engine.commits).toEqual(['0 in time', '1 in time', '2 in time']);
+    expect(engine.states.version).toBe(3);
+    expect(engine.paid).toHaveLength(3 * SHARDS);
+  });
+
+  test('waits with its own update until the one before is committed', () => {
+    isReducerSlow = true;
+    answerAll('ok');
+    expect(engine.outcomes).toEqual(['1 executed']);
+    waiting.shift()?.();
+    expect(engine.outcomes).toEqual(['1 executed', '2 executed']);
+    isReducerSlow = false;
+    for (const done of waiting.splice(0)) done();
+    expect(engine.outcomes).toEqual(['1 executed', '2 executed', '3 executed']);
+  });
+
+  test('begins again when the result before it comes from somebody else', () => {
+    engine.join(other);
+    engine.leave(WORKER);
+    engine.said.splice(0);
+    answerAll('ok');
+    expect(engine.outcomes).toEqual(['1 executed', '2 executed', '3 executed']);
+    expect(engine.commits).toEqual(['0 in time', '1 in time', '2 in time']);
+    expect(engine.states.version).toBe(3);
+    expect(engine.states.isPromising).toBe(false);
+    expect(engine.said).not.toContain('keep');
+  });
+
+  test('fails with the one before it, and the weights stay', () => {
+    engine.answer('nonFinite', 1);
+    expect(engine.outcomes).toEqual(['1 executed', '3 ClusterError', '2 NumericError']);
+    expect(engine.states.version).toBe(1);
+    expect(engine.states.isPromising).toBe(false);
+    engine.granted.splice(0);
+    engine.ask({ kind: 'execute', plan: stepOf(1) }, false);
+    answerAll('ok');
+    expect(engine.outcomes.at(-1)).toBe('4 executed');
+    expect(engine.states.version).toBe(2);
+  });
+
+  test('is stopped with the one before it', () => {
+    engine.runner.cancelEpoch(CELL);
+    expect(engine.outcomes).toEqual(['1 executed', '2 RavenError', '3 RavenError']);
+    expect(engine.states.isPromising).toBe(false);
+    engine.granted.splice(0);
+    engine.ask({ kind: 'execute', plan: stepOf(1) }, false);
+    answerAll('ok');
+    expect(engine.states.version).toBe(2);
+  });
+
+  test('begins again when the one before it, a repeated one, is tried again', () => {
+    engine.runner.cancelEpoch(CELL);
+    engine.granted.splice(0);
+    engine.outcomes.splice(0);
+    engine.ask({ kind: 'execute', plan: stepOf(1) }, true);
+    engine.ask({ kind: 'execute', plan: stepOf(2) }, false);
+    engine.make();
+    expect(engine.granted).toHaveLength(2 * SHARDS);
+    for (let refusals = 0; refusals < 4; refusals++) {
+      answerAll('failed');
+      expect(engine.outcomes).toEqual([]);
+      jest.advanceTimersByTime(ENGINE_LIMITS.engineRestartMaxMs);
+    }
+    answerAll('ok');
+    expect(engine.outcomes).toEqual(['4 executed', '5 executed']);
+    expect(engine.states.version).toBe(3);
+  });
 });

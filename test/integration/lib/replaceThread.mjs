@@ -50,6 +50,7 @@ const run = (batch, hash) =>
   client.post({
     kind: 'batch',
     batch,
+    execution: 1,
     hash,
     shards: Int32Array.of(0),
     inputs: [{ kind: 'state', key: 's' }],

@@ -354,6 +354,8 @@ describe('a step that begins with weights that a worker makes', () => {
     expect(engine.states.version).toBe(3);
     expect(engine.states.isPromising).toBe(false);
     expect(engine.said).not.toContain('keep');
+    // The name that the other worker may still know means nothing any more: four versions, and one number more.
+    expect(engine.states.latest(STATE).wireVersion).toBe(5);
   });
 
   test('fails with the one before it, and the weights stay', () => {

@@ -221,6 +221,8 @@ export const ENGINE_LIMITS = {
   stallMs: 15_000,
   /** ... or for this many times the expected time of its next unit. */
   stallFactor: 8,
+  /** Between two looks whether the processes of leased local workers live; ms. */
+  pulseMs: 12,
   /** Units that a worker adds up before it answers, at most; a power of two. */
   groupUnits: 64,
   /** ... and their expected time at most: what is lost when the worker is; µs. */

@@ -104,6 +104,7 @@ export class Commands {
     const { auditor } = this.targets.audits;
     const sessions = [...hub.sessions()].map((session) => ({
       workerId: session.worker,
+      pid: locals.pidOf(session.hello.token),
       threads: session.hello.capabilities.threads,
       leases: cluster.members.get(session.worker)?.leases.size ?? 0,
       ...session.counters,

@@ -1,9 +1,8 @@
 /** @file The engine: all its parts put together. The process around it is main.ts. */
-import { createHash, randomBytes } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import { rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type {
-  BackendName,
   EngineId,
   EngineReply,
   ExecutionPlan,
@@ -17,8 +16,6 @@ import { restoreRules } from '../core/cluster/rules.js';
 import type { ResourceId } from '../core/cluster/state.js';
 import { createCluster } from '../core/cluster/state.js';
 import type { ClusterState } from '../core/cluster/state.js';
-import type { JournalMode } from '../core/journal/journal.js';
-import type { ChainService } from './chain/chainService.js';
 import { makeAudits } from './audits.js';
 import type { Audits } from './audits.js';
 import { ClusterLoop } from './clusterLoop.js';
@@ -27,8 +24,10 @@ import { Commands } from './commands.js';
 import { DataStore } from './dataStore.js';
 import { Durability } from './durability.js';
 import { engineFolder, socketFolder } from './engineId.js';
+import type { EngineOptions } from './engineOptions.js';
 import { publishAddress, sweepSaved, withdrawAddress } from './engineRegistry.js';
 import { SharedHeap } from './heap.js';
+import type { Admission } from './hubOptions.js';
 import { KernelPort } from './kernelPort.js';
 import type { Notice, ToEngine } from './kernelWire.js';
 import { LocalWorkers } from './localWorkers.js';
@@ -51,7 +50,6 @@ import type { RestoredPay } from './treasury/payRows.js';
 import { makeTreasury } from './treasury/makeTreasury.js';
 import type { Treasury } from './treasury/treasury.js';
 import { Vitals } from './vitals.js';
-import type { Admission } from './workerHub.js';
 import { WorkerHub } from './workerHub.js';
 
 /** Until a price is agreed on: test coins. 0.001 per TFLOP. */
@@ -63,29 +61,6 @@ const DEFAULT_PRICE: Price = {
 
 /** Leases of one life of the engine: more than can be granted in it, and no lease comes again in another. */
 const LEASES_PER_BOOT = 2 ** 36;
-
-export interface EngineOptions {
-  readonly engineId: EngineId;
-  readonly localWorkers: number;
-  /** What they compute on, in turns; empty: what a worker takes by itself. */
-  readonly localBackends: readonly BackendName[];
-  /** Program and leading arguments that start a local worker. */
-  readonly workerCommand: readonly string[];
-  /** Address that invites name. */
-  readonly host: string;
-  readonly journal: JournalMode;
-  /** What workers are paid on. */
-  readonly chain: ChainService;
-  /** How long it waits for a kernel when it has none; ms. */
-  readonly lingerMs: number;
-  /** Results of invited workers are audited. */
-  readonly isAuditing: boolean;
-  readonly log: (text: string) => void;
-  /** The engine cannot go on. */
-  readonly onFatal: (error: unknown) => void;
-  /** Nobody needs it any more: its kernel said so, or did not come back. */
-  readonly onEnd: (how: { readonly isForgetting: boolean }) => void;
-}
 
 /** Integer ms that never go back. */
 const monotonicMs = (): number => Math.trunc(performance.now());
@@ -101,7 +76,6 @@ export class Engine {
   private readonly data: DataStore;
   private readonly runs = new RunTable();
   private readonly thread: ThreadReducer;
-  private readonly workerToken = randomBytes(18).toString('base64url');
   private readonly kernel: KernelPort;
   private readonly programs: ProgramTable;
   private readonly durability: Durability;
@@ -360,7 +334,7 @@ export class Engine {
       durability: this.durability,
       log: this.options.log,
       now: monotonicMs,
-      localWorkers: () => this.locals.count,
+      locals: () => this.locals,
       warn: (text) => {
         this.alert('warning', text);
       },
@@ -433,7 +407,10 @@ export class Engine {
       command: this.options.workerCommand,
       backends: this.options.localBackends,
       endpoint,
-      token: this.workerToken,
+      isWorkLeased: () => this.cluster.leases.size > 0,
+      onGone: (token) => {
+        this.hub.processEnded(token);
+      },
       log: this.options.log,
       onCrash: (text) => {
         this.alert('warning', text);

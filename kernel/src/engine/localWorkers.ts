@@ -1,9 +1,11 @@
 /** @file Worker processes of this engine on this machine: started, counted, restarted with a back-off, ended with it. */
 import type { ChildProcess } from 'node:child_process';
 import { spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { cpus } from 'node:os';
 import type { BackendName } from '@ravenlab/protocol';
 import { ENGINE_LIMITS, RavenError } from '@ravenlab/protocol';
+import { LifeWatch, openProcPulse } from './lifeWatch.js';
 
 export interface LocalWorkerOptions {
   /** Program and leading arguments of a worker. */
@@ -12,8 +14,10 @@ export interface LocalWorkerOptions {
   readonly backends: readonly BackendName[];
   /** Endpoint of the local worker port. */
   readonly endpoint: string;
-  /** Secret that admits them, given in the environment. */
-  readonly token: string;
+  /** Whether any worker has leases: only then is anybody in a hurry to know that one has ended. */
+  readonly isWorkLeased: () => boolean;
+  /** The process of a worker has ended, and its socket may not have closed yet. @param token by which it said HELLO */
+  readonly onGone: (token: string) => void;
   readonly log: (text: string) => void;
   readonly onCrash: (text: string) => void;
 }
@@ -21,6 +25,8 @@ export interface LocalWorkerOptions {
 interface Slot {
   /** Options of the worker, the same at each of its starts. */
   readonly options: readonly string[];
+  /** Secret of the process that runs, given in its environment: by it a connection is known to be its. */
+  token: string;
   child: ChildProcess | null;
   restartTimer: NodeJS.Timeout | null;
   delayMs: number;
@@ -44,10 +50,20 @@ const STEADY_MS = 10_000;
 export class LocalWorkers {
   private readonly options: LocalWorkerOptions;
   private readonly slots: Slot[] = [];
+  private readonly watch: LifeWatch;
   private closing = false;
 
   constructor(options: LocalWorkerOptions) {
     this.options = options;
+    this.watch = new LifeWatch({
+      open: openProcPulse,
+      isNeeded: options.isWorkLeased,
+      everyMs: ENGINE_LIMITS.pulseMs,
+      onGone: (pid) => {
+        const slot = this.slots.find(({ child }) => child?.pid === pid);
+        if (slot !== undefined) options.onGone(slot.token);
+      },
+    });
   }
 
   get count(): number {
@@ -57,6 +73,16 @@ export class LocalWorkers {
   /** Process ids of those that run. */
   pids(): number[] {
     return this.slots.flatMap(({ child }) => (child?.pid === undefined ? [] : [child.pid]));
+  }
+
+  /** The process that says HELLO with this token; null when it is none of these. */
+  pidOf(token: string): number | null {
+    return this.slots.find((slot) => slot.token === token)?.child?.pid ?? null;
+  }
+
+  /** Somebody was given a lease. */
+  leased(): void {
+    this.watch.wake();
   }
 
   /**
@@ -78,6 +104,7 @@ export class LocalWorkers {
     while (this.slots.length < count) {
       const slot: Slot = {
         options: this.optionsOf(this.slots.length, threads),
+        token: '',
         child: null,
         restartTimer: null,
         delayMs: ENGINE_LIMITS.restartMinMs,
@@ -90,6 +117,7 @@ export class LocalWorkers {
 
   close(): void {
     this.closing = true;
+    this.watch.close();
     for (const slot of this.slots.splice(0)) endSlot(slot);
   }
 
@@ -102,13 +130,15 @@ export class LocalWorkers {
   private start(slot: Slot): void {
     const [program = process.execPath, ...leading] = this.options.command;
     const args = [...leading, 'run', '--connect', this.options.endpoint, ...slot.options];
+    slot.token = randomBytes(18).toString('base64url');
     const child = spawn(program, args, {
       // The pipe to stdin is the life line: it closes with this process, however that ends.
       stdio: ['pipe', 'ignore', 'pipe'],
-      env: { ...process.env, RAVENLAB_WORKER_TOKEN: this.options.token },
+      env: { ...process.env, RAVENLAB_WORKER_TOKEN: slot.token },
     });
     slot.child = child;
     slot.startedAtMs = performance.now();
+    this.observe(child);
     let lastWords = '';
     child.stderr.on('data', (text: Buffer) => {
       lastWords = (lastWords + text.toString('utf8')).slice(-2_000);
@@ -123,6 +153,16 @@ export class LocalWorkers {
       slot.child = null;
       if (this.closing || !this.slots.includes(slot)) return;
       this.restart(slot, `${signal ?? `code ${String(code)}`}: ${lastWords.trim()}`);
+    });
+  }
+
+  /** For as long as its number is its own, which is until its end is reported here. */
+  private observe(child: ChildProcess): void {
+    const { pid } = child;
+    if (pid === undefined) return;
+    this.watch.add(pid);
+    child.once('exit', () => {
+      this.watch.forget(pid);
     });
   }
 

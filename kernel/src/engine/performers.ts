@@ -3,6 +3,7 @@ import { ENGINE_LIMITS } from '@ravenlab/protocol';
 import type { Auditor } from './auditor.js';
 import type { Performers } from './clusterLoop.js';
 import type { Durability } from './durability.js';
+import type { LocalWorkers } from './localWorkers.js';
 import { fromShard, runOf } from './runOf.js';
 import type { Runner } from './runner.js';
 import type { Treasury } from './treasury/treasury.js';
@@ -17,7 +18,7 @@ export interface PerformerTargets {
   readonly treasury: Treasury;
   /** Integer ms that never go back. */
   readonly now: () => number;
-  readonly localWorkers: () => number;
+  readonly locals: () => LocalWorkers;
   readonly log: (text: string) => void;
   readonly warn: (text: string) => void;
   /** The cell waits: in the panel and below the cell. */
@@ -37,6 +38,7 @@ export function performersOf(targets: PerformerTargets): Performers {
       const session = hub.session(worker);
       if (session === undefined) return;
       if (audited === null) runner.advances.offer(session, bound, execution, groups);
+      targets.locals().leased();
       session.run({ leaseMs, ...runOf(bound, execution, program, granted) });
     },
     drop: ({ worker, resources }) => hub.session(worker)?.drop(resources),
@@ -77,7 +79,7 @@ export function performersOf(targets: PerformerTargets): Performers {
       );
     },
     starved: ({ bitClass }) => {
-      targets.starved(starvedText(bitClass, targets.localWorkers()));
+      targets.starved(starvedText(bitClass, targets.locals().count));
     },
     relieved: targets.relieved,
   };

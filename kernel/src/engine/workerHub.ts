@@ -5,9 +5,7 @@
 import type {
   Address,
   ByeReason,
-  DoneMessage,
   DoneUnit,
-  EngineId,
   HelloMessage,
   LeaseId,
   ResultMessage,
@@ -23,64 +21,20 @@ import {
   messageBytes,
   totalBytes,
 } from '@ravenlab/protocol';
-import type { ClusterEvent, UnitResult } from '../core/cluster/events.js';
+import type { UnitResult } from '../core/cluster/events.js';
 import { BANNED } from '../core/cluster/members.js';
-import type { ClusterState, Resource } from '../core/cluster/state.js';
+import type { Resource } from '../core/cluster/state.js';
 import { Anteroom } from './anteroom.js';
-import type { Collector } from './collector.js';
-import type { DealDesk } from './dealDesk.js';
-import type { Resources } from './resources.js';
+import type { Departure, HubOptions } from './hubOptions.js';
 import type { NeedRef } from './session.js';
 import { WorkerSession } from './session.js';
 import type { Peer, PortHandlers } from './transport.js';
-
-export interface HubOptions {
-  readonly engineId: EngineId;
-  readonly price: () => string;
-  readonly now: () => number;
-  readonly wallMs: () => number;
-  readonly resources: Resources;
-  readonly cluster: ClusterState;
-  readonly feed: (event: ClusterEvent, done?: DoneMessage) => void;
-  /** Null when the execution has ended. */
-  readonly collectorOf: (execution: number) => Collector | null;
-  /** By which right the secret in a HELLO admits its sender; null when it does not. */
-  readonly admits: (hello: HelloMessage, peer: Peer) => Admission | null;
-  /** Who pays workers that came by an invite. */
-  readonly desk: DealDesk;
-  /** The CURVE public key that invites name, Z85. */
-  readonly serverKey: () => string;
-  /** Whether results of who connects here need no audit. */
-  readonly trusts: (peer: Peer) => boolean;
-  /** A worker makes the update that it was told. */
-  readonly onMade: (session: WorkerSession, execution: number) => void;
-  readonly findResource: (ref: NeedRef) => Resource | undefined;
-  /** Somebody named a wallet that is banned, and was refused. */
-  readonly onBannedWallet: (text: string) => void;
-  readonly onJoined: (session: WorkerSession) => void;
-  readonly onLeft: (session: WorkerSession, reason: string) => void;
-  readonly log: (text: string) => void;
-  /** A socket failed, or a mistake of ours came to light. */
-  readonly onFatal: (error: Error) => void;
-}
-
-export interface Admission {
-  /** The name of the invite that it came by; null for a machine of the engine's owner. */
-  readonly invite: string | null;
-}
 
 type Kind = WorkerToEngine['kind'];
 type MessageOf<K extends Kind> = Extract<WorkerToEngine, { kind: K }>;
 type Readers = {
   readonly [K in Exclude<Kind, 'hello'>]: (session: WorkerSession, message: MessageOf<K>) => void;
 };
-
-export interface Departure {
-  readonly workerId: WorkerId;
-  /** Wall clock, ms. */
-  readonly atMs: number;
-  readonly reason: string;
-}
 
 export class WorkerHub implements PortHandlers {
   private readonly options: HubOptions;
@@ -176,6 +130,16 @@ export class WorkerHub implements PortHandlers {
     this.say(session.peer, 'expelled', reason);
     this.dismiss(session.peer);
     this.detach(session, reason);
+  }
+
+  /** The process behind a local connection has ended: what it sent and nobody has read counts as little as what it did not send. */
+  processEnded(token: string): void {
+    for (const { peer, hello } of this.byWorker.values()) {
+      if (peer.origin !== 'local' || hello.token !== token) continue;
+      this.dismiss(peer);
+      this.lose(peer, 'disconnected');
+      return;
+    }
   }
 
   /** The invite was withdrawn: whom it let in goes, and does not come back. @returns how many went. */

@@ -1,10 +1,10 @@
 /** @file Drills in which worker processes die, come and go. */
 import type { Drill, DrillContext } from '../lib/drill.js';
-import { nowMs, sleep } from '../lib/clock.js';
+import { nowMs, sleep, until } from '../lib/clock.js';
 import { Rig, medianStep, promisesOf } from '../lib/rig.js';
 import type { Figure } from '../lib/verdict.js';
 import { note, time } from '../lib/verdict.js';
-import type { WorkerProcess } from '../lib/workers.js';
+import type { Victim } from '../lib/workers.js';
 
 const NOTICED_MS = 50;
 const RUNNING_ELSEWHERE_MS = 500;
@@ -19,13 +19,14 @@ export interface Loss {
 }
 
 /** Kills a worker with kill -9 while it holds leases. */
-export async function killBusy(rig: Rig, worker: WorkerProcess): Promise<Loss> {
+export async function killBusy(rig: Rig, worker: Victim): Promise<Loss> {
   await rig.busy(worker);
   const at = worker.signal('SIGKILL');
   const noticed = await rig.absent(worker);
   const { kernel } = rig;
   const next = await kernel.reached(kernel.lastStep + 1);
-  const endedMs = worker.endedAtMs - at;
+  const endedAtMs = await until(`the end of ${worker.name}`, () => worker.endedAtMs);
+  const endedMs = endedAtMs - at;
   return { noticedMs: noticed - at, endedMs, recoveredMs: next.atMs - at };
 }
 
@@ -35,46 +36,70 @@ function within(values: readonly number[], percent: number): number {
   return sorted[Math.ceil((sorted.length * percent) / 100) - 1] ?? NaN;
 }
 
-function judge(losses: readonly Loss[], stepMs: number): Figure[] {
-  const all = (key: keyof Loss): number[] => losses.map((loss) => loss[key]);
-  const noticed = all('noticedMs');
-  const ended = all('endedMs');
+function noticesOf(whose: string, losses: readonly Loss[]): Figure[] {
+  const noticed = losses.map(({ noticedMs }) => noticedMs);
+  const ended = losses.map(({ endedMs }) => endedMs);
+  const what = `SIGKILL of ${whose}`;
   return [
-    note('kills', losses.length),
+    note(`${what}: kills`, losses.length),
+    note(`${what} to the end of the process ms, median`, within(ended, 50)),
+    note(`${what} to the end of the process ms, worst`, within(ended, 100)),
+    note(`${what} noticed ms, least`, within(noticed, 1)),
+    note(`${what} noticed ms, median`, within(noticed, 50)),
+    note(`${what} noticed ms, 90 % within`, within(noticed, 90)),
+    time(`${what} noticed ms, worst`, within(noticed, 100), NOTICED_MS),
+  ];
+}
+
+function judge(own: readonly Loss[], invited: readonly Loss[], stepMs: number): Figure[] {
+  const recovered = [...own, ...invited].map(({ recoveredMs }) => recoveredMs);
+  return [
     note('median step ms', stepMs),
-    note('SIGKILL to the end of the process ms, median', within(ended, 50)),
-    note('SIGKILL to the end of the process ms, worst', within(ended, 100)),
-    note('SIGKILL noticed ms, median', within(noticed, 50)),
-    note('SIGKILL noticed ms, 90 % within', within(noticed, 90)),
-    time('SIGKILL noticed ms, worst', within(noticed, 100), NOTICED_MS),
+    ...noticesOf("the engine's own", own),
+    ...noticesOf('an invited one', invited),
     // A step was under way in any case: its own time is not recovery. One that was nearly done ends sooner than the median.
     time(
       'work running elsewhere ms',
-      Math.max(0, within(all('recoveredMs'), 100) - stepMs),
+      Math.max(0, within(recovered, 100) - stepMs),
       RUNNING_ELSEWHERE_MS,
     ),
   ];
 }
 
-/** Enough for a distribution, and in the short form for a look. */
-const KILLS = 40;
-const KILLS_SHORT = 2;
+/** Of each kind: enough for a distribution, and in the short form for a look. */
+const KILLS = 20;
+const KILLS_SHORT = 1;
+/** So many that one has run for a while when its turn comes, and its engine starts the next one without a pause. */
+const LOCALS = 3;
 
+/** Workers of the engine and invited ones are killed in turns: the same machine, the same load, the same minute. */
 async function kills({ prng, isShort, say }: DrillContext): Promise<Figure[]> {
-  const rig = await Rig.start({ model: 'mlp', workers: 4 });
+  const rig = await Rig.start({
+    model: 'mlp',
+    workers: 1,
+    env: { RAVENLAB_LOCAL_WORKERS: String(LOCALS) },
+  });
   try {
     rig.train();
-    const count = isShort ? KILLS_SHORT : KILLS;
-    const losses: Loss[] = [];
-    for (let i = 0; i < count; i++) {
-      await rig.kernel.reached(rig.kernel.lastStep + prng.between(6, 18));
-      losses.push(await killBusy(rig, prng.pick(rig.running)));
-      say(`killed one, noticed after ${losses.at(-1)?.noticedMs.toFixed(1) ?? ''} ms`);
+    const own: Loss[] = [];
+    const invited: Loss[] = [];
+    const kill = async (victim: Victim, losses: Loss[]): Promise<void> => {
+      const { kernel } = rig;
+      await kernel.reached(kernel.lastStep + prng.between(6, 18));
+      const loss = await killBusy(rig, victim);
+      losses.push(loss);
+      say(`killed ${victim.name}, noticed after ${loss.noticedMs.toFixed(1)} ms`);
+    };
+    while (invited.length < (isShort ? KILLS_SHORT : KILLS)) {
       // The crowd is whole again before the next one dies, so that it is the kill that is measured and not a start.
+      const [oldest] = await rig.locals(LOCALS);
+      if (oldest !== undefined) await kill(oldest, own);
+      await rig.locals(LOCALS);
+      await kill(prng.pick(rig.running), invited);
       await rig.present(rig.spawn());
     }
     const figures = await promisesOf(rig);
-    return [...judge(losses, medianStep(rig.kernel.steps)), ...figures];
+    return [...judge(own, invited, medianStep(rig.kernel.steps)), ...figures];
   } finally {
     await rig.close();
   }

@@ -9,6 +9,8 @@ import { TRAINER } from './paths.js';
 
 export interface SessionStatus {
   readonly workerId: string;
+  /** Of a worker that the engine started itself. */
+  readonly pid: number | null;
   readonly leases: number;
 }
 

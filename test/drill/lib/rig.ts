@@ -15,7 +15,8 @@ import { RECIPES } from './models.js';
 import { Proxy } from './proxy.js';
 import type { Figure } from './verdict.js';
 import { atMost, holds, none, note } from './verdict.js';
-import { WorkerProcess } from './workers.js';
+import type { Victim } from './workers.js';
+import { LocalWorker, WorkerProcess } from './workers.js';
 
 /** Most drills are not about pay, and a wallet's key takes a second of computing for each fresh home. */
 const UNPAID = ['--no-pay', '--backend', 'onnx-cpu'] as const;
@@ -141,20 +142,31 @@ export class Rig {
     return this.kernel.status();
   }
 
+  /** The engine's own workers, once so many are members; who has been there longest is first. */
+  async locals(count: number): Promise<LocalWorker[]> {
+    return until(`${String(count)} workers of the engine`, async () => {
+      const { sessions } = await this.status();
+      const pids = sessions.flatMap(({ pid }) => (pid === null ? [] : [pid]));
+      return pids.length < count ? null : pids.map((pid) => new LocalWorker(pid));
+    });
+  }
+
   /** The worker as the engine sees it; null when it is no member. */
   async memberOf(
-    worker: WorkerProcess,
+    worker: Victim,
   ): Promise<{ readonly workerId: string; readonly leases: number } | null> {
     const status = await this.status();
     const row = status.panel.contributors.find(
       ({ name, state }) => name === worker.name && state !== 'gone',
     );
-    const session = status.sessions.find(({ workerId }) => workerId === row?.workerId);
+    const session = status.sessions.find(
+      ({ workerId, pid }) => workerId === row?.workerId || pid === worker.pid,
+    );
     return session ?? null;
   }
 
   /** Resolves when the worker is a member. @returns when, ms. */
-  async present(worker: WorkerProcess, timeoutMs = 30_000): Promise<number> {
+  async present(worker: Victim, timeoutMs = 30_000): Promise<number> {
     await until(
       `${worker.name} as a member`,
       async () => {
@@ -167,7 +179,7 @@ export class Rig {
   }
 
   /** Resolves when the worker is no member any more. @returns when the engine knew, ms. */
-  async absent(worker: WorkerProcess, timeoutMs = 30_000): Promise<number> {
+  async absent(worker: Victim, timeoutMs = 30_000): Promise<number> {
     let workerId = '';
     return until(
       `${worker.name} gone`,
@@ -186,7 +198,7 @@ export class Rig {
   }
 
   /** Resolves when the worker holds leases: now is in the middle of a step of its. */
-  async busy(worker: WorkerProcess): Promise<void> {
+  async busy(worker: Victim): Promise<void> {
     const probe = async (): Promise<boolean> => ((await this.memberOf(worker))?.leases ?? 0) > 0;
     await until(`work for ${worker.name}`, probe, { everyMs: PROBE_MS });
   }

@@ -10,13 +10,62 @@ import { nowMs, until } from './clock.js';
 /** Of the duty cycle of a slowed worker; ms. */
 const PERIOD_MS = 24;
 
-export class WorkerProcess {
+/** A worker that a drill may kill, whoever started it. */
+export interface Victim {
+  readonly name: string;
+  readonly pid: number;
+  readonly isRunning: boolean;
+  /** What it last said, for a report. */
+  readonly words: string;
+  /** When its end was seen here, ms; null while it runs. */
+  readonly endedAtMs: number | null;
+  signal(name: 'SIGKILL'): number;
+}
+
+/** One of the engine's own. The engine starts another one in its place. */
+export class LocalWorker implements Victim {
+  readonly name: string;
+  readonly pid: number;
+  readonly words = 'a worker of the engine says nothing here';
+  endedAtMs: number | null = null;
+
+  constructor(pid: number) {
+    this.name = `process ${String(pid)} of the engine`;
+    this.pid = pid;
+  }
+
+  get isRunning(): boolean {
+    return exists(this.pid);
+  }
+
+  /** @returns when, ms. */
+  signal(name: 'SIGKILL'): number {
+    process.kill(this.pid, name);
+    const at = nowMs();
+    const look = setInterval(() => {
+      if (this.isRunning) return;
+      clearInterval(look);
+      this.endedAtMs = nowMs();
+    }, 1);
+    return at;
+  }
+}
+
+/** Also while it is dead and its parent does not know yet. */
+function exists(pid: number): boolean {
+  try {
+    return process.kill(pid, 0);
+  } catch {
+    return false;
+  }
+}
+
+export class WorkerProcess implements Victim {
   readonly name: string;
   readonly home: string;
   private readonly child: ChildProcess;
   private lastWords = '';
-  /** When its end was seen here, ms; NaN while it runs. */
-  endedAtMs = NaN;
+  endedAtMs: number | null = null;
   private duty: NodeJS.Timeout | null = null;
   private readonly slowed = { runMs: 0, totalMs: 0 };
 

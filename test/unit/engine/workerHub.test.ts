@@ -95,7 +95,7 @@ function joined() {
   };
   const leases = (): LeaseId[] => [...cluster.leases.keys()];
   done(leases());
-  return { hub, done, leases, said, results };
+  return { hub, done, leases, said, results, cluster };
 }
 
 test('a message with an answer for each of several leases is taken whole', () => {
@@ -123,4 +123,20 @@ test('a result of another size than its program makes is refused', () => {
   expect(results).toEqual([1]);
   expect(hub.badMessages).toBe(1);
   expect(said[1]).toMatch(/^protocol: result of lease \d+ has other sizes .*\(4 bytes\)/);
+});
+
+test('a worker whose process has ended is gone, and what it had sent before counts no more', () => {
+  const { hub, done, leases, results, cluster } = joined();
+  const granted = leases();
+  hub.processEnded('of another process');
+  expect(cluster.members.size).toBe(1);
+  hub.processEnded('t');
+  expect(cluster.members.size).toBe(0);
+  expect(cluster.leases.size).toBe(0);
+  expect(hub.departures.map(({ workerId, reason }) => [workerId, reason])).toEqual([
+    [ID, 'disconnected'],
+  ]);
+  done(granted);
+  expect(results).toEqual([1]);
+  expect(hub.badMessages).toBe(0);
 });

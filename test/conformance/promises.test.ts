@@ -177,6 +177,17 @@ describe('onnx-cpu gives the same bits on 1, 2, 3 and 4 threads', () => {
   });
 });
 
+/** Sums that a device may divide among threads, of which each adds to the same places when it is ready. */
+const RACES = [
+  { name: 'a deep product', places: 0, program: product(32, 2_304, 48, [false, true]) },
+  { name: 'rows that meet in a few places', places: 5, program: meeting(400, 5) },
+  { name: 'rows of which some meet', places: 70, program: meeting(160, 200) },
+];
+
+function meeting(rows: number, size: number): Program {
+  return programOf('scatterAdd', [{ dtype: 'int32', shape: [rows] }, float([rows, 8])], { size });
+}
+
 describe.each(BACKENDS_UNDER_TEST)('%s', (name) => {
   test('leaves its inputs as they were and repeats its bits', async () => {
     const backend = await open(name);
@@ -188,6 +199,20 @@ describe.each(BACKENDS_UNDER_TEST)('%s', (name) => {
     const second = executable.run(inputs);
     expect(second).toEqual(first);
     expect(inputs).toEqual(before);
+    executable.dispose();
+    backend.dispose();
+  });
+
+  test.each(RACES)('repeats its bits for $name', async ({ program, places }) => {
+    const backend = await open(name);
+    const inputs = program.inputs.map(({ dtype, shape }, index) =>
+      dtype === 'int32'
+        ? Int32Array.from({ length: shape[0]! }, (_, i) => (i * 7) % places)
+        : floats(shape, 21 + index),
+    );
+    const executable = backend.compile(program);
+    const runs = [0, 1, 2].map(() => bitsOf(executable.run(inputs)));
+    expect(new Set(runs).size).toBe(1);
     executable.dispose();
     backend.dispose();
   });

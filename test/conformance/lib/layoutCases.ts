@@ -112,6 +112,11 @@ export const LAYOUT_CASES: Pick<ForwardCases, keyof typeof EMIT_LAYOUT> = {
     },
     { name: 'wide rows', inputs: [ints([3], 2, 0, 2), f(3, 2, 3)], params: { size: 4 } },
     {
+      name: 'more places than rows, of which some meet and one is dropped',
+      inputs: [ints([6], 8, 0, 8, -5, 11, 0), f(6, 3)],
+      params: { size: 12 },
+    },
+    {
       name: 'an infinite row that is dropped',
       inputs: [ints([2], 9, 0), floatsOf([2, 1], Infinity, 1)],
       params: { size: 1 },

@@ -2,6 +2,7 @@
  * @file tfjs calls that do not work alike on every backend, made to: what tfjs's WebGPU kernels (4.22) refuse or get wrong.
  * Their shaders index no more than four axes where they pad or slice, do not transpose integers, and keep a reversed
  * running sum of one length for all lengths. The integers that they compute with pass through float32: exact to 2^24.
+ * Where threads add to one place, they add in whichever order they come, with other bits every time.
  */
 import * as tf from '@tensorflow/tfjs-core';
 import type { Tensor } from '@tensorflow/tfjs-core';
@@ -10,7 +11,37 @@ import type { DType } from '@ravenlab/protocol';
 /** Axes that a WebGPU kernel can index. */
 const MAX_RANK = 4;
 
-const isWebgpu = (): boolean => tf.getBackend() === 'webgpu';
+export const isWebgpu = (): boolean => tf.getBackend() === 'webgpu';
+
+/** Terms from which tfjs divides a product's sums, if it is not among others, has more results than these, and tiles no more. */
+const SPLIT_DEPTH = 2_000;
+const SPLIT_RESULTS = 128;
+const SPLIT_TILES = 32;
+/** Rows and columns of a tile. */
+const TILE = 32;
+/** tfjs's number for the product whose threads each make whole sums, and for the choice being its own. */
+const WHOLE_SUMS = 2;
+const ANY_PRODUCT = -1;
+
+/**
+ * Products of [b, m, k] and [b, k, n], either one transposed. tfjs divides the sums of deep products with few results: their
+ * bits differ from run to run, and with b transposed and n a multiple of 4 they are wrong (matmul_splitK_webgpu).
+ */
+export function matMul(a: Tensor, b: Tensor, transposeA: boolean, transposeB: boolean): Tensor {
+  const [batch = 1, first = 1, second = 1] = a.shape;
+  const [rows, depth] = transposeA ? [second, first] : [first, second];
+  const columns = b.shape[transposeB ? 1 : 2] ?? 1;
+  const tiles = Math.ceil(rows / TILE) * Math.ceil(columns / TILE);
+  const isFew = rows * columns > SPLIT_RESULTS && tiles <= SPLIT_TILES;
+  const isSplit = batch === 1 && depth >= SPLIT_DEPTH && isFew;
+  if (!isSplit || !isWebgpu()) return tf.matMul(a, b, transposeA, transposeB);
+  tf.env().set('WEBGPU_MATMUL_PROGRAM_TYPE', WHOLE_SUMS);
+  try {
+    return tf.matMul(a, b, transposeA, transposeB);
+  } finally {
+    tf.env().set('WEBGPU_MATMUL_PROGRAM_TYPE', ANY_PRODUCT);
+  }
+}
 
 export function transpose(x: Tensor, perm: readonly number[]): Tensor {
   if (!isWebgpu() || x.dtype === 'float32') return tf.transpose(x, [...perm]);

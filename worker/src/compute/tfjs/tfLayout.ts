@@ -6,6 +6,7 @@ import { indexRange, select } from './tfElementwise.js';
 import { cast, pad, stridedSlice, transpose } from './tfKernels.js';
 import type { TfEmit, TfRows } from './tfRow.js';
 import { operand } from './tfRow.js';
+import { scatterRows } from './tfScatter.js';
 
 /** bool: inside 0 … size-1. */
 function isInRange(indices: Tensor, size: number): Tensor {
@@ -40,10 +41,10 @@ const scatterAdd: TfEmit<'scatterAdd'> = (inputs, { params, type }) => {
   const updates = operand(inputs, 1);
   const mask = spread(isInRange(indices, params.size), updates.shape, 0);
   const kept = tf.where(mask, updates, tf.zerosLike(updates));
-  const rows = tf.reshape(clamped(indices, params.size), [-1, 1]);
+  const rows = tf.reshape(clamped(indices, params.size), [-1]);
   const width = type.shape.slice(1).reduce((size, extent) => size * extent, 1);
   const flat = tf.reshape(kept, [-1, width]);
-  return tf.reshape(tf.scatterND(rows, flat, [params.size, width]), [...type.shape]);
+  return tf.reshape(scatterRows(rows, flat, params.size), [...type.shape]);
 };
 
 export const TF_LAYOUT: TfRows<keyof typeof EMIT_LAYOUT> = {

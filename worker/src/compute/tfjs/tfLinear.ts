@@ -6,6 +6,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import type { Tensor } from '@tensorflow/tfjs-core';
 import type { OpParams, Window2d } from '@ravenlab/protocol';
 import { broadcastShapes } from '@ravenlab/protocol';
+import { matMul as multiply } from './tfKernels.js';
 import type { TfEmit } from './tfRow.js';
 import { operand } from './tfRow.js';
 
@@ -17,7 +18,7 @@ const matMul: TfEmit<'matMul'> = (inputs, { params, type }) => {
     const matrix = x.shape.slice(-2);
     return tf.reshape(tf.broadcastTo(x, [...batch, ...matrix]), [-1, ...matrix]);
   };
-  const product = tf.matMul(stacked(a), stacked(b), params.transposeA, params.transposeB);
+  const product = multiply(stacked(a), stacked(b), params.transposeA, params.transposeB);
   return tf.reshape(product, [...type.shape]);
 };
 
@@ -138,7 +139,12 @@ const conv2d: TfEmit<'conv2d'> = (inputs, { params, type }) => {
   const [batch = 1, channels = 1, ...output] = type.shape;
   const window = convWindow(params, w.shape.slice(2));
   const slices = unfold(operand(inputs, 0), window, output, 0);
-  const product = tf.matMul(kernelMatrix(w, params.groups), columns(slices, params.groups));
+  const product = multiply(
+    kernelMatrix(w, params.groups),
+    columns(slices, params.groups),
+    false,
+    false,
+  );
   const image = tf.reshape(product, [channels, batch, ...output]);
   return tf.transpose(image, [1, 0, 2, 3]);
 };
@@ -150,7 +156,7 @@ const conv2dGradInput: TfEmit<'conv2dGradInput'> = (inputs, { params, type }) =>
   const window = convWindow(params, w.shape.slice(2));
   const [batch = 1, channels = 1] = type.shape;
   const [, , outH = 1, outW = 1] = dy.shape;
-  const product = tf.matMul(kernelMatrix(w, groups), channelsFirst(dy, groups), true, false);
+  const product = multiply(kernelMatrix(w, groups), channelsFirst(dy, groups), true, false);
   const count = positions(window).length;
   const stacked = tf.reshape(product, [channels, count, batch, outH, outW]);
   const slices = tf.unstack(tf.transpose(stacked, [1, 2, 0, 3, 4]));
@@ -162,7 +168,7 @@ const conv2dGradWeight: TfEmit<'conv2dGradWeight'> = (inputs, { params, type }) 
   const window = convWindow(params, params.kernelSize);
   const slices = unfold(operand(inputs, 0), window, dy.shape.slice(2), 0);
   const { groups } = params;
-  const product = tf.matMul(channelsFirst(dy, groups), columns(slices, groups), false, true);
+  const product = multiply(channelsFirst(dy, groups), columns(slices, groups), false, true);
   return tf.reshape(product, [...type.shape]);
 };
 

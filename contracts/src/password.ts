@@ -47,16 +47,33 @@ export function terminalPrompt(question: string): (() => Promise<string>) | null
   if (!process.stdin.isTTY) return null;
   return () =>
     new Promise((resolve, reject) => {
-      process.stderr.write(question);
       const silent = new Writable({ write: (_chunk, _encoding, done) => done() });
       const terminal = createInterface({ input: process.stdin, output: silent, terminal: true });
       terminal.once('line', (line) => {
         resolve(line);
         terminal.close();
-        process.stderr.write('\n');
       });
-      terminal.once('close', () => reject(new ChainError('no password was given')));
+      terminal.once('close', () => {
+        process.stderr.write('\n');
+        // After a line this is too late, and nothing.
+        reject(
+          new ChainError(
+            'no password was given: expected a line; type it again, or name a password file of mode 0600',
+            { fault: 'user' },
+          ),
+        );
+      });
+      // The terminal echoes until it is told not to: who types on seeing the question must find it silent.
+      process.stderr.write(question);
     });
+}
+
+/** Asks again for a password that was chosen just now. @throws ChainError when it is another one. */
+export async function confirmPassword(password: string): Promise<void> {
+  const prompt = terminalPrompt('The same again, it cannot be recovered: ');
+  const again = await readPassword({ prompt }, () => undefined);
+  if (again === password) return;
+  throw new ChainError('the two passwords differ; nothing was made', { fault: 'user' });
 }
 
 /** The first line: editors end a file with one. */

@@ -27,7 +27,11 @@ const WORKER = join(__dirname, '..', '..', 'worker', 'dist', 'cli.js');
 /** No simulated chain: what is said on it counts. */
 const CHAIN_ID = 4_242;
 const ETHER = 10n ** 18n;
-const DEPOSIT = 10n ** 18n;
+/** As that of most dollars on chains, and unlike ether's. */
+const DECIMALS = 6;
+const DEPOSIT = 1_000n * 10n ** BigInt(DECIMALS);
+/** Of a model as small as this one's, so that its units cost more than the smallest amount there is. */
+const PER_TFLOP = '2500';
 const PASSWORD = 'of a test';
 const STEPS = 40;
 
@@ -40,7 +44,7 @@ let worker: ChildProcess | null = null;
 
 beforeAll(async () => {
   stage = await Stage.start(CHAIN_ID);
-  const token = await stage.deploy('DevToken', ['Test dollar', 'TUSD', 18]);
+  const token = await stage.deploy('DevToken', ['Test dollar', 'TUSD', DECIMALS]);
   escrow = await Escrow.deploy(stage, token);
 });
 afterAll(async () => {
@@ -76,6 +80,7 @@ async function writeSettings(): Promise<string> {
     chainId: CHAIN_ID,
     escrow: escrow.contract.address,
     token: escrow.token.address,
+    ...{ decimals: DECIMALS, price: { perTflop: PER_TFLOP } },
     job: job.id,
     signer: key('signer'),
     payer: key('payer'),
@@ -134,7 +139,14 @@ test('training is paid, and redeemed from the disk of its worker when everybody 
     return String(kept?.voucher?.cumulative) === row.vouchered && kept;
   });
 
-  const { enginePid } = await engine.status();
+  const { enginePid, panel } = await engine.status();
+  expect(panel.payments).toMatchObject({
+    ...{ currency: 'TUSD', decimals: DECIMALS, unitPriceText: `${PER_TFLOP} TUSD per TFLOP` },
+    balance: { deposit: DEPOSIT.toString() },
+  });
+  // What was earned is of the size of the work, and not of another token's.
+  expect(BigInt(row.metered)).toBeGreaterThan(BigInt(row.units));
+  expect(BigInt(row.metered)).toBeLessThan(DEPOSIT);
   running.kill('SIGKILL');
   process.kill(enginePid, 'SIGKILL');
   await soon(once(running, 'exit'), 'end of the worker');

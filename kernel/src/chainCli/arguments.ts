@@ -25,6 +25,8 @@ export const USAGE = `Pay contributors on a chain of your own choice. Without se
                                  taken from RAVENLAB_CHAIN_PASSWORD
   --password-file <file>         for keystore
   --name <text>  --explorer <url with {hash}>  --confirmations <n>  --max-fee-gwei <n>
+  --price-per-tflop <coins>  --price-per-tib <coins>
+                                 for setup; what work costs: 0.001 and 0 without them
   --per-contributor <coins>  --per-hour <coins>  --per-run <coins>
                                  for setup; what engines promise at most
 
@@ -51,6 +53,8 @@ const OPTIONS = {
   explorer: { type: 'string' },
   confirmations: { type: 'string' },
   'max-fee-gwei': { type: 'string' },
+  'price-per-tflop': { type: 'string' },
+  'price-per-tib': { type: 'string' },
   'per-contributor': { type: 'string' },
   'per-hour': { type: 'string' },
   'per-run': { type: 'string' },

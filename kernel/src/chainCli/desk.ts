@@ -10,6 +10,7 @@ import type { Intent } from '../engine/chain/intents.js';
 import type { OpenNetwork } from '../engine/chain/network.js';
 import { openChain } from '../engine/chain/openChain.js';
 import { Outbox } from '../engine/chain/outbox.js';
+import { checkDecimals } from '../engine/chain/setUp.js';
 import { dataHome } from '../engine/engineId.js';
 import type { Arguments } from './arguments.js';
 
@@ -74,6 +75,7 @@ export async function atDesk<T>(
     if (network.place === null) throw new ChainError('the settings name no escrow');
     const escrow = await EscrowClient.at(network.chain, network.place.escrow);
     const token = await readToken(network.chain, network.place.token);
+    checkDecimals(token, network.decimals);
     const outbox = outboxOf(network, database, escrow);
     if (network.job !== null) database.addJob(network.job, 0);
     return await act({ network, database, outbox, escrow, token });

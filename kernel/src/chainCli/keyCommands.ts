@@ -3,6 +3,7 @@ import { dirname, join, relative, resolve } from 'node:path';
 import {
   ChainClient,
   EscrowClient,
+  confirmPassword,
   createKeystore,
   keystoreAddress,
   openKeystore,
@@ -11,12 +12,13 @@ import {
   terminalPrompt,
   writePrivate,
 } from '@ravenlab/contracts';
-import { CHAIN_LIMITS, ChainError } from '@ravenlab/protocol';
+import { CHAIN_LIMITS, ChainError, priceText } from '@ravenlab/protocol';
 import { SETTINGS_FILE } from '../engine/chain/chainChoice.js';
 import { parseAmount } from '../engine/chain/amounts.js';
 import { ChainDatabase } from '../engine/chain/chainDatabase.js';
 import type { Intent } from '../engine/chain/intents.js';
 import { accountDatabase } from '../engine/chain/openChain.js';
+import { DEFAULT_PRICE_TEXTS, rateOf } from '../engine/chain/prices.js';
 import { readSettings } from '../engine/chain/settings.js';
 import { dataHome } from '../engine/engineId.js';
 import type { Arguments } from './arguments.js';
@@ -36,7 +38,7 @@ export async function keystore(args: Arguments, env: Env, say: Say): Promise<voi
   if (action !== 'new' && action !== 'import') {
     throw new ChainError(`keystore ${action}: expected new, import or address`, { fault: 'user' });
   }
-  const password = await passwordFor(file, args.option('password-file'), env, say);
+  const password = await newPassword(file, args.option('password-file'), env, say);
   const made = { password };
   const account =
     action === 'new'
@@ -45,6 +47,19 @@ export async function keystore(args: Arguments, env: Env, say: Say): Promise<voi
   say(
     `${account.address} is in ${file} (mode 0600). Who loses its password, or the file, loses the key: keep a copy.`,
   );
+}
+
+/** One that is typed is typed twice: a key whose password nobody knows is lost. */
+async function newPassword(
+  file: string,
+  passwordFile: string | null,
+  env: Env,
+  say: Say,
+): Promise<string> {
+  const password = await passwordFor(file, passwordFile, env, say);
+  const isTyped = passwordFile === null && (env['RAVENLAB_CHAIN_PASSWORD'] ?? '') === '';
+  if (isTyped) await confirmPassword(password);
+  return password;
 }
 
 async function importedKey(env: Env, say: Say): Promise<string> {
@@ -102,10 +117,16 @@ export async function setUp(args: Arguments, env: Env, say: Say): Promise<void> 
   const signer = keyOf(args, 'signer', file);
   if (signer === null) throw new ChainError('--signer is missing', { fault: 'user' });
   const limits = limitsOf(args, token.decimals);
+  const price = {
+    perTflop: args.option('price-per-tflop') ?? DEFAULT_PRICE_TEXTS.perTflop,
+    perTib: args.option('price-per-tib') ?? DEFAULT_PRICE_TEXTS.perTib,
+  };
+  const rate = rateOf(price, token.decimals);
   const settings = {
     ...{ rpcUrl, chainId, name: args.option('name') ?? `chain ${String(chainId)}` },
     explorerUrl: args.option('explorer'),
     ...{ escrow: escrow.address, token: token.address, signer, payer: keyOf(args, 'payer', file) },
+    ...{ decimals: token.decimals, price },
     confirmations: args.whole('confirmations', CHAIN_LIMITS.confirmations),
     maxFeeGwei: args.whole('max-fee-gwei', CHAIN_LIMITS.maxFeeGwei),
     limits,
@@ -117,6 +138,7 @@ export async function setUp(args: Arguments, env: Env, say: Say): Promise<void> 
   say(`chain ${String(chainId)} answers, block ${String(number)}`);
   say(`escrow ${escrow.address} is the LaneEscrow of this version`);
   say(`token ${token.symbol} ${token.address}, ${String(token.decimals)} decimals`);
+  say(`work costs ${priceText({ currency: token.symbol, decimals: token.decimals, rate })}`);
   say(`settings are in ${file}; engines that start from now on use them`);
 }
 

@@ -7,7 +7,6 @@ import type {
   EngineReply,
   ExecutionPlan,
   HelloMessage,
-  Price,
   RavenError,
   WorkerId,
 } from '@ravenlab/protocol';
@@ -51,13 +50,6 @@ import { makeTreasury } from './treasury/makeTreasury.js';
 import type { Treasury } from './treasury/treasury.js';
 import { Vitals } from './vitals.js';
 import { WorkerHub } from './workerHub.js';
-
-/** Until a price is agreed on: test coins. 0.001 per TFLOP. */
-const DEFAULT_PRICE: Price = {
-  currency: 'RVN',
-  decimals: 18,
-  rate: { perGflop: 10n ** 12n, perMib: 0n },
-};
 
 /** Leases of one life of the engine: more than can be granted in it, and no lease comes again in another. */
 const LEASES_PER_BOOT = 2 ** 36;
@@ -228,7 +220,11 @@ export class Engine {
 
   private assemble(engineId: EngineId, log: (text: string) => void): void {
     const { cluster, resources, heap, states, data, treasury } = this;
-    const payments = new PaymentsView({ ledger: cluster.ledger, price: DEFAULT_PRICE, treasury });
+    const payments = new PaymentsView({
+      ledger: cluster.ledger,
+      price: this.options.price,
+      treasury,
+    });
     this.panel = new PanelView({ engineId, cluster, payments, wallMs: Date.now });
     const reducers = { inline: new InlineReducer(heap.memory), thread: this.thread };
     this.runner = this.makeRunner(reducers);
@@ -350,7 +346,7 @@ export class Engine {
 
   private makeTreasury(restored: RestoredPay): Treasury {
     return makeTreasury({
-      ...{ chain: this.options.chain, restored, rate: DEFAULT_PRICE.rate },
+      ...{ chain: this.options.chain, restored, rate: this.options.price.rate },
       ...{ caught: this.cluster.caught, isAuditing: this.options.isAuditing },
       ...{ durability: this.durability, now: monotonicMs },
       hub: () => this.hub,
@@ -395,7 +391,7 @@ export class Engine {
     return new ProgramTable({
       resources: this.resources,
       sha256: (bytes) => createHash('sha256').update(bytes).digest('hex'),
-      amountOf: (work) => amountOfWork(DEFAULT_PRICE.rate, work),
+      amountOf: (work) => amountOfWork(this.options.price.rate, work),
       retire: (ids) => {
         this.retire(ids);
       },

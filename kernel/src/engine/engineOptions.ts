@@ -1,5 +1,5 @@
 /** @file What an engine is made with. The process around it reads it from its environment. */
-import type { BackendName, EngineId } from '@ravenlab/protocol';
+import type { BackendName, EngineId, Price } from '@ravenlab/protocol';
 import type { JournalMode } from '../core/journal/journal.js';
 import type { ChainService } from './chain/chainService.js';
 
@@ -15,6 +15,8 @@ export interface EngineOptions {
   readonly journal: JournalMode;
   /** What workers are paid on. */
   readonly chain: ChainService;
+  /** What work costs, for all of its life. */
+  readonly price: Price;
   /** How long it waits for a kernel when it has none; ms. */
   readonly lingerMs: number;
   /** Results of invited workers are audited. */

@@ -5,10 +5,12 @@
 import { fileURLToPath } from 'node:url';
 import * as zmq from 'zeromq';
 import { ENGINE_LIMITS } from '@ravenlab/protocol';
+import { chainChoice } from './chain/chainChoice.js';
 import { engineChain } from './chain/engineChain.js';
+import { priceOfChoice } from './chain/prices.js';
 import { DEFAULT_ENGINE_HOST, readEngineEnv } from './engineEnv.js';
 import { Engine } from './engine.js';
-import { newEngineId } from './engineId.js';
+import { dataHome, newEngineId } from './engineId.js';
 import { tuneGarbageCollection } from './gcFlags.js';
 
 tuneGarbageCollection();
@@ -36,6 +38,7 @@ const env = readEngineEnv(process.env);
 const engineId = env.engineId ?? newEngineId();
 let exitCode = 0;
 
+const chain = chainChoice(process.env, dataHome());
 const engine = new Engine({
   engineId,
   localWorkers: env.localWorkers,
@@ -46,7 +49,8 @@ const engine = new Engine({
   ],
   host: env.host ?? DEFAULT_ENGINE_HOST,
   journal: env.journal,
-  chain: engineChain(engineId, log),
+  chain: engineChain(chain, engineId, log),
+  price: priceOfChoice(chain),
   lingerMs: env.lingerMs,
   isAuditing: env.isAuditing,
   log,

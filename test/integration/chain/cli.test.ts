@@ -3,7 +3,7 @@
  * with its words, after which nothing is lost.
  */
 import { execFile } from 'node:child_process';
-import { chmodSync, existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import type { Address, Hash32, JobId, LeaseId, ProgramHash, Receipt } from '@ravenlab/protocol';
 import { RECEIPT_COLUMNS, receiptLine } from '@ravenlab/protocol';
@@ -16,6 +16,10 @@ import { escrowClock, isReady, newHome, startAgent } from './lib.js';
 
 const CLI = resolve(__dirname, '../../../kernel/dist/chainCli/main.js');
 if (!existsSync(CLI)) throw new Error(`${CLI} is missing: run npm run build`);
+
+const VENV_PYTHON = resolve(__dirname, '../../../.venv/bin/python');
+const PYTHON = existsSync(VENV_PYTHON) ? VENV_PYTHON : 'python3';
+const TERMINAL = resolve(__dirname, '../lib/terminal.py');
 
 const { home, remove } = newHome();
 const at = (name: string): string => join(home, name);
@@ -31,19 +35,26 @@ interface Outcome {
   readonly err: string;
 }
 
-function chain(
-  args: readonly string[],
-  env: Readonly<Record<string, string>> = {},
-): Promise<Outcome> {
+function run(program: string, args: readonly string[]): Promise<Outcome> {
   return new Promise((done) => {
     const options = {
       timeout: 60_000,
-      env: { ...process.env, RAVENLAB_HOME: home, RAVENLAB_CHAIN: '', ...env },
+      env: { ...process.env, RAVENLAB_HOME: home, RAVENLAB_CHAIN: '' },
     };
-    execFile(process.execPath, [CLI, ...args], options, (error, out, err) => {
+    execFile(program, args, options, (error, out, err) => {
       done({ code: error === null ? 0 : Number(error.code ?? -1), out, err });
     });
   });
+}
+
+const chain = (args: readonly string[]): Promise<Outcome> => run(process.execPath, [CLI, ...args]);
+
+/** In a terminal, where each question gets its answer. */
+function typed(
+  steps: readonly (readonly [string, string])[],
+  ...args: readonly string[]
+): Promise<Outcome> {
+  return run(PYTHON, [TERMINAL, JSON.stringify(steps), process.execPath, CLI, ...args]);
 }
 
 async function good(...args: string[]): Promise<string> {
@@ -104,8 +115,16 @@ test('an escrow and play money are deployed, and settings are written once all o
   );
   expect(await refused(...setUpArgs('--rpc', 'http://127.0.0.1:1'))).toContain('does not answer');
   expect(await refused(...setUpArgs('--per-hour', '0.0000001'))).toContain('finer than the token');
+  expect(await refused(...setUpArgs('--price-per-tflop', '0.0005'))).toMatch(
+    /price\.perTflop is 0\.0005, expected a multiple of 0\.001: .* 6 decimals/,
+  );
   expect(existsSync(at('chain.json'))).toBe(false);
-  await good(...setUpArgs('--per-hour', '5', '--name', 'Play net'));
+  const chosen = ['--per-hour', '5', '--name', 'Play net', '--price-per-tflop', '0.002'];
+  const said = await good(...setUpArgs(...chosen));
+  expect(said).toContain('work costs 0.002 PLAY per TFLOP');
+  expect(JSON.parse(readFileSync(at('chain.json'), 'utf8'))).toMatchObject({
+    ...{ decimals: 6, price: { perTflop: '0.002', perTib: '0' } },
+  });
   expect(statSync(at('chain.json')).mode & 0o777).toBe(0o600);
   expect(readFileSync(at('chain.json'), 'utf8')).not.toContain('correct horse');
 });
@@ -176,6 +195,15 @@ test('an exported ledger is hashed again, and held against what the chain paid',
   expect((await chain(['verify', at('bad.csv')])).code).not.toBe(0);
 });
 
+test('settings that count in other decimals than the token are refused, with what to write', async () => {
+  const settings = JSON.parse(readFileSync(at('chain.json'), 'utf8')) as object;
+  const file = at('eighteen.json');
+  writeFileSync(file, JSON.stringify({ ...settings, decimals: undefined }), { mode: 0o600 });
+  expect(await refused('status', '--settings', file)).toMatch(
+    /token PLAY has 6 decimals, the settings say 18, .*set "decimals": 6 there/,
+  );
+});
+
 test('a wrong password, a keystore that others can read, and one of everybody are refused', async () => {
   writeFileSync(at('wrong'), 'battery staple\n', { mode: 0o600 });
   const settings = at('wrong.json');
@@ -192,6 +220,38 @@ test('a wrong password, a keystore that others can read, and one of everybody ar
   } finally {
     await other.stop();
   }
+});
+
+test('a password is asked for in a terminal and not shown there; a wrong one, or none, changes nothing', async () => {
+  const settings = at('typed.json');
+  const keys = ['--signer', at('signer.json'), '--confirmations', '1', '--settings', settings];
+  const place = ['--chain-id', '31337', '--escrow', escrow, '--token', token];
+  await good('setup', '--rpc', network.url, ...place, ...keys);
+  const status = ['status', '--settings', settings];
+  const question = `Password of ${at('signer.json')}: `;
+  const right = await typed([[question, 'correct horse\r']], ...status);
+  expect(right).toMatchObject({ code: 0, out: expect.stringContaining('chain 31337') as string });
+  expect(right.out).not.toContain('correct');
+  const wrong = await typed([[question, 'battery staple\r']], ...status);
+  expect(wrong).toMatchObject({ code: 1 });
+  expect(wrong.out).toMatch(/signer\.json cannot be opened: the password is wrong/);
+  expect(wrong.out).not.toContain('staple');
+  // Ctrl-D.
+  const none = await typed([[question, '\u0004']], ...status);
+  expect(none).toMatchObject({ code: 1 });
+  expect(none.out).toMatch(/no password was given: .*password file of mode 0600/);
+});
+
+test('the password of a new key is typed twice, and two that differ make no key', async () => {
+  const file = at('typed/key.json');
+  const [first, again] = [`Password of ${file}: `, 'The same again'];
+  const make = ['keystore', 'new', file];
+  const slip = await typed([[first, 'one thing\r'], [again, 'another\r']], ...make); // prettier-ignore
+  expect(slip).toMatchObject({
+    code: 1,
+    out: expect.stringContaining('differ; nothing') as string,
+  });
+  expect(existsSync(at('typed')) ? readdirSync(at('typed')) : []).toEqual([]);
 });
 
 test('no settings, no command, no such command: each says what there is', async () => {

@@ -7,6 +7,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Account } from '@ravenlab/contracts';
 import {
+  confirmPassword,
   SIMULATED_CHAIN_ID,
   createKeystore,
   keystoreAddress,
@@ -16,7 +17,7 @@ import {
   writePrivate,
 } from '@ravenlab/contracts';
 import type { Address } from '@ravenlab/protocol';
-import { ChainError, RavenError } from '@ravenlab/protocol';
+import { ChainError } from '@ravenlab/protocol';
 
 /** Where a wallet's things are. Each identity of a machine has one: two processes must not share a lane. */
 export interface WalletPaths {
@@ -98,7 +99,7 @@ async function create(options: WalletOptions): Promise<Omit<Wallet, 'isNew'>> {
     writePrivate(paths.password, `${randomBytes(PASSWORD_BYTES).toString('base64url')}\n`);
   }
   const password = await passwordOf(options, paths.password);
-  if (choice.isAsked) await confirm(password);
+  if (choice.isAsked) await confirmPassword(password);
   const account = await createKeystore(paths.keystore, {
     password,
     ...(scryptCost === undefined ? {} : { scryptCost }),
@@ -120,13 +121,4 @@ async function passwordOf({ password, warn }: WalletOptions, beside: string): Pr
   }
   const prompt = terminalPrompt('Password of the wallet: ');
   return readPassword({ prompt }, warn);
-}
-
-async function confirm(password: string): Promise<void> {
-  const again = await readPassword(
-    { prompt: terminalPrompt('The same again, it cannot be recovered: ') },
-    () => undefined,
-  );
-  if (again !== password)
-    throw new RavenError('chain', 'the two passwords differ; nothing was made');
 }

@@ -33,6 +33,8 @@ export interface OpenNetwork {
   readonly signer: Account;
   /** Null on a simulated chain, where the engine deploys its own. */
   readonly place: { readonly escrow: Address; readonly token: Address } | null;
+  /** Of the token, as the settings have them; null takes what it has. */
+  readonly decimals: number | null;
   /** Named by the settings; null takes one that was opened from here. */
   readonly job: JobId | null;
   readonly localPayees: readonly Address[];
@@ -79,7 +81,7 @@ export async function openSimulated(
         confirmations: 1,
       },
       identity: await markOf(chain),
-      ...{ chain, payer, signer, place: null, job: null },
+      ...{ chain, payer, signer, place: null, decimals: null, job: null },
       localPayees: accounts
         .slice(FIRST_LOCAL_PAYEE, FIRST_LOCAL_PAYEE + LOCAL_PAYEES)
         .map(({ address }) => address),
@@ -175,6 +177,7 @@ export async function openNetwork(
       escrow: parseAddress(settings.escrow, 'escrow of the settings'),
       token: parseAddress(settings.token, 'token of the settings'),
     },
+    decimals: settings.decimals,
     job: settings.job,
     localPayees: [],
     feeCeiling: BigInt(settings.maxFeeGwei) * GWEI,

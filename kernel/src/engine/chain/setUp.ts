@@ -43,6 +43,7 @@ export async function setUp(options: SetUpOptions): Promise<ReadyToPay> {
   const escrow = await EscrowClient.at(chain, place.escrow);
   options.onEscrow(escrow);
   const token = await readToken(chain, place.token);
+  checkDecimals(token, network.decimals);
   const job =
     (await findJob(options, escrow, token)) ??
     (info.isSimulated ? await openSimulatedJob(options, escrow, token) : null);
@@ -68,6 +69,16 @@ export function checkClock(head: Block, wallMs: number): void {
     `the chain's newest block is ${String(Math.abs(aheadS))} s ${how} this machine's clock, at most ` +
       `${String(CHAIN_LIMITS.clockSkewS)} are expected: set the clock, or wait until the node has caught up`,
     { retryable: true },
+  );
+}
+
+/** A price for 18 decimals is a million million times too high for 6. @throws ChainError that says what to write. */
+export function checkDecimals({ symbol, decimals }: TokenInfo, expected: number | null): void {
+  if (expected === null || expected === decimals) return;
+  throw new ChainError(
+    `token ${symbol} has ${String(decimals)} decimals, the settings say ${String(expected)}, for which the price was made: set ` +
+      `"decimals": ${String(decimals)} there, and look at "price" again (npm run chain -- setup writes both)`,
+    { fault: 'user' },
   );
 }
 

@@ -5,8 +5,10 @@
 import { dirname, isAbsolute, join } from 'node:path';
 import { readPrivate } from '@ravenlab/contracts';
 import type { JobId } from '@ravenlab/protocol';
-import { CHAIN_LIMITS, ChainError } from '@ravenlab/protocol';
+import { CHAIN_LIMITS, ChainError, LIMITS } from '@ravenlab/protocol';
 import type { LimitTexts } from './network.js';
+import type { PriceTexts } from './prices.js';
+import { DEFAULT_PRICE_TEXTS, rateOf } from './prices.js';
 
 export interface KeySettings {
   /** Absolute. */
@@ -21,6 +23,9 @@ export interface ChainSettings {
   readonly explorerUrl: string | null;
   readonly escrow: string;
   readonly token: string;
+  /** Of the token, as the price was made for them; the chain has to agree. */
+  readonly decimals: number;
+  readonly price: PriceTexts;
   readonly job: JobId | null;
   readonly signer: KeySettings;
   /** Null: deposits, reservations and settlements are made elsewhere. */
@@ -37,6 +42,8 @@ export function readSettings(file: string, env: Env): ChainSettings {
   const fields = new Fields(file, parsed(file));
   const folder = dirname(file);
   const limits = fields.object('limits');
+  const { simulatedDecimals } = CHAIN_LIMITS;
+  const decimals = fields.whole('decimals', 0, LIMITS.tokenDecimals, simulatedDecimals);
   return {
     rpcUrl: env['RAVENLAB_CHAIN_RPC'] ?? fields.text('rpcUrl'),
     chainId: fields.whole('chainId', 1, Number.MAX_SAFE_INTEGER),
@@ -46,6 +53,8 @@ export function readSettings(file: string, env: Env): ChainSettings {
     explorerUrl: fields.optional('explorerUrl'),
     escrow: fields.text('escrow'),
     token: fields.text('token'),
+    decimals,
+    price: priceOf(fields, decimals),
     job: jobOf(fields),
     signer: keyOf(fields.required('signer'), folder),
     payer: fields.has('payer') ? keyOf(fields.required('payer'), folder) : null,
@@ -81,6 +90,17 @@ function jobOf(fields: Fields): JobId | null {
   if (job === null) return null;
   if (/^0x[0-9a-fA-F]{64}$/.test(job)) return job.toLowerCase() as JobId;
   return fields.refuse('job', '0x and 64 hex digits', job);
+}
+
+/** @throws ChainError when both sides could not count in it. */
+function priceOf(fields: Fields, decimals: number): PriceTexts {
+  const price = fields.object('price');
+  const texts = {
+    perTflop: price?.optional('perTflop') ?? DEFAULT_PRICE_TEXTS.perTflop,
+    perTib: price?.optional('perTib') ?? DEFAULT_PRICE_TEXTS.perTib,
+  };
+  rateOf(texts, decimals);
+  return texts;
 }
 
 /** Paths are relative to the file that names them. */

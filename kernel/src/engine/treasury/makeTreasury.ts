@@ -1,24 +1,32 @@
 /** @file The treasury of an engine: its policy, and where what it wants done is done. */
 import type { PayRate, WorkerId } from '@ravenlab/protocol';
+import { amountOfWork } from '@ravenlab/protocol';
 import type { ClusterEvent } from '../../core/cluster/events.js';
 import type { PayPolicy } from '../../core/ledger/payEvents.js';
 import type { ChainService } from '../chain/chainService.js';
+import { TEST_PRICE } from '../chain/prices.js';
 import type { Durability } from '../durability.js';
 import type { WorkerHub } from '../workerHub.js';
 import { shortIdOf } from '../workerHub.js';
 import type { RestoredPay } from './payRows.js';
 import { Treasury } from './treasury.js';
 
+/** What a newcomer's lane is good for beyond what it earned, at the price of the work; and how far that grows. */
+const START_WORK = { flops: 1e13, bytes: 1e13 };
+const MAX_CREDITS = 1_000n;
+
 /**
  * Every twentieth unit of a stranger is audited, so what is held back has to be worth 19 of them: then a unit made up costs
- * more than it brings. Amounts are for the default price, where 10^15 base units are a TFLOP.
+ * more than it brings.
  */
-export const DEFAULT_POLICY: PayPolicy = {
-  holdbackUnits: 19,
-  holdbackMs: 10_000,
-  startCredit: 10n ** 16n,
-  maxCredit: 10n ** 19n,
-};
+export function policyFor(rate: PayRate): PayPolicy {
+  const startCredit = amountOfWork(rate, START_WORK);
+  const maxCredit = MAX_CREDITS * startCredit;
+  return { holdbackUnits: 19, holdbackMs: 10_000, startCredit, maxCredit };
+}
+
+/** At the price of test coins. */
+export const DEFAULT_POLICY = policyFor(TEST_PRICE.rate);
 
 export interface EngineTreasuryOptions {
   readonly chain: ChainService;
@@ -46,7 +54,7 @@ export function makeTreasury(options: EngineTreasuryOptions): Treasury {
       if (options.caught.has(worker)) return 'refused';
       return options.isAuditing ? null : 'accepted';
     },
-    policy: DEFAULT_POLICY,
+    policy: policyFor(rate),
     wallMs: Date.now,
     write: (row) => {
       durability.paid(row);

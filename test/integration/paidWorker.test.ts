@@ -31,7 +31,7 @@ const ETHER = 10n ** 18n;
 const DECIMALS = 6;
 const DEPOSIT = 1_000n * 10n ** BigInt(DECIMALS);
 /** Of a model as small as this one's, so that its units cost more than the smallest amount there is. */
-const PER_TFLOP = '2500';
+const PER_TFLOP = '25';
 const PASSWORD = 'of a test';
 const STEPS = 40;
 

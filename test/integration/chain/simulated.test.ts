@@ -1,7 +1,7 @@
 /** @file The engine's own chain: set up from nothing, found again after a restart, begun anew when its state is lost. */
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Hash32, JobId } from '@ravenlab/protocol';
+import type { Address, Hash32, JobId } from '@ravenlab/protocol';
 import { CHAIN_LIMITS } from '@ravenlab/protocol';
 import { escrowSignatures } from '../../../contracts/src/signing.js';
 import type { AgentUnderTest } from './lib.js';
@@ -92,21 +92,44 @@ test('a voucher is signed within the spend limits and no further, also after a r
   await expect(sign(agent, job!.id, 3n * COIN)).resolves.toMatchObject({ seq: 1 });
 });
 
+test('more than is free is not asked for, and said with both amounts; what fits is reserved', async () => {
+  const { agent, when } = start();
+  const { job } = await when('ready', isReady);
+  const free = job!.free / COIN;
+  const caps = [
+    { payee: PAYEES[3]!, cap: (free + 4n) * COIN },
+    { payee: PAYEES[4]!, cap: 5n * COIN },
+  ];
+  expect(() => agent.reserve(caps)).toThrow(
+    `the job has ${String(free)} RVN free, and 9 RVN more are needed for 1 contributor(s): deposit more`,
+  );
+  const { transactions } = await when('reserved', isSettled);
+  expect(transactions[0]).toMatchObject({ kind: 'reserve', state: 'confirmed' });
+  expect(agent.lanes()).toContainEqual(
+    expect.objectContaining({ payee: PAYEES[4]!, cap: 5n * COIN }),
+  );
+  agent.deposit(20n * COIN);
+  await when('deposited', isSettled);
+  expect(agent.reserve(caps)).not.toBeNull();
+  await when('reserved', isSettled);
+  expect(agent.status().job?.free).toBe(11n * COIN);
+});
+
 test('what the contract refuses is told with its words, and nothing behind it waits', async () => {
   const { agent, when } = start();
   await when('ready', isReady);
-  agent.reserve([{ payee: PAYEES[2]!, cap: 2n * CHAIN_LIMITS.simulatedDeposit * COIN }]);
+  agent.reserve([{ payee: `0x${'0'.repeat(40)}` as Address, cap: COIN }]);
   agent.deposit(5n * COIN);
   const { transactions, job } = await when('settled', (status) => isSettled(status));
   const [topUp, approve, mint, refused] = transactions;
   expect(refused).toMatchObject({ kind: 'reserve', state: 'refused' });
-  expect(refused?.note).toMatch(/InsufficientFree\(free \d+, needed \d+\)/);
+  expect(refused?.note).toMatch(/the contract refuses: ZeroAddress/);
   expect([mint, approve, topUp].map((each) => [each?.kind, each?.state])).toEqual([
     ['mint', 'confirmed'],
     ['approve', 'confirmed'],
     ['topUp', 'confirmed'],
   ]);
-  expect(job?.deposit).toBe((CHAIN_LIMITS.simulatedDeposit + 5n) * COIN);
+  expect(job?.deposit).toBe((CHAIN_LIMITS.simulatedDeposit + 20n + 5n) * COIN);
 });
 
 test('a chain that is killed is told, started again, and found as it was last written', async () => {

@@ -12,11 +12,13 @@ import type {
 import { escrowSignatures, withoutSecrets } from '@ravenlab/contracts';
 import type { Address, Hash32, JobId, SignedVoucher, Voucher } from '@ravenlab/protocol';
 import { CHAIN_LIMITS, ChainError } from '@ravenlab/protocol';
+import type { CapTarget } from '../../core/chain/reservation.js';
+import { planReservation } from '../../core/chain/reservation.js';
 import { NO_LIMITS, SpendCaps } from '../../core/chain/spendCaps.js';
 import type { SpendLimits } from '../../core/chain/spendCaps.js';
-import { parseAmount } from './amounts.js';
+import { amountText, parseAmount } from './amounts.js';
 import type { ChainDatabase } from './chainDatabase.js';
-import type { ChainJob, ChainStatus, LaneOnChain } from './chainService.js';
+import type { ChainJob, ChainStatus, LaneOnChain, TransactionState } from './chainService.js';
 import type { Intent, LaneTarget } from './intents.js';
 import { chunksOf } from './intents.js';
 import { JobWatch } from './jobWatch.js';
@@ -57,6 +59,7 @@ interface Unwritten {
 }
 
 const MINUTE_MS = 60_000;
+const UNDER_WAY: readonly TransactionState[] = ['waiting', 'sent', 'mined'];
 
 export class ChainAgent {
   private readonly options: ChainAgentOptions;
@@ -141,16 +144,28 @@ export class ChainAgent {
     return signatures.server.sign(claim, network.signer);
   }
 
-  reserve(caps: readonly { readonly payee: Address; readonly cap: bigint }[]): number | null {
+  /** @throws ChainError when not all of it fits into what is free; what fits is asked for all the same. */
+  reserve(caps: readonly CapTarget[]): number | null {
     const session = this.ready();
-    const { job } = session.watch;
-    const pending = this.pendingTargets('reserve', job);
-    const targets = caps.filter(({ payee, cap }) => cap > (pending.get(payee) ?? 0n));
-    const known = new Map(session.watch.all().map((lane) => [lane.payee, lane.cap]));
-    const lacking = targets.filter(({ payee, cap }) => cap > (known.get(payee) ?? 0n));
-    return this.inChunks(
-      lacking.map(({ payee, cap }) => [payee, cap.toString()]),
+    const { job, view } = session.watch;
+    const taken = this.pendingTargets('reserve', job, ['mined']);
+    for (const { payee, cap } of session.watch.all()) {
+      if (cap > (taken.get(payee) ?? 0n)) taken.set(payee, cap);
+    }
+    const asked = this.pendingTargets('reserve', job, ['waiting', 'sent']);
+    const free = view?.free ?? 0n;
+    const { fits, left, lacks } = planReservation({ wanted: caps, taken, asked, free });
+    const last = this.inChunks(
+      fits.map(({ payee, cap }) => [payee, cap.toString()]),
       (chunk) => ({ kind: 'reserve', escrow: session.escrow.address, caps: chunk }),
+    );
+    if (left === 0) return last;
+    const coins = (amount: bigint): string =>
+      `${amountText(amount, session.token.decimals)} ${session.token.symbol}`;
+    throw new ChainError(
+      `the job has ${coins(free)} free, and ${coins(lacks)} more are needed for ${String(left)} contributor(s): deposit ` +
+        'more in Payments, or with npm run chain -- deposit',
+      { fault: 'user' },
     );
   }
 
@@ -159,7 +174,7 @@ export class ChainAgent {
     ledgerHead: Hash32,
   ): number | null {
     const session = this.ready();
-    const pending = this.pendingTargets('settle', session.watch.job);
+    const pending = this.pendingTargets('settle', session.watch.job, UNDER_WAY);
     const paid = new Map(session.watch.all().map((lane) => [lane.payee, lane.paid]));
     const due = lanes.filter(({ payee, cumulative }) => {
       const before = pending.get(payee) ?? paid.get(payee) ?? 0n;
@@ -243,13 +258,17 @@ export class ChainAgent {
     return last;
   }
 
-  /** What is asked for and not on the chain yet. */
-  private pendingTargets(kind: 'reserve' | 'settle', job: JobId): ReadonlyMap<Address, bigint> {
+  /** What is asked for and not confirmed, of requests in these states. */
+  private pendingTargets(
+    kind: 'reserve' | 'settle',
+    job: JobId,
+    states: readonly TransactionState[],
+  ): Map<Address, bigint> {
     const { database } = this.ready();
     const targets = new Map<Address, bigint>();
     for (const row of [...database.waiting(), ...database.followed(Number.MAX_SAFE_INTEGER)]) {
       const { intent } = row;
-      if (row.job !== job || intent.kind !== kind) continue;
+      if (row.job !== job || intent.kind !== kind || !states.includes(row.state)) continue;
       const lanes = intent.kind === 'reserve' ? intent.caps : intent.lanes;
       for (const [payee, amount] of lanes) {
         const before = targets.get(payee) ?? 0n;

@@ -239,6 +239,9 @@ export const ENGINE_LIMITS = {
   /** Backup leases: at most one unit in so many granted, saved up for at most so many units. */
   backupShare: 20,
   backupUnitsSaved: 128,
+  /** ... and owed for so many at most, which somebody has who has been silent for a beat and a quarter of one to answer it; ms. */
+  backupUnitsOwed: 128,
+  missedBeatMs: 1_250,
   /** A lease is late after this share of the time that 95 % of its program's units kept within, and not before the floor. */
   lateTenths: 15,
   lateMinMs: 10,

@@ -1,7 +1,8 @@
 /**
  * @file Backup leases: at the tail of an execution, what is late is given to an idle worker a second time. The first result
  * wins and the other lease is void; nothing is paid or summed twice. Backups are few by a budget, so a slow crowd is not
- * made slower: one unit in twenty that were granted, saved up while all goes well.
+ * made slower: one unit in twenty that were granted, saved up while all goes well. Who has missed a beat is not slow but away, for
+ * all that anybody knows: for its units the budget may be overdrawn, and others wait until that is earned again.
  */
 import { ENGINE_LIMITS } from '@ravenlab/protocol';
 import { Bids } from './bids.js';
@@ -23,11 +24,13 @@ export function backUp(state: ClusterState, now: number, effects: EffectBody[]):
   const pass = newPass(now, effects);
   const idle: IdleBids = new Map();
   for (const holder of state.members.values()) {
-    const lateAtMs = lateAt(state, holder);
-    if (lateAtMs === null) continue;
-    if (lateAtMs > now) state.lateAtMs = Math.min(state.lateAtMs ?? lateAtMs, lateAtMs);
+    if (holder.leases.size === 0) continue;
+    const dueAtMs = Math.min(lateAt(state, holder), awayAt(holder));
+    // Also what is late already and cannot be paid for: it is due again when its holder is away.
+    const nextAtMs = dueAtMs > now ? dueAtMs : awayAt(holder);
+    if (nextAtMs > now) state.lateAtMs = Math.min(state.lateAtMs ?? nextAtMs, nextAtMs);
     // A member whose oldest group is late will be late with all that waits behind it.
-    else if (costOf(holder, 1) <= state.backupCredit) {
+    if (dueAtMs <= now && canPay(state, holder, 1, now)) {
       for (const group of groupsOf(holder)) doubleGroup(state, { holder, group, idle }, pass);
     }
   }
@@ -62,22 +65,33 @@ function isSingle({ leases }: LeaseGroup): boolean {
   return true;
 }
 
-/** When somebody else does what a member has, too; null when that cannot be told, or it has nothing. */
-function lateAt(state: ClusterState, holder: Member): number | null {
+/** When what a member has is late; Infinity when that cannot be told. */
+function lateAt(state: ClusterState, holder: Member): number {
   const oldest = oldestLease(holder);
-  if (oldest === null) return null;
+  if (oldest === null) return Infinity;
   // A newcomer is tried with it; whoever is idle does it at once.
   if (holder.status === 'probation') return holder.progressAtMs;
   const program = programOf(oldest.execution, oldest.unit.spec).id;
   const p95Us = state.unitTimes.get(program)?.p95Us ?? null;
-  if (p95Us === null) return null;
+  if (p95Us === null) return Infinity;
   const lateUs = (p95Us * oldest.group.leases.length * ENGINE_LIMITS.lateTenths) / 10;
   return holder.progressAtMs + Math.max(ENGINE_LIMITS.lateMinMs, Math.ceil(lateUs / 1000));
+}
+
+/** When a member has missed a beat, unless it is heard before. */
+function awayAt({ lastHeardMs }: Member): number {
+  return lastHeardMs + ENGINE_LIMITS.missedBeatMs;
 }
 
 /** Credits for doubling units of a member: what a newcomer is tried with costs none. */
 function costOf({ status }: Member, units: number): number {
   return status === 'probation' ? 0 : units * ENGINE_LIMITS.backupShare;
+}
+
+/** What a member has that is away may be paid for with what will be earned. */
+function canPay(state: ClusterState, holder: Member, units: number, now: number): boolean {
+  const owedUnits = awayAt(holder) <= now ? ENGINE_LIMITS.backupUnitsOwed : 0;
+  return state.backupCredit + owedUnits * ENGINE_LIMITS.backupShare >= costOf(holder, units);
 }
 
 /** Who is idle, by execution; looked up when the first of its groups is late. */
@@ -110,12 +124,11 @@ function doubleGroup(
   const { execution } = first;
   if (execution.spec.audit !== undefined) return;
   const units = group.leases.map(({ unit }) => unit);
-  const cost = costOf(holder, units.length);
-  if (state.backupCredit < cost) return;
+  if (!canPay(state, holder, units.length, pass.now)) return;
   const leftUs = timeLeftUs(holder, group, pass.now);
   const choice = idleFor(state, execution, idle, pass.now).fastest(units, leftUs);
   if (choice === null) return;
-  state.backupCredit -= cost;
+  state.backupCredit -= costOf(holder, units.length);
   grantTo(state, execution, units, choice, pass);
   // One is idle no more.
   idle.clear();
@@ -129,7 +142,7 @@ function timeLeftUs(holder: Member, group: LeaseGroup, now: number): number {
     if (lease === group.leases[group.leases.length - 1]) break;
   }
   const elapsed = elapsedUs(holder, now);
-  // What a newcomer is expected to take says nothing.
-  if (holder.status === 'probation') return Infinity;
+  // What a newcomer is expected to take says nothing, and neither does what somebody did who is away.
+  if (holder.status === 'probation' || awayAt(holder) <= now) return Infinity;
   return elapsed >= us ? elapsed : us - elapsed;
 }

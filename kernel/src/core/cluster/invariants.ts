@@ -6,6 +6,9 @@ import { ENGINE_LIMITS } from '@ravenlab/protocol';
 import type { ClusterState, Execution, Lease, Member, Unit } from './state.js';
 import { InvariantError } from './transition.js';
 
+/** Backups for who is away may be owed. */
+const CREDIT_LEAST = -ENGINE_LIMITS.backupShare * ENGINE_LIMITS.backupUnitsOwed;
+
 /** @throws InvariantError with the story of the last events. */
 export function checkInvariants(state: ClusterState): void {
   let leases = 0;
@@ -33,7 +36,7 @@ export function checkInvariants(state: ClusterState): void {
   if (state.ledger.pendingCount !== state.leases.size) {
     fail(state, 'a lease without a pending transfer');
   }
-  if (state.backupCredit < 0) fail(state, 'more was backed up than the budget allows');
+  if (state.backupCredit < CREDIT_LEAST) fail(state, 'more was backed up than the budget allows');
   for (const standing of state.standings.values()) {
     if (standing.status === 'banned' && state.members.has(standing.worker)) {
       fail(state, `member ${standing.worker} is banned`);

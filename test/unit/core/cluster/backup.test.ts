@@ -79,6 +79,43 @@ describe('backups', () => {
     expect(s.state.counters.backupsGranted).toBe(1);
   });
 
+  test('are owed for what somebody has who missed a beat, and earned again before anybody else gets one', () => {
+    const s = trained(2);
+    s.submit({ id: 2, units: 2 });
+    s.done('b', s.leasesOf('b'));
+    const hearB = () => s.feed({ kind: 'heard', worker: worker('b'), latencyUs: null });
+    // Late as it is, nobody has earned a backup yet.
+    s.pass(ENGINE_LIMITS.missedBeatMs - 1);
+    hearB();
+    expect(s.state.counters.backupsGranted).toBe(0);
+    s.pass(1);
+    expect(s.state.counters.backupsGranted).toBe(1);
+    expect(s.state.backupCredit).toBeLessThan(0);
+    s.done('b', s.leasesOf('b'));
+    expect(s.state.executions.get(2 as ExecutionId)?.status).toBe('reducing');
+    s.feed({ kind: 'reduced', execution: 2 as ExecutionId, failure: null });
+    s.feed({ kind: 'heard', worker: worker('a'), latencyUs: null });
+    s.state.members.get(worker('a'))?.unitUs.clear();
+    s.submit({ id: 3, units: 2 });
+    s.done('b', s.leasesOf('b'));
+    s.passAlive(100);
+    expect(s.leasesOf('a').length).toBeGreaterThan(0);
+    expect(s.state.counters.backupsGranted).toBe(1);
+  });
+
+  test('are owed for so many units at most', () => {
+    const s = trained(2);
+    const spent = ENGINE_LIMITS.backupShare * ENGINE_LIMITS.backupUnitsOwed;
+    s.state.backupCredit = -spent;
+    s.submit({ id: 2, units: 2 });
+    s.done('b', s.leasesOf('b'));
+    s.state.backupCredit = ENGINE_LIMITS.backupShare - 1 - spent;
+    s.pass(ENGINE_LIMITS.missedBeatMs);
+    s.feed({ kind: 'heard', worker: worker('b'), latencyUs: null });
+    expect(s.leasesOf('a').length).toBe(1);
+    expect(s.state.counters.backupsGranted).toBe(0);
+  });
+
   test('pay the first one only, and a refusal of one leaves the unit to the other', () => {
     const s = trained(40);
     const paidBefore = s.state.ledger.totalPosted;

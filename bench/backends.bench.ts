@@ -23,6 +23,7 @@ interface Case {
   readonly backends: readonly string[];
   readonly course: Course;
   readonly wire?: WireFormat;
+  readonly first?: string;
 }
 
 const twice = (backend: string): readonly string[] => [backend, backend];
@@ -36,7 +37,12 @@ const CASES: readonly Case[] = [
   ...(['bfloat16', 'float16', 'int8'] as const).map((wire) => ({
     ...{ name: `wire ${wire}`, backends: twice(BASELINE), course: WHOLE, wire },
   })),
-  { name: 'mixed', backends: ['onnx-cpu', 'tfjs-webgpu', 'onnx-wasm'], course: MIDDLE },
+  {
+    name: 'mixed',
+    backends: ['onnx-cpu', 'tfjs-webgpu', 'onnx-wasm'],
+    course: MIDDLE,
+    first: 'tfjs-webgpu',
+  },
 ];
 
 const only = process.argv
@@ -75,14 +81,15 @@ for (const each of chosen.filter((one) => !starts(one))) {
 }
 const baselines = new Map<Course, Learned>();
 const verdicts: Verdict[] = [];
-for (const { name, backends, course, wire = 'float32' } of chosen.filter(starts)) {
+for (const { name, backends, course, first, wire = 'float32' } of chosen.filter(starts)) {
   let baseline = baselines.get(course);
   if (baseline === undefined) {
     baseline = await quickstart({ backends: twice(BASELINE), wire: 'float32', env }, course);
     baselines.set(course, baseline);
     console.log(line(BASELINE, course, baseline));
   }
-  const learned = await quickstart({ backends, wire, env }, course);
+  const turn = first === undefined ? {} : { first };
+  const learned = await quickstart({ backends, wire, env, ...turn }, course);
   console.log(line(name, course, learned));
   verdicts.push({
     metric: `${name}, points of accuracy away from ${BASELINE}`,

@@ -17,6 +17,8 @@ export interface Crowd {
   readonly backends: readonly string[];
   /** What gradients travel as. */
   readonly wire: WireFormat;
+  /** The backend that computes alone until its worker has done a few units: much slower than others, it is outrun ever after. */
+  readonly first?: string;
   /** What drivers need. */
   readonly env: Readonly<Record<string, string>>;
 }
@@ -43,6 +45,20 @@ const ACCURACY = /accuracy on digits it has never seen: ([0-9.]+) %/;
 const TRAINING = 'const opt = ';
 const WHO = `const crowd = [...(await cluster.workers())].map((w) => [w.backend, w.unitsDone]);
 console.log(JSON.stringify({ crowd, promise: (await cluster.status()).job.promise }));`;
+
+/** Units of the backend that computes alone: the first step's. */
+const FIRST_UNITS = 4;
+
+/** Takes work from all workers but those of `backend`, and gives it back when these have had their turn. */
+const turnOf = (backend: string): string => `
+const others = [...(await cluster.workers())].filter((w) => w.backend !== '${backend}');
+for (const other of others) await cluster.drain(other);
+const turn = setInterval(async () => {
+  const first = [...(await cluster.workers())].filter((w) => w.backend === '${backend}');
+  if (first.some((w) => w.unitsDone < ${String(FIRST_UNITS)})) return;
+  clearInterval(turn);
+  for (const other of others) await cluster.resume(other);
+}, 500);`;
 
 interface Cell {
   readonly cell_type: string;
@@ -74,7 +90,10 @@ function cellsOf({ digits, epochs }: Course): string[] {
 }
 
 /** Runs the notebook. @throws Error of the first cell that fails. */
-export async function quickstart({ backends, wire, env }: Crowd, course: Course): Promise<Learned> {
+export async function quickstart(
+  { backends, wire, first: firstToWork, env }: Crowd,
+  course: Course,
+): Promise<Learned> {
   const home = mkdtempSync(join(tmpdir(), 'ravenlab-quickstart-'));
   const client = await JupyterClient.start({
     cwd: fileURLToPath(new URL('.', NOTEBOOK)),
@@ -99,6 +118,7 @@ export async function quickstart({ backends, wire, env }: Crowd, course: Course)
     let printed = '';
     let trainMs = NaN;
     for (const code of rest) {
+      if (code.startsWith(TRAINING) && firstToWork !== undefined) await run(turnOf(firstToWork));
       const startedMs = performance.now();
       printed += await run(code);
       if (code.startsWith(TRAINING)) trainMs = performance.now() - startedMs;

@@ -278,6 +278,14 @@ export const ENGINE_LIMITS = {
   auditBacklog: 512,
   /** Answers kept to be compared; beyond, of one that is not audited at once only a hash is kept; bytes. */
   auditBytes: 256 * MIB,
+  /** Products are checked where that takes at most so much of what running the unit takes; percent. */
+  checkPercent: 5,
+  /** One row in so many may be computed again to tell rounding from a lie; where that is not enough, the unit is repeated. */
+  checkRowsShare: 8,
+  /** Checks of fewer operations are made on the I/O loop: a hop to the thread costs more; FLOPs. */
+  inlineCheckFlops: 200_000,
+  /** Checks that wait for the thread; beyond, answers are left to audits; bytes. */
+  checkBytes: 256 * MIB,
   /** After a cheat was caught, audits under way get this long to catch others before the run goes back; ms. */
   auditGraceMs: 150,
   /** NEEDs of one worker in a row without a result: beyond, it is not honest or not able. */

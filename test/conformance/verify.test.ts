@@ -7,11 +7,14 @@
 import type { TensorData } from '@ravenlab/protocol';
 import { inferOp } from '@ravenlab/protocol';
 import { checkProduct, drawWeights, sketchOf } from '../../kernel/src/core/verify/freivalds.js';
+import { checkUnit } from '../../kernel/src/core/verify/checkUnit.js';
 import type { CheckedOp } from '../../kernel/src/core/verify/products.js';
 import { CHECKED_OPS, productsOf } from '../../kernel/src/core/verify/products.js';
+import { proofOf } from '../../kernel/src/core/verify/provable.js';
 import type { Backend } from '../../worker/src/compute/backend.js';
 import { GRAD_CASES } from '../unit/core/lib/gradCases.js';
-import { randomOf } from '../unit/core/verify/lib.js';
+import { floats } from '../unit/core/lib/oracle.js';
+import { ProgramBuilder, randomOf } from '../unit/core/verify/lib.js';
 import { BACKENDS_UNDER_TEST, inputData, open, programOf, runOnce } from './lib/backends.js';
 import type { ForwardCase } from './lib/caseInputs.js';
 import { FORWARD_CASES } from './lib/cases.js';
@@ -42,7 +45,7 @@ function isAccepted(
   });
   return products.every((product) => {
     const sketch = sketchOf(product, drawWeights(product.columns, random));
-    return checkProduct(product, sketch).isAccepted;
+    return checkProduct(product, sketch).opinion === 'right';
   });
 }
 
@@ -69,5 +72,26 @@ describe.each(BACKENDS_UNDER_TEST)('%s', (name) => {
       }
     }
     expect(problems).toEqual([]);
+  });
+
+  test('a layer with its bias: what a group of units answers is accepted, and refused with one value changed', () => {
+    const b = new ProgramBuilder();
+    const [x, w, bias] = [b.input([96, 120]), b.input([104, 120]), b.input([104])];
+    const scale = b.op('full', [], { shape: [], dtype: 'float32', value: 0.3 });
+    const scaled = b.op('mul', [b.op('relu', [x]), scale]);
+    const program = b.program(b.op('add', [b.product(scaled, w, false, true), bias]));
+    const proof = proofOf(program)!;
+    const inputs = program.inputs.map(({ shape }, index) => floats(shape, index + 1));
+    const [honest] = runOnce(backend, program, inputs) as [Float32Array];
+    const opinionOf = (data: Float32Array, count: number) => {
+      const shards = Array.from({ length: count }, () => inputs);
+      const answers = [{ data, isSum: count > 1 }];
+      return checkUnit({ program, proof, shards, answers }, randomOf(2)).opinion;
+    };
+    expect(opinionOf(honest, 1)).toBe('right');
+    const sum = honest.map((value) => value + value);
+    expect(opinionOf(sum, 2)).toBe('right');
+    sum[700] = sum[700]! * 1.001;
+    expect(opinionOf(sum, 2)).toBe('wrong');
   });
 });

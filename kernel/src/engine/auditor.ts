@@ -8,103 +8,41 @@
 import type { DoneMessage, ExecutionId, LeaseId, WorkerId } from '@ravenlab/protocol';
 import { ENGINE_LIMITS } from '@ravenlab/protocol';
 import { canJudge, mayAudit } from '../core/cluster/audits.js';
-import type { ClusterEffect, ClusterEvent } from '../core/cluster/events.js';
-import type { AuditRule, ClusterState, Failure, Member } from '../core/cluster/state.js';
+import type { ClusterEffect } from '../core/cluster/events.js';
+import type { AuditRule, Failure, Member } from '../core/cluster/state.js';
 import type { RequestPoint } from '../core/journal/paidBook.js';
 import type { CommittedWork } from '../core/ledger/payLane.js';
 import { isBefore } from '../core/journal/paidBook.js';
 import type { Answer, Judgement } from '../core/verify/auditBook.js';
 import { AuditBook } from '../core/verify/auditBook.js';
+import type { CheckVerdict } from '../core/verify/checkUnit.js';
 import type { Part } from '../core/verify/compare.js';
 import { firstNotFinite } from '../core/verify/compare.js';
 import type { Fate } from '../core/verify/fate.js';
 import { fateOf } from '../core/verify/fate.js';
 import { findingOf } from '../core/verify/finding.js';
+import type { Audit, AuditedExecution, AuditorOptions, Before, Rival } from './auditCase.js';
+import { flopsOf, workOf } from './auditCase.js';
 import type { AuditedPlan } from './auditedPlan.js';
 import { auditKey, auditSpec, auditedPlan, paidAudits, partsOfAudit } from './auditedPlan.js';
 import { Collector } from './collector.js';
-import type { Reducers } from './collector.js';
-import type { SharedHeap } from './heap.js';
-import type { Kept, Said } from './keptAnswers.js';
+import type { Kept } from './keptAnswers.js';
 import { KeptAnswers, agree, saidBy } from './keptAnswers.js';
-import type { BoundPlan } from './planView.js';
 import { readsData } from './planView.js';
-import type { Revision } from './states.js';
+import { isProof } from './unitChecks.js';
 
 type Accept = Extract<ClusterEffect, { kind: 'accept' }>;
 
-/** What the runner knows of an execution. */
-export interface AuditedExecution {
-  readonly point: RequestPoint;
-  readonly isEffect: boolean;
-  readonly bound: BoundPlan;
-  readonly collector: Collector;
-}
-
-export interface Caught {
-  readonly worker: WorkerId;
-  readonly answer: Answer;
-  /** In words: how it is known. */
-  readonly why: string;
-  /** Weights may have been made of what it did. */
-  readonly isBuiltOn: boolean;
-}
-
-export interface AuditorOptions {
-  readonly cluster: ClusterState;
-  readonly heap: SharedHeap;
-  readonly reducers: Reducers;
-  readonly feed: (event: ClusterEvent) => void;
-  readonly beforeSubmit: () => void;
-  readonly nextExecution: () => ExecutionId;
-  readonly executionOf: (execution: number) => AuditedExecution | null;
-  readonly pin: (revision: Revision) => () => void;
-  readonly paidOf: (point: RequestPoint) => ReadonlySet<number>;
-  /** Uniform in [0, 1), unforeseeable. */
-  readonly random: () => number;
-  /** Integer ms that never go back. */
-  readonly now: () => number;
-  /** The run cannot be relied on from this request on; null: it can, as a whole. */
-  readonly onHeld: (from: RequestPoint | null) => void;
-  /** An audit has ended: what waited for the data that it read may go on. */
-  readonly onEnded: () => void;
-  readonly onJudged: (judgements: readonly Judgement[]) => void;
-  readonly onCaught: (caught: Caught) => void;
-  readonly onUnverified: (worker: WorkerId) => void;
-  /** Nobody can tell whether it is right: it gets no more work, and what it did is done again. */
-  readonly onWithheld: (withheld: Caught) => void;
-}
-
-/** Somebody else's result of the same, and the units that it did for it; null for the user's own worker. */
-interface Rival {
-  readonly said: Said;
-  readonly work: Answer | null;
-}
-
-interface Audit {
-  readonly kept: Kept;
-  readonly plan: AuditedPlan;
-  readonly collector: Collector;
-  readonly rule: AuditRule;
-  /** All of other results than the answer and than one another. */
-  readonly rivals: readonly Rival[];
-  readonly attempt: number;
-  readonly failures: number;
-  readonly sinceMs: number;
-  auditor: WorkerId | null;
-  leases: LeaseId[];
-}
-
-type Before = Pick<Audit, 'rivals' | 'attempt' | 'failures' | 'sinceMs'>;
-
 export class Auditor {
   readonly book: AuditBook;
-  /** Of strangers' answers and of those repeated, since the start; and FLOPs of both. */
-  readonly counters = { answers: 0, audits: 0, answerFlops: 0, auditFlops: 0 };
+  /** Units of strangers' answers, of those checked and of those repeated, since the start; FLOPs of all, and of both. */
+  readonly counters = { answers: 0, checks: 0, audits: 0, answerFlops: 0, auditFlops: 0 };
   private readonly options: AuditorOptions;
   private readonly audits = new Map<number, Audit>();
   /** Audits that wait for somebody to come, as they were begun last. */
   private readonly waiting = new Map<Kept, Before>();
+  /** Answers that the thread is checking. */
+  private readonly checking = new Set<Kept>();
   private readonly shelf: KeptAnswers;
   private nextSeq = 1;
   private held: RequestPoint | null = null;
@@ -178,12 +116,9 @@ export class Auditor {
     const member = this.options.cluster.members.get(effect.worker);
     const execution = this.options.executionOf(effect.execution);
     if (member === undefined || member.isTrusted || execution === null) return false;
-    if (this.isHopeless(member)) {
-      this.unchecked(effect, member, execution);
-      return false;
-    }
-    const parts = execution.collector.partsOf(effect.shard, unit.lease, unit.outputs);
-    this.answered(effect, member, execution, parts);
+    const parts = (): Part[] => execution.collector.partsOf(effect.shard, unit.lease, unit.outputs);
+    if (this.isHopeless(member)) this.unrepeated(effect, member, execution, parts);
+    else this.answered(effect, member, execution, parts());
     return false;
   }
 
@@ -282,7 +217,36 @@ export class Auditor {
         kept,
         `it sent NaN or infinity as part of execution ${String(id)} and called it a result`,
       );
-    } else if (isAudited) this.launch(kept, null);
+    } else this.examine(kept, parts, isAudited);
+  }
+
+  /** Holds it against its inputs, where that can be done; then it is repeated, or shelved. */
+  private examine(kept: Kept, parts: readonly Part[], isAudited: boolean): void {
+    const { answer, bound, said } = kept;
+    const check = this.options.checks.prepare(bound, answer, () => parts);
+    if (check === null) {
+      this.proceed(kept, isAudited);
+      return;
+    }
+    this.counters.checks += answer.count;
+    this.counters.auditFlops += check.flops;
+    // Until it is known, no later answer vouches for it.
+    this.book.claim(answer);
+    if (!check.isInline) this.checking.add(kept);
+    check.run((verdict) => {
+      if (!this.book.isOpen(answer)) kept.release();
+      else if (isProven(verdict, said.bitClass)) this.catch(kept, reasonOf(verdict));
+      else {
+        const isRepeated = isAudited || verdict.opinion !== 'right';
+        if (!isRepeated) this.book.unclaim(answer);
+        this.proceed(kept, isRepeated);
+      }
+      if (this.checking.delete(kept)) this.options.onEnded();
+    });
+  }
+
+  private proceed(kept: Kept, isAudited: boolean): void {
+    if (isAudited) this.launch(kept, null);
     else this.shelf.shelve(kept);
   }
 
@@ -304,15 +268,29 @@ export class Auditor {
     return false;
   }
 
-  private unchecked(
+  /** Nobody can repeat it: what follows from its inputs is all that is checked. */
+  private unrepeated(
     { shard, count, leases }: Accept,
-    { id: worker }: Member,
-    { point, isEffect }: AuditedExecution,
+    { id: worker, bitClass }: Member,
+    { point, isEffect, bound }: AuditedExecution,
+    parts: () => readonly Part[],
   ): void {
     const answer = { seq: this.nextSeq++, worker, point, isEffect, shard, count, leases };
     this.counters.answers += count;
     this.book.answered(answer, this.options.now());
-    this.settled(this.book.unverified(answer), worker);
+    const check = this.options.checks.prepare(bound, answer, parts);
+    if (check === null) {
+      this.settled(this.book.unverified(answer), worker);
+      return;
+    }
+    this.counters.checks += count;
+    this.book.claim(answer);
+    this.tellHeld();
+    check.run((verdict) => {
+      if (!this.book.isOpen(answer)) return;
+      if (isProven(verdict, bitClass)) this.accuse(worker, { answer }, reasonOf(verdict));
+      else this.settled(this.book.unverified(answer), worker);
+    });
   }
 
   /** Strangers that have nothing to do any more: no later answer will vouch for their last ones. */
@@ -332,7 +310,8 @@ export class Auditor {
   private someUnderWay(predicate: (kept: Kept) => boolean): boolean {
     return (
       [...this.audits.values()].some(({ kept }) => predicate(kept)) ||
-      [...this.waiting.keys()].some(predicate)
+      [...this.waiting.keys()].some(predicate) ||
+      [...this.checking].some(predicate)
     );
   }
 
@@ -507,7 +486,7 @@ export class Auditor {
     this.accuse(kept.answer.worker, kept, why);
   }
 
-  private accuse(worker: WorkerId, { answer }: Kept, why: string): void {
+  private accuse(worker: WorkerId, { answer }: Pick<Kept, 'answer'>, why: string): void {
     if (this.book.isCaught(worker)) return;
     const refused = this.book.caught(worker);
     this.options.onJudged(refused);
@@ -524,15 +503,11 @@ export class Auditor {
   }
 }
 
-function flopsOf({ bound, answer }: Kept): number {
-  const program = bound.plan.shards[answer.shard]?.program ?? -1;
-  return answer.count * (bound.spec.programs[program]?.flops ?? 0);
+/** A product that no rounding explains, of a worker whose arithmetic is known. */
+function isProven({ opinion }: CheckVerdict, bitClass: string): boolean {
+  return opinion === 'wrong' && isProof(bitClass);
 }
 
-/** The units that a stranger did to repeat an answer, by the numbers that the journal has them under. */
-function workOf({ kept, attempt, auditor, leases }: Audit): Answer | null {
-  if (auditor === null || leases.length === 0) return null;
-  const { answer } = kept;
-  const shard = auditKey(answer, attempt, 0);
-  return { ...answer, seq: 0, worker: auditor, isEffect: false, shard, leases };
+function reasonOf({ output, row, column }: CheckVerdict): string {
+  return `output ${String(output)} is a product of values that are known here, and is wrong in its row ${String(row)}, column ${String(column)}`;
 }

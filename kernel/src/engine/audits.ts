@@ -1,5 +1,4 @@
 /** @file The auditor and what follows from its findings, put together with the engine's parts. */
-import { randomBytes } from 'node:crypto';
 import { ENGINE_LIMITS } from '@ravenlab/protocol';
 import type { ClusterEvent } from '../core/cluster/events.js';
 import { rulesOf } from '../core/cluster/rules.js';
@@ -13,16 +12,20 @@ import type { Durability } from './durability.js';
 import type { SharedHeap } from './heap.js';
 import type { VoidedUnits } from './journalMessages.js';
 import type { KernelPort } from './kernelPort.js';
+import type { Resources } from './resources.js';
 import type { RulesStore } from './rulesStore.js';
 import type { Runner } from './runner.js';
 import type { StateStore } from './states.js';
 import type { Treasury } from './treasury/treasury.js';
+import { secretRandom } from './secretRandom.js';
+import { UnitChecks } from './unitChecks.js';
 import type { WorkerHub } from './workerHub.js';
 
 export interface AuditParts {
   readonly cluster: ClusterState;
   readonly heap: SharedHeap;
   readonly states: StateStore;
+  readonly resources: Resources;
   readonly reducers: Reducers;
   readonly runner: Runner;
   readonly durability: Durability;
@@ -35,6 +38,7 @@ export interface AuditParts {
   readonly beforeSubmit: () => void;
   readonly treasury: Treasury;
   readonly hub: () => WorkerHub;
+  readonly onFatal: (error: unknown) => void;
   /** Ends this life of the engine. */
   readonly onEnd: (how: { readonly isForgetting: boolean }) => void;
   readonly alert: (level: 'warning' | 'error', text: string) => void;
@@ -48,7 +52,7 @@ export interface Audits {
   readonly collectorOf: (execution: number) => Collector | null;
   /** Looks after audits that wait, until `close`. */
   readonly start: () => void;
-  readonly close: () => void;
+  readonly close: () => Promise<void>;
 }
 
 export function makeAudits(parts: AuditParts): Audits {
@@ -61,9 +65,12 @@ export function makeAudits(parts: AuditParts): Audits {
     },
   });
   const cheats = makeCheats(parts, bans);
+  const checks = new UnitChecks({
+    ...{ heap: parts.heap, resources: parts.resources, onCrash: parts.onFatal },
+  });
   const auditor: Auditor = new Auditor({
     ...{ cluster, feed, heap: parts.heap, reducers: parts.reducers, now: parts.now },
-    ...{ beforeSubmit: parts.beforeSubmit, random: secretRandom },
+    ...{ beforeSubmit: parts.beforeSubmit, random: secretRandom(), checks },
     onJudged: (judgements) => {
       for (const { answer, verdict } of judgements) {
         // What nobody can repeat is paid: it was the user's choice to have it done by one owner alone.
@@ -102,10 +109,11 @@ export function makeAudits(parts: AuditParts): Audits {
         auditor.tick();
       }, ENGINE_LIMITS.auditTickMs);
     },
-    close: () => {
+    close: async () => {
       if (timer !== null) clearInterval(timer);
       cheats.close();
       auditor.close();
+      await checks.close();
     },
   };
 }
@@ -144,9 +152,4 @@ function makeCheats(parts: AuditParts, bans: Bans): Cheats {
 function voidedUnits({ worker, point, shard, count }: Answer): VoidedUnits {
   const { session, request } = point;
   return { kind: 'voided', session, request, shard, count, worker };
-}
-
-/** Uniform in [0, 1), which nobody can foresee. */
-function secretRandom(): number {
-  return randomBytes(6).readUIntBE(0, 6) * 2 ** -48;
 }

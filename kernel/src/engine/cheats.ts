@@ -4,7 +4,7 @@
  */
 import type { WorkerId } from '@ravenlab/protocol';
 import { ENGINE_LIMITS } from '@ravenlab/protocol';
-import type { Caught } from './auditor.js';
+import type { Caught } from './auditCase.js';
 import { shortIdOf } from './workerHub.js';
 
 export interface CheatsOptions {

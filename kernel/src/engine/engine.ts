@@ -11,6 +11,7 @@ import type {
   WorkerId,
 } from '@ravenlab/protocol';
 import { ENGINE_LIMITS, amountOfWork, priceText } from '@ravenlab/protocol';
+import type { ClusterEvent } from '../core/cluster/events.js';
 import { restoreRules } from '../core/cluster/rules.js';
 import type { ResourceId } from '../core/cluster/state.js';
 import { createCluster } from '../core/cluster/state.js';
@@ -89,6 +90,9 @@ export class Engine {
   private meterTimer: NodeJS.Timeout | null = null;
   private panelText = '';
   private closing = false;
+  private readonly feed = (event: ClusterEvent): void => {
+    this.loop.feed(event);
+  };
 
   constructor(options: EngineOptions) {
     this.options = options;
@@ -159,23 +163,11 @@ export class Engine {
     });
     this.commands = new Commands({
       cluster: this.cluster,
-      feed: (event) => {
-        this.loop.feed(event);
-      },
-      runner: this.runner,
-      hub: this.hub,
-      panel: this.panel,
-      runs: this.runs,
-      locals: this.locals,
-      remote: this.remote,
-      treasury: this.treasury,
-      audits: this.audits,
-      resources: this.resources,
-      heap: this.heap,
-      vitals: this.vitals,
-      durability: this.durability,
-      endpoint,
-      rules: this.rules,
+      feed: this.feed,
+      ...{ runner: this.runner, hub: this.hub, panel: this.panel, runs: this.runs },
+      ...{ locals: this.locals, remote: this.remote, treasury: this.treasury },
+      ...{ audits: this.audits, resources: this.resources, heap: this.heap },
+      ...{ vitals: this.vitals, durability: this.durability, endpoint, rules: this.rules },
     });
     this.treasury.start();
     const kernelPath = join(this.sockets, 'kernel.sock');
@@ -205,12 +197,12 @@ export class Engine {
     this.loop.stop();
     // Who is asked to do it again stays.
     if (!this.audits.cheats.isRewinding) this.hub.shutdown();
-    this.audits.close();
+    const audited = this.audits.close();
     this.locals.close();
     this.treasury.close();
     await this.durability.close(isForgetting);
     await this.options.chain.close();
-    await this.thread.close();
+    await Promise.all([this.thread.close(), audited]);
     this.localPort.close();
     this.remote.close();
     this.kernel.close();
@@ -270,9 +262,7 @@ export class Engine {
       onWritten: () => {
         this.hub.resume();
       },
-      feed: (event) => {
-        this.loop.feed(event);
-      },
+      feed: this.feed,
       programs: this.programs,
       journal: this.durability,
       isAudited: {
@@ -304,14 +294,13 @@ export class Engine {
   }
 
   private makeAudits(reducers: Reducers): Audits {
-    const { cluster, heap, states, runner, durability, rules, kernel, treasury } = this;
+    const { cluster, heap, states, resources, runner, durability, rules, kernel, treasury } = this;
     return makeAudits({
-      ...{ cluster, heap, states, reducers, runner, durability, rules, kernel, treasury },
-      now: monotonicMs,
+      ...{ cluster, heap, states, resources, reducers, runner },
+      ...{ durability, rules, kernel, treasury },
+      ...{ now: monotonicMs, onFatal: this.options.onFatal },
       isJournaled: this.options.journal !== 'off',
-      feed: (event) => {
-        this.loop.feed(event);
-      },
+      feed: this.feed,
       beforeSubmit: () => {
         this.tellRetired();
       },
@@ -351,9 +340,7 @@ export class Engine {
       ...{ durability: this.durability, now: monotonicMs },
       hub: () => this.hub,
       serverKey: () => this.remote.serverKey,
-      feed: (event) => {
-        this.loop.feed(event);
-      },
+      feed: this.feed,
       tell: (level, text) => {
         this.alert(level, text);
       },

@@ -57,7 +57,12 @@ export class KeptAnswers {
 
   /** It is its worker's last one: it is audited if none follows. */
   shelve(kept: Kept): void {
-    const { worker } = kept.answer;
+    const { worker, seq } = kept.answer;
+    // One that came later was through with its check sooner.
+    if ((this.last.get(worker)?.answer.seq ?? 0) > seq) {
+      kept.release();
+      return;
+    }
     this.forget(worker);
     this.last.set(worker, kept);
     const { said, sizeBytes } = kept;

@@ -16,7 +16,7 @@ import { ENGINE_LIMITS, RavenError } from '@ravenlab/protocol';
 import type { ClusterEvent } from '../core/cluster/events.js';
 import type { ClusterState, Failure } from '../core/cluster/state.js';
 import type { RequestPoint } from '../core/journal/paidBook.js';
-import type { AuditedExecution } from './auditor.js';
+import type { AuditedExecution } from './auditCase.js';
 import { Advances } from './advances.js';
 import { Collector } from './collector.js';
 import type { Reducers } from './collector.js';

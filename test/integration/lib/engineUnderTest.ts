@@ -20,6 +20,8 @@ const ROOT = resolve(__dirname, '../../..');
 export const ENGINE_ENTRY = join(ROOT, 'kernel/dist/engine/main.js');
 export const CLIENT_MODULE = join(ROOT, 'kernel/dist/engine/client.js');
 const WORKER_CLI = join(ROOT, 'worker/dist/cli.js');
+/** The worker, with its results bent on their way out of the compute thread. */
+const CHEATER = join(ROOT, 'test/drill/cheater.mjs');
 
 for (const file of [ENGINE_ENTRY, WORKER_CLI]) {
   if (!existsSync(file)) throw new Error(`${file} is missing: run npm run build`);
@@ -34,6 +36,8 @@ export interface EngineStatus {
     readonly blobBytesSent: number;
   }[];
   readonly enginePid: number;
+  readonly caught: readonly string[];
+  readonly audits: Readonly<Record<string, number>>;
   readonly endpoint: string;
   readonly localPids: readonly number[];
   readonly heapBytes: number;
@@ -123,12 +127,13 @@ export const isAlive = (pid: number): boolean => {
   }
 };
 
-/** A worker process that joins by invite, as a person would start it. */
-export function joinByInvite(command: string, home: string): ChildProcess {
+/** A worker process that joins by invite, as a person would start it. @param lie it sends wrong results, in this way */
+export function joinByInvite(command: string, home: string, lie?: string): ChildProcess {
   const invite = command.split(' ').pop() ?? '';
-  return spawn(process.execPath, [WORKER_CLI, 'join', invite, '--threads', '1', '--no-pay'], {
+  const program = lie === undefined ? WORKER_CLI : CHEATER;
+  return spawn(process.execPath, [program, 'join', invite, '--threads', '1', '--no-pay'], {
     stdio: ['ignore', 'ignore', 'inherit'],
-    env: { ...process.env, RAVENLAB_HOME: home },
+    env: { ...process.env, RAVENLAB_HOME: home, ...(lie === undefined ? {} : { LIE: lie }) },
   });
 }
 

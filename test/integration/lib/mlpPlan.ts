@@ -97,6 +97,13 @@ function mlpProgram(shape: MlpShape, rows: number, batch: number): EncodedProgra
   return encoded(b.program([loss, dW1, dW2]));
 }
 
+/** x [rows, inner] · w [inner, columns]. */
+export function productProgram([rows, inner, columns]: readonly [number, number, number]) {
+  const b = new ProgramBuilder();
+  const [x, w] = [b.input(float32(rows, inner)), b.input(float32(inner, columns))];
+  return encoded(b.program([b.op('matMul', [x, w], { transposeA: false, transposeB: false })]));
+}
+
 export const W1 = 1 as StateId;
 export const W2 = 2 as StateId;
 

@@ -16,6 +16,7 @@ import { step } from '../../../kernel/src/core/cluster/machine.js';
 import type { AuditRule } from '../../../kernel/src/core/cluster/state.js';
 import { createCluster } from '../../../kernel/src/core/cluster/state.js';
 import type { CommittedWork } from '../../../kernel/src/core/ledger/payLane.js';
+import type { CheckVerdict } from '../../../kernel/src/core/verify/checkUnit.js';
 import { Auditor } from '../../../kernel/src/engine/auditor.js';
 import { Collector } from '../../../kernel/src/engine/collector.js';
 import { DataStore } from '../../../kernel/src/engine/dataStore.js';
@@ -61,7 +62,7 @@ const PLAN: ExecutionPlan = {
 const nothing = (): void => undefined;
 
 /** An auditor whose judges answer what the test says. */
-function start(random = 0) {
+function start(random = 0, bitClass = 'one') {
   const [resources, heap, cluster] = [new Resources(), new SharedHeap(64), createCluster()];
   const programs = new ProgramTable({ resources, sha256, amountOf: () => 1n, retire: nothing });
   const stores = {
@@ -79,6 +80,8 @@ function start(random = 0) {
   /** Audits under way, oldest first. */
   const asked = new Map<number, AuditRule>();
   const told: string[] = [];
+  /** Checks that a thread has not answered yet, oldest first; null: nothing can be checked. */
+  let checks: ((verdict: CheckVerdict) => void)[] | null = null;
   const paid = new Map<string, string>();
   let held: number | null = null;
   const planned = bindPlan(1 as ExecutionId, PLAN, stores);
@@ -100,6 +103,13 @@ function start(random = 0) {
   };
   const auditor: Auditor = new Auditor({
     ...{ cluster, heap, reducers, beforeSubmit: nothing },
+    checks: {
+      prepare: () => {
+        if (checks === null) return null;
+        const { length } = checks;
+        return { flops: 1, isInline: false, run: (onDone) => void (checks![length] = onDone) };
+      },
+    },
     feed: (event: ClusterEvent) => {
       if (event.kind === 'submitted' && event.spec.audit !== undefined) {
         asked.set(event.spec.id, event.spec.audit);
@@ -141,7 +151,7 @@ function start(random = 0) {
     join(...workers: readonly WorkerId[]) {
       for (const worker of workers) {
         const joining = {
-          ...{ worker, incarnation: 1, gflops: 1, bitClass: 'one', owner: worker },
+          ...{ worker, incarnation: 1, gflops: 1, bitClass, owner: worker },
           ...{ isTrusted: worker === OWN, memoryBytes: 2 ** 30, windowBytes: 2 ** 20, held: [] },
         };
         step(cluster, { kind: 'joined', ...joining }, 0, clock.now);
@@ -163,6 +173,15 @@ function start(random = 0) {
       const unit = `${worker} ${String(take(worker, execution, value))}`;
       auditor.complete(execution);
       return unit;
+    },
+    /** From now on all answers are checked. */
+    check(): void {
+      checks ??= [];
+    },
+    /** The first check that is under way: its verdict is the test's from now on. */
+    takeCheck: () => checks?.shift(),
+    checked(opinion: CheckVerdict['opinion']): void {
+      checks?.shift()?.({ opinion, output: 0, row: 1, column: 2 });
     },
     fail(): void {
       const [execution] = asked.keys();
@@ -364,4 +383,79 @@ test('... and refused when it is caught first', () => {
   it.answer(ANNA, 2, 6);
   it.repeat(OWN, 1);
   expect(it.paid('anna 7')).toBe('refused');
+});
+
+const KNOWN = 'onnx-cpu 1.22 avx2';
+
+/** A stranger with a good name, whose answers are checked, and a judge. */
+function known(bitClass = KNOWN) {
+  const it = start(0.999, bitClass);
+  it.cluster.verified.set(ANNA, 100);
+  it.join(ANNA, OWN);
+  it.check();
+  return it;
+}
+
+test('a wrong product catches who sent it, without a judge', () => {
+  const it = known();
+  const unit = it.answer(ANNA, 1, 6);
+  it.checked('wrong');
+  expect([it.told, it.asked.size]).toEqual([['anna caught, built on'], 0]);
+  expect([it.paid(unit), it.held]).toEqual(['refused', 1]);
+});
+
+test.each([
+  ['of a backend whose arithmetic is not known', 'onnx-cuda 1.22 sm90', 'wrong'],
+  ['that cannot be told from rounding', KNOWN, 'unclear'],
+] as const)(
+  'a product %s is repeated, and accuses nobody by itself',
+  (_name, bitClass, opinion) => {
+    const it = known(bitClass);
+    const unit = it.answer(ANNA, 1, 5);
+    it.checked(opinion);
+    expect([it.told, it.asked.size]).toEqual([[], 1]);
+    it.repeat(OWN, 5);
+    expect([it.told, it.paid(unit)]).toEqual([[], 'clean']);
+  },
+);
+
+test('a right product waits for an audit as any answer', () => {
+  const it = known();
+  const unit = it.answer(ANNA, 1, 5);
+  it.checked('right');
+  expect([it.asked.size, it.paid(unit), it.held]).toEqual([0, 'open', 1]);
+  it.pass(ENGINE_LIMITS.auditIdleMs);
+  it.repeat(OWN, 5);
+  expect([it.paid(unit), it.held]).toEqual(['clean', null]);
+});
+
+test('while a product is being checked, no later answer vouches for it', () => {
+  const it = known();
+  const first = it.answer(ANNA, 1, 6);
+  const second = it.answer(ANNA, 2, 5);
+  expect(it.auditor.usesData([DATA])).toBe(true);
+  // The second one is through first, and is repeated.
+  const waits = it.takeCheck();
+  it.checked('unclear');
+  it.repeat(OWN, 5);
+  expect([it.paid(first), it.paid(second), it.held]).toEqual(['open', 'clean', 1]);
+  waits?.({ opinion: 'wrong', output: 0, row: 0, column: 0 });
+  expect([it.told, it.paid(first)]).toEqual([['anna caught, built on'], 'refused']);
+  expect(it.auditor.usesData([DATA])).toBe(false);
+});
+
+test('where nobody can repeat anything, products are checked all the same', () => {
+  const it = start(0, KNOWN);
+  it.join(ANNA);
+  it.answer(ANNA, 1, 5);
+  it.pass(ENGINE_LIMITS.auditWaitMs);
+  it.check();
+  const right = it.answer(ANNA, 2, 5);
+  expect([it.paid(right), it.held]).toEqual(['open', 2]);
+  it.checked('right');
+  expect([it.paid(right), it.held]).toEqual(['unverified', null]);
+  const wrong = it.answer(ANNA, 3, 6);
+  it.checked('wrong');
+  expect(it.told.at(-1)).toBe('anna caught, built on');
+  expect([it.paid(wrong), it.held]).toEqual(['refused', 3]);
 });

@@ -114,6 +114,11 @@ export class AuditBook {
     return true;
   }
 
+  /** It need not be audited after all: a later one may vouch for it. */
+  unclaim({ worker, seq }: Answer): void {
+    this.suspects.get(worker)?.open.delete(seq);
+  }
+
   /** Whether an audit of this answer still decides something. */
   isOpen({ worker, seq }: Answer): boolean {
     return this.suspects.get(worker)?.open.has(seq) === true;

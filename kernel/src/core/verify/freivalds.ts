@@ -15,8 +15,12 @@ export interface Product {
   readonly left: (row: number, into: Float64Array) => void;
   /** Writes row `row` of B. */
   readonly right: (row: number, into: Float64Array) => void;
-  /** Writes row `row` of what is said to be A·B. */
+  /** Writes row `row` of what is said to be A·B, or A·B + the addends. */
   readonly result: (row: number, into: Float64Array) => void;
+  /** Rows of what was added to it. */
+  readonly addends?: readonly ((row: number, into: Float64Array) => void)[];
+  /** Roundings that made elements of A and B what they are, should a worker do them after the product; 0 when left out. */
+  readonly roundings?: number;
 }
 
 /** How exact a declared number format is. */
@@ -34,9 +38,12 @@ const STRICT_UNITS = 8;
 /** Roundings of an element beside those of its `inner` additions. */
 const EXTRA_ROUNDINGS = 2;
 
+/** right · wrong: no rounding explains it · unclear: too much would have to be computed again to tell. */
+export type Opinion = 'right' | 'wrong' | 'unclear';
+
 export interface ProductVerdict {
-  readonly isAccepted: boolean;
-  /** First row and column that no rounding explains; -1 when accepted. */
+  readonly opinion: Opinion;
+  /** First row and column that no rounding explains; -1 when there is none. */
   readonly row: number;
   readonly column: number;
   /** Rows that the second stage computed again. */
@@ -83,32 +90,40 @@ export function sketchOf(product: Product, weights: Float64Array): Sketch {
   return { weights, sums, norms };
 }
 
-/** Checks a product against its sketch. Comparisons are `<=` without division: rows of zeros are 0 <= 0. */
+/**
+ * Checks a product against its sketch. Comparisons are `<=` without division: rows of zeros are 0 <= 0.
+ * @param maxRows rows that may be computed again: whoever stays just within the bound must not make a check as dear as the product.
+ */
 export function checkProduct(
   product: Product,
   sketch: Sketch,
   precision: Precision = FLOAT32,
+  maxRows = Infinity,
 ): ProductVerdict {
   const { rows, inner, columns } = product;
   const left = new Float64Array(inner);
   const result = new Float64Array(columns);
+  const addends = (product.addends ?? []).map(() => new Float64Array(columns));
   let rowsComputed = 0;
   for (let row = 0; row < rows; row++) {
     product.result(row, result);
     const odd = result.findIndex((value) => !Number.isFinite(value));
-    if (odd >= 0) return { isAccepted: false, row, column: odd, rowsComputed };
+    if (odd >= 0) return { opinion: 'wrong', row, column: odd, rowsComputed };
     product.left(row, left);
-    if (passesStrictly(left, result, sketch, precision)) continue;
+    addends.forEach((addend, index) => product.addends?.[index]?.(row, addend));
+    if (passesStrictly(left, result, addends, sketch, precision)) continue;
+    if (rowsComputed >= maxRows) return { opinion: 'unclear', row: -1, column: -1, rowsComputed };
     rowsComputed++;
-    const column = firstWrong(product, left, result, precision);
-    if (column >= 0) return { isAccepted: false, row, column, rowsComputed };
+    const column = firstWrong(product, left, result, addends, precision);
+    if (column >= 0) return { opinion: 'wrong', row, column, rowsComputed };
   }
-  return { isAccepted: true, row: -1, column: -1, rowsComputed };
+  return { opinion: 'right', row: -1, column: -1, rowsComputed };
 }
 
 function passesStrictly(
   left: Float64Array,
   result: Float64Array,
+  addends: readonly Float64Array[],
   { weights, sums, norms }: Sketch,
   { unit }: Precision,
 ): boolean {
@@ -118,6 +133,15 @@ function passesStrictly(
     const a = left[p] ?? 0;
     expected += a * (sums[p] ?? 0);
     scale += Math.abs(a) * (norms[p] ?? 0);
+  }
+  for (const addend of addends) {
+    let squares = 0;
+    for (let column = 0; column < addend.length; column++) {
+      const weighted = (addend[column] ?? 0) * (weights[column] ?? 0);
+      expected += weighted;
+      squares += weighted * weighted;
+    }
+    scale += Math.sqrt(squares);
   }
   let actual = 0;
   for (let column = 0; column < result.length; column++) {
@@ -131,23 +155,34 @@ function firstWrong(
   product: Product,
   left: Float64Array,
   result: Float64Array,
+  addends: readonly Float64Array[],
   { unit, tiny }: Precision,
 ): number {
-  const { inner, columns } = product;
+  const { inner, columns, roundings: made = 0 } = product;
   const sums = new Float64Array(columns);
   const scales = new Float64Array(columns);
   const right = new Float64Array(columns);
+  /** What may be lost where a factor, not the product, is flushed to zero. */
+  const slack = tiny / unit;
   for (let p = 0; p < inner; p++) {
     const a = left[p] ?? 0;
     if (a === 0) continue;
     product.right(p, right);
     for (let column = 0; column < columns; column++) {
-      const summand = a * (right[column] ?? 0);
+      const b = right[column] ?? 0;
+      const flushed = slack * (Math.abs(a) + Math.abs(b));
+      sums[column] = (sums[column] ?? 0) + a * b;
+      scales[column] = (scales[column] ?? 0) + Math.abs(a * b) + flushed;
+    }
+  }
+  for (const addend of addends) {
+    for (let column = 0; column < columns; column++) {
+      const summand = addend[column] ?? 0;
       sums[column] = (sums[column] ?? 0) + summand;
       scales[column] = (scales[column] ?? 0) + Math.abs(summand);
     }
   }
-  const roundings = inner + EXTRA_ROUNDINGS;
+  const roundings = inner + addends.length + made + EXTRA_ROUNDINGS;
   return result.findIndex((value, column) => {
     const allowed = roundings * (unit * (scales[column] ?? 0) + tiny);
     return !(Math.abs(value - (sums[column] ?? 0)) <= allowed);

@@ -1,4 +1,15 @@
 /** @file Inputs that honest workers meet, float32 products of them, and lies about those. */
+import type {
+  AnyParams,
+  DType,
+  OpName,
+  Program,
+  ProgramNode,
+  Shape,
+  TensorType,
+} from '@ravenlab/protocol';
+import { inferOp, valueType } from '@ravenlab/protocol';
+import { runReference } from '../../../../kernel/src/core/reference/runReference.js';
 import type { Product } from '../../../../kernel/src/core/verify/freivalds.js';
 
 // Looking Math up costs more than the arithmetic: a test's globals are behind a proxy.
@@ -98,4 +109,44 @@ export function bfloat16(value: number): number {
   const words = new Uint32Array(Float32Array.of(value).buffer);
   words[0] = (words[0]! + 0x8000) & 0xffff0000;
   return new Float32Array(words.buffer)[0]!;
+}
+
+/** Appends nodes with inferred types; inputs come first. */
+export class ProgramBuilder {
+  private readonly inputs: TensorType[] = [];
+  private readonly nodes: ProgramNode[] = [];
+
+  input(shape: Shape, dtype: DType = 'float32'): number {
+    return this.inputs.push({ dtype, shape }) - 1;
+  }
+
+  op(op: OpName, inputs: readonly number[], params: AnyParams = {}): number {
+    const types = inputs.map(
+      (id) => (this.inputs[id] ?? this.nodes[id - this.inputs.length]?.type)!,
+    );
+    const type = inferOp(op, types, params as never);
+    this.nodes.push({ op, inputs, params, type });
+    return this.inputs.length + this.nodes.length - 1;
+  }
+
+  product(a: number, b: number, transposeA = false, transposeB = false): number {
+    return this.op('matMul', [a, b], { transposeA, transposeB });
+  }
+
+  program(...outputs: readonly number[]): Program {
+    return { inputs: this.inputs, nodes: this.nodes, outputs };
+  }
+}
+
+/** What an honest worker answers: node by node, rounded to float32. */
+export function answerOf(program: Program, inputs: readonly ArrayLike<number>[]): Float32Array[] {
+  const values = [...inputs];
+  for (const node of program.nodes) {
+    const types = node.inputs.map((id) => valueType(program, id));
+    const args = node.inputs.map((id) => values[id]!);
+    const nodes = [{ ...node, inputs: types.map((_type, at) => at) }];
+    const [exact] = runReference({ inputs: types, nodes, outputs: [types.length] }, args);
+    values.push(node.type.dtype === 'float32' ? Float32Array.from(exact!) : exact!);
+  }
+  return program.outputs.map((id) => Float32Array.from(values[id]!));
 }

@@ -142,6 +142,15 @@ describe('onnx-cpu gives the same bits on 1, 2, 3 and 4 threads', () => {
     },
   );
 
+  test.each([8_193, 33_033, 100_003, 2_200_001])(
+    'for the logarithms of %d numbers',
+    async (size) => {
+      const program = programOf('log', [float([size])], {});
+      const bits = (await onThreads(program, [floats([size], 5, 0.01, 3)])).map(bitsOf);
+      expect(new Set(bits).size).toBe(1);
+    },
+  );
+
   test('for sums of 50,000 rows that meet in a few places', async () => {
     const [rows, width, size] = [50_000, 4, 7];
     const random = prng(3);
@@ -184,6 +193,23 @@ const RACES = [
   { name: 'rows of which some meet', places: 70, program: meeting(160, 200) },
 ];
 
+const ODD = float([7, 131]);
+const ROWS = { axes: [1], epsilon: 1e-5 };
+
+/** Sums of odd rows, straight from the inputs. */
+const SUMS = [
+  { name: 'a sum of rows', program: sumOf(ODD.shape, [1]) },
+  { name: 'a sum of all', program: sumOf(ODD.shape, [0, 1]) },
+  { name: 'the gradient of a layer norm', program: programOf('normalizeGrad', [ODD, ODD], ROWS) },
+];
+
+/** The same numbers, so many places behind the beginning of their memory. */
+function movedBy(offset: number, values: Float32Array): Float32Array {
+  const place = new Float32Array(values.length + offset).subarray(offset);
+  place.set(values);
+  return place;
+}
+
 function meeting(rows: number, size: number): Program {
   return programOf('scatterAdd', [{ dtype: 'int32', shape: [rows] }, float([rows, 8])], { size });
 }
@@ -216,6 +242,21 @@ describe.each(BACKENDS_UNDER_TEST)('%s', (name) => {
     executable.dispose();
     backend.dispose();
   });
+
+  test.each(SUMS)(
+    'gives the same bits wherever its inputs begin, for $name',
+    async ({ program }) => {
+      const backend = await open(name);
+      const executable = backend.compile(program);
+      const values = program.inputs.map(({ shape }, index) => floats(shape, 31 + index));
+      const bits = [0, 1, 2, 3, 5].map((offset) =>
+        bitsOf(executable.run(values.map((data) => movedBy(offset, data)))),
+      );
+      expect(new Set(bits).size).toBe(1);
+      executable.dispose();
+      backend.dispose();
+    },
+  );
 
   test('gives outputs of their own, even when an output is an input', async () => {
     const backend = await open(name);

@@ -5,6 +5,7 @@ import type { Emit, EmitRows } from './emitRow.js';
 import { direct, operand } from './emitRow.js';
 import type { ModelBuilder, Operand, ValueName } from './modelBuilder.js';
 import { ONNX_TYPE } from './modelBuilder.js';
+import { LOG_ELEMENTS, LOG_PIECES } from './threadCut.js';
 
 type ElementwiseOp =
   | 'full'
@@ -87,6 +88,30 @@ const clip: Emit<'clip'> = (inputs, { graph, params }) => {
   ]);
 };
 
+/** In pieces that one thread makes whole. */
+const log: Emit<'log'> = (inputs, { graph, type }) => {
+  const x = operand(inputs, 0);
+  const size = sizeOf(type.shape);
+  const whole = Math.floor(size / LOG_ELEMENTS);
+  if (whole === 0 || size === LOG_ELEMENTS) return graph.node('Log', [x.name]);
+  if (whole >= LOG_PIECES) {
+    graph.limitThreads(1);
+    return graph.node('Log', [x.name]);
+  }
+  const rest = size % LOG_ELEMENTS;
+  const sizes = [...new Array<number>(whole).fill(LOG_ELEMENTS), ...(rest > 0 ? [rest] : [])];
+  const line = graph.node('Reshape', [x.name, graph.int64s([size])]);
+  const pieces = graph.multi({
+    op: 'Split',
+    inputs: [line, graph.int64s(sizes)],
+    attributes: { axis: 0 },
+    outputs: sizes.length,
+  });
+  const logs = pieces.map((piece) => graph.node('Log', [piece]));
+  const joined = graph.node('Concat', logs, { axis: 0 });
+  return graph.node('Reshape', [joined, graph.int64s(type.shape)]);
+};
+
 export const EMIT_ELEMENTWISE: EmitRows<ElementwiseOp & keyof typeof OPS> = {
   full: (_inputs, { graph, params, type }) => graph.filled(type, params.value),
   iota,
@@ -104,7 +129,7 @@ export const EMIT_ELEMENTWISE: EmitRows<ElementwiseOp & keyof typeof OPS> = {
   sign: direct('Sign'),
   floor: direct('Floor'),
   exp: direct('Exp'),
-  log: direct('Log'),
+  log,
   sqrt: direct('Sqrt'),
   rsqrt: (inputs, { graph }) =>
     graph.node('Reciprocal', [graph.node('Sqrt', [operand(inputs, 0).name])]),

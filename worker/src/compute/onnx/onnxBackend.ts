@@ -1,6 +1,6 @@
 /** @file The backends on ONNX Runtime: a program becomes one session that stays ready. Which runtime is runtime.ts's business. */
 import type { BackendName, Program, TensorData, TensorType } from '@ravenlab/protocol';
-import { RavenError, sizeOf, uniform, valueType } from '@ravenlab/protocol';
+import { RavenError, allocate, sizeOf, uniform, valueType } from '@ravenlab/protocol';
 import type { Backend, Executable } from '../backend.js';
 import type { FoldRules } from '../group/groupProgram.js';
 import type { LoweredModel, ModelFeed } from './lower.js';
@@ -129,6 +129,9 @@ class OnnxExecutable<T extends OnnxTensor> implements Executable {
   }
 }
 
+/** ONNX Runtime's sums begin at the first whole vector in memory: the same numbers at another place would have other bits. */
+const ALIGN_BYTES = 16;
+
 /** Weights come again unit after unit: the tensor made for the array seen last is kept. */
 function inputSlot<T extends OnnxTensor>(
   feed: Extract<ModelFeed, { kind: 'input' }>,
@@ -136,15 +139,22 @@ function inputSlot<T extends OnnxTensor>(
   runtime: OnnxRuntime<T>,
 ): Slot<T> {
   let last: TensorData | undefined;
+  let moved: TensorData | undefined;
   return {
     fill(inputs, feeds) {
-      const data = inputs[feed.index];
+      let data = inputs[feed.index];
+      if (data !== undefined && data.byteOffset % ALIGN_BYTES !== 0) {
+        moved ??= allocate(type.dtype, data.length);
+        moved.set(data);
+        data = moved;
+      }
       if (data === undefined || data === last) return;
       last = data;
       feeds[feed.name] = runtime.tensor(type, data);
     },
     release() {
       last = undefined;
+      moved = undefined;
     },
   };
 }

@@ -1,11 +1,19 @@
 /**
- * @file How many threads may share a matrix product or a sum without a change of its bits. Not a performance model.
+ * @file How many threads may share a product, a sum or a logarithm without a change of its bits. Not a performance model.
  *
  * ONNX Runtime's single-precision kernel cuts the longer side of the result among its threads. Rows are sums of their own.
  * But it adds up `depth` terms in blocks, and the narrower a thread's columns, the longer its blocks: 128 terms above 64
  * columns, 256 above 32, 512 above 16. A lone row has a kernel of its own. So 128 × 784 times 784 × 256 has the same bits on
  * one to three threads, and other ones on four. Measured on 1.30; test/conformance/promises.test.ts holds it to that.
  */
+
+/**
+ * Elements of a logarithm that ONNX Runtime gives to one thread, whole vectors of them. Of more, every thread gets a part of any
+ * length, and what is left over behind a part's last vector takes a scalar path with other bits.
+ */
+export const LOG_ELEMENTS = 8_192;
+/** A logarithm of so many pieces has no model of its own any more; then one thread makes everything. */
+export const LOG_PIECES = 256;
 
 /** Depth up to which there is one block, whatever the width. */
 const BLOCK_DEPTH = 128;

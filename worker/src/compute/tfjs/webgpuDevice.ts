@@ -22,6 +22,9 @@ export interface WebgpuDevice {
   checked<T>(work: () => Promise<T>): Promise<T>;
 }
 
+/** Raised when programs become other calls, with other bits. */
+const EMISSION = 2;
+
 /** Names of drivers that do not say of themselves that they are a fallback. */
 const SOFTWARE = /swiftshader|llvmpipe|lavapipe|software|basic render/i;
 
@@ -46,7 +49,7 @@ export async function openWebgpu(): Promise<WebgpuDevice> {
   const name = [device, description, vendor, architecture].find((text) => text !== '') ?? 'GPU';
   return {
     name,
-    version: `tfjs ${tf.version_core} dawn ${[vendor, architecture, description].filter(Boolean).join(' ')}`,
+    version: `tfjs ${tf.version_core} emission ${EMISSION} dawn ${[vendor, architecture, description].filter(Boolean).join(' ')}`,
     isSoftware: isFallbackAdapter || SOFTWARE.test(`${name} ${description}`),
     checked: (work) => checked(deviceOf(tf.backend()), work),
   };

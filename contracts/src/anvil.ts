@@ -18,6 +18,8 @@ export interface SimulatedChainOptions {
   readonly port?: number;
   /** Where the chain is kept between two starts; without it, it is forgotten. */
   readonly stateFile?: string;
+  /** Begins as a branch of this node's chain. */
+  readonly forkUrl?: string;
 }
 
 export interface SimulatedChain {
@@ -61,6 +63,7 @@ function argumentsOf(options: SimulatedChainOptions): readonly string[] {
     ...['--chain-id', String(options.chainId ?? SIMULATED_CHAIN_ID)],
     // As on mainnet: 2^24 gas at most for one transaction (EIP-7825), which anvil enforces only when told to.
     ...['--hardfork', 'osaka', '--enable-tx-gas-limit'],
+    ...(options.forkUrl === undefined ? [] : ['--fork-url', options.forkUrl]),
     ...(options.stateFile === undefined ? [] : ['--state', options.stateFile]),
   ];
 }

@@ -571,6 +571,8 @@ export const CHAIN_LIMITS = {
   simulatedRenewS: 7 * 86_400,
   /** How far this machine's clock and the newest block may be apart; s. */
   clockSkewS: 900,
+  /** How far the newest blocks of two nodes may be apart; s. */
+  nodeLagS: 180,
   /** Looks at the chain until a step of the set-up has to be in a block. */
   setUpPolls: 600,
   /** Between two looks at the chain: while something is under way, on a simulated chain and on a network; and when nothing is; ms. */

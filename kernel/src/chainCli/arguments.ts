@@ -25,6 +25,8 @@ export const USAGE = `Pay contributors on a chain of your own choice. Without se
                                  taken from RAVENLAB_CHAIN_PASSWORD
   --password-file <file>         for keystore
   --name <text>  --explorer <url with {hash}>  --confirmations <n>  --max-fee-gwei <n>
+  --second-rpc <url>             for setup; a second node, of somebody else's: what both say counts, and nothing is signed
+                                 while they contradict each other
   --price-per-tflop <coins>  --price-per-tib <coins>
                                  for setup; what work costs: 0.001 and 0 without them
   --per-contributor <coins>  --per-hour <coins>  --per-run <coins>
@@ -35,6 +37,7 @@ Nothing is repeated by asking again: a transaction that is on its way is in the 
 const OPTIONS = {
   help: { type: 'boolean', short: 'h' },
   rpc: { type: 'string' },
+  'second-rpc': { type: 'string' },
   'chain-id': { type: 'string' },
   escrow: { type: 'string' },
   token: { type: 'string' },

@@ -9,8 +9,9 @@ import type { ChainDatabase, ShownTransaction } from '../engine/chain/chainDatab
 import type { Intent } from '../engine/chain/intents.js';
 import type { OpenNetwork } from '../engine/chain/network.js';
 import { openChain } from '../engine/chain/openChain.js';
+import { lookAt } from '../engine/chain/nodes.js';
 import { Outbox } from '../engine/chain/outbox.js';
-import { checkDecimals } from '../engine/chain/setUp.js';
+import { checkDecimals, nodesOf } from '../engine/chain/setUp.js';
 import { dataHome } from '../engine/engineId.js';
 import type { Arguments } from './arguments.js';
 
@@ -76,8 +77,10 @@ export async function atDesk<T>(
     const escrow = await EscrowClient.at(network.chain, network.place.escrow);
     const token = await readToken(network.chain, network.place.token);
     checkDecimals(token, network.decimals);
-    const outbox = outboxOf(network, database, escrow);
-    if (network.job !== null) database.addJob(network.job, 0);
+    const { second, place } = network;
+    const other = second === null ? null : await EscrowClient.at(second, place.escrow);
+    const outbox = outboxOf(network, database, escrow, other);
+    if (network.job !== null) database.addJob(network.job, network.jobBlock);
     return await act({ network, database, outbox, escrow, token });
   } finally {
     await network.stop();
@@ -86,19 +89,21 @@ export async function atDesk<T>(
 }
 
 /** What sending needs of a network. */
-export type Sending = Pick<OpenNetwork, 'chain' | 'payer' | 'feeCeiling'> & {
-  readonly info: Pick<OpenNetwork['info'], 'confirmations'>;
+export type Sending = Pick<OpenNetwork, 'chain' | 'second' | 'payer' | 'feeCeiling'> & {
+  readonly info: Pick<OpenNetwork['info'], 'finality'>;
 };
 
 export function outboxOf(
   network: Sending,
   database: ChainDatabase,
   escrow: EscrowClient | null,
+  secondEscrow: EscrowClient | null = null,
 ): Outbox {
-  const { chain, payer, feeCeiling, info } = network;
+  const { chain, payer, feeCeiling } = network;
   return new Outbox({
-    ...{ chain, database, payer, feeCeiling, confirmations: info.confirmations },
+    ...{ chain, database, payer, feeCeiling },
     escrow: () => escrow,
+    secondEscrow: () => secondEscrow,
     wallMs: Date.now,
   });
 }
@@ -118,7 +123,8 @@ export async function bring(
   const end = performance.now() + PATIENCE_MS;
   let told = '';
   while (performance.now() < end) {
-    await outbox.poll(await network.chain.blockNumber());
+    const { head, confirmed } = await lookAt(nodesOf(network));
+    await outbox.poll(head.number, confirmed);
     const shown = database.newest(SHOWN).find((each) => each.id === id);
     if (shown === undefined) throw new ChainError(`request ${String(id)} is not in the outbox`);
     const text = progress(shown);

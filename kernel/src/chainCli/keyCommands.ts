@@ -12,6 +12,7 @@ import {
   terminalPrompt,
   writePrivate,
 } from '@ravenlab/contracts';
+import type { Address } from '@ravenlab/protocol';
 import { CHAIN_LIMITS, ChainError, priceText } from '@ravenlab/protocol';
 import { SETTINGS_FILE } from '../engine/chain/chainChoice.js';
 import { parseAmount } from '../engine/chain/amounts.js';
@@ -84,9 +85,9 @@ export async function deploy(args: Arguments, env: Env, say: Say): Promise<void>
   try {
     database.useChain((await chain.block(0))?.hash ?? `chain ${String(chainId)}`);
     const network = {
-      ...{ chain, payer },
+      ...{ chain, second: null, payer },
       feeCeiling: BigInt(args.whole('max-fee-gwei', CHAIN_LIMITS.maxFeeGwei)) * GWEI,
-      info: { confirmations: CHAIN_LIMITS.confirmations },
+      info: { finality: CHAIN_LIMITS.confirmations },
     };
     const outbox = outboxOf(network, database, null);
     const deployed = async (intent: Intent): Promise<string> => {
@@ -113,6 +114,7 @@ export async function setUp(args: Arguments, env: Env, say: Say): Promise<void> 
   const chain = await ChainClient.open(rpcUrl, chainId);
   const escrow = await EscrowClient.at(chain, parseAddress(args.required('escrow'), 'escrow'));
   const token = await readToken(chain, parseAddress(args.required('token'), 'token'));
+  await checkSecond(args, chainId, escrow.address);
   const file = resolve(args.option('settings') ?? join(dataHome(env), SETTINGS_FILE));
   const signer = keyOf(args, 'signer', file);
   if (signer === null) throw new ChainError('--signer is missing', { fault: 'user' });
@@ -127,7 +129,7 @@ export async function setUp(args: Arguments, env: Env, say: Say): Promise<void> 
     explorerUrl: args.option('explorer'),
     ...{ escrow: escrow.address, token: token.address, signer, payer: keyOf(args, 'payer', file) },
     ...{ decimals: token.decimals, price },
-    confirmations: args.whole('confirmations', CHAIN_LIMITS.confirmations),
+    ...{ secondRpcUrl: args.option('second-rpc'), ...confirmationsOf(args) },
     maxFeeGwei: args.whole('max-fee-gwei', CHAIN_LIMITS.maxFeeGwei),
     limits,
   };
@@ -153,6 +155,18 @@ function keyOf(args: Arguments, name: 'signer' | 'payer', settings: string) {
     keystore: beside(keystoreFile),
     passwordFile: password === null ? null : beside(password),
   };
+}
+
+/** Nothing is written where the network's own word is to count. */
+function confirmationsOf(args: Arguments): { readonly confirmations?: number } {
+  if (args.option('confirmations') === null) return {};
+  return { confirmations: args.whole('confirmations', null) };
+}
+
+/** A second node has to be of the same chain, and to know the same escrow. */
+async function checkSecond(args: Arguments, chainId: number, escrow: Address): Promise<void> {
+  const url = args.option('second-rpc');
+  if (url !== null) await EscrowClient.at(await ChainClient.open(url, chainId), escrow);
 }
 
 function limitsOf(args: Arguments, decimals: number) {

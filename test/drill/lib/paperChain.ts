@@ -37,7 +37,7 @@ function statusOf(): ChainStatus {
     phase: 'ready',
     network: {
       ...{ chainId: CHAIN_ID, name: 'paper', isSimulated: true, rpcUrl: '', explorerUrl: null },
-      confirmations: 1,
+      finality: 1,
     },
     escrow: PAPER_ESCROW,
     token: { address: hex('d', 40) as Address, symbol: 'PAPER', decimals: 18 },

@@ -26,6 +26,7 @@ export interface AgentOptions {
   readonly choice?: Exclude<ChainChoice, { kind: 'off' }>;
   readonly env?: Readonly<Record<string, string>>;
   readonly wallMs?: () => number;
+  readonly networkPollMs?: number;
 }
 
 const DEADLINE_MS = 15_000;
@@ -45,6 +46,7 @@ export function startAgent(options: AgentOptions): AgentUnderTest {
     open: () => openChain({ choice, home, folder: join(home, owner), env, log }),
     owner,
     wallMs: options.wallMs ?? Date.now,
+    ...(options.networkPollMs === undefined ? {} : { networkPollMs: options.networkPollMs }),
     onStatus: (status) => listeners.forEach((listener) => listener(status)),
     onLanes: (changed) => lanes.push(...changed),
     log,

@@ -4,15 +4,13 @@
  */
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { createServer } from 'node:http';
-import type { Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import type { Address } from '@ravenlab/protocol';
 import { CHAIN_LIMITS } from '@ravenlab/protocol';
 import { ChainClient } from '../../../contracts/src/chainClient.js';
 import { devAccounts } from '../../../contracts/src/devAccounts.js';
 import type { EscrowClient } from '../../../contracts/src/escrowClient.js';
 import { tokenBalance, tokenCalls } from '../../../contracts/src/escrowClient.js';
+import { confirmedBlock } from '../../../kernel/src/core/chain/eventWindow.js';
 import { ChainDatabase } from '../../../kernel/src/engine/chain/chainDatabase.js';
 import type { ReadyToPay } from '../../../kernel/src/engine/chain/setUp.js';
 import { setUp } from '../../../kernel/src/engine/chain/setUp.js';
@@ -21,6 +19,7 @@ import { JobWatch } from '../../../kernel/src/engine/chain/jobWatch.js';
 import { openSimulated } from '../../../kernel/src/engine/chain/network.js';
 import type { OpenNetwork } from '../../../kernel/src/engine/chain/network.js';
 import { Outbox } from '../../../kernel/src/engine/chain/outbox.js';
+import { NodeProxy } from '../lib/nodeProxy.js';
 import { PAYEES, newHome } from './lib.js';
 
 const CONFIRMATIONS = 3;
@@ -31,9 +30,8 @@ const { home, remove } = newHome();
 let network: OpenNetwork;
 let database: ChainDatabase;
 let ready: ReadyToPay;
-/** Between the outbox and the node: what it names is lost on the way. */
-let lost: ReadonlySet<string> = new Set();
-let lossy: Server;
+/** Between the outbox and the node. */
+let lossy: NodeProxy;
 let chain: ChainClient;
 let nowMs = 1_000_000;
 let payees = 0;
@@ -46,7 +44,7 @@ function outboxOf(
   options: { readonly ceiling?: bigint; readonly on?: ChainDatabase } = {},
 ): Outbox {
   return new Outbox({
-    ...{ chain, database: options.on ?? database, payer: payer!, confirmations: CONFIRMATIONS },
+    ...{ chain, database: options.on ?? database, payer: payer! },
     feeCeiling: options.ceiling ?? 1_000n * GWEI,
     escrow: () => ready.escrow,
     wallMs: () => nowMs,
@@ -70,36 +68,20 @@ const stateOf = (id: number) => database.row(id)?.state;
 const noteOf = (id: number) => database.newest(50).find((row) => row.id === id)?.note ?? null;
 
 async function poll(outbox: Outbox): Promise<void> {
-  await outbox.poll(await network.chain.blockNumber());
+  const head = await network.chain.blockNumber();
+  await outbox.poll(head, confirmedBlock(head, CONFIRMATIONS));
 }
 
 beforeAll(async () => {
   network = await openSimulated(join(home, 'node'), () => undefined);
-  lossy = createServer((request, response) => {
-    const chunks: Buffer[] = [];
-    request.on('data', (chunk: Buffer) => chunks.push(chunk));
-    request.on('end', () => {
-      const body = Buffer.concat(chunks).toString();
-      const { method } = JSON.parse(body) as { readonly method: string };
-      if (lost.has(method)) {
-        response.destroy();
-        return;
-      }
-      const headers = { 'content-type': 'application/json' };
-      void fetch(network.info.rpcUrl, { method: 'POST', headers, body })
-        .then((answer) => answer.text())
-        .then((text) => response.end(text));
-    });
-  });
-  await new Promise<void>((listening) => lossy.listen(0, '127.0.0.1', listening));
-  const { port } = lossy.address() as AddressInfo;
-  chain = await ChainClient.open(`http://127.0.0.1:${String(port)}`, 31_337);
+  lossy = await NodeProxy.start(network.info.rpcUrl);
+  chain = await ChainClient.open(lossy.url, 31_337);
   database = new ChainDatabase(join(home, 'outbox.sqlite'));
   database.useChain(network.identity);
   let escrow: EscrowClient | null = null;
-  const { info, feeCeiling } = network;
+  const { feeCeiling } = network;
   const outbox = new Outbox({
-    ...{ chain: network.chain, database, payer: payer!, confirmations: info.confirmations },
+    ...{ chain: network.chain, database, payer: payer! },
     ...{ feeCeiling, escrow: () => escrow, wallMs: Date.now },
   });
   const onEscrow = (found: EscrowClient) => (escrow = found);
@@ -109,13 +91,12 @@ beforeAll(async () => {
 });
 
 beforeEach(async () => {
-  lost = new Set();
+  lossy.meddling = {};
   await rpc('evm_setAutomine', [true]);
 });
 
 afterAll(async () => {
-  lossy.closeAllConnections();
-  lossy.close();
+  lossy.stop();
   database.close();
   await network.stop();
   remove();
@@ -132,12 +113,12 @@ async function pollUntil(outbox: Outbox, id: number, state: 'mined'): Promise<vo
 
 test('what is lost on the way was stored before, and another outbox sends the same bytes', async () => {
   const { id, to } = mintTo(outboxOf(), 5n);
-  lost = new Set(['eth_sendRawTransaction']);
+  lossy.meddling = { lost: new Set(['eth_sendRawTransaction']) };
   await expect(poll(outboxOf())).rejects.toThrow(/does not answer/);
   expect(stateOf(id)).toBe('sent');
   const [stored] = database.attempts(id);
   expect(await balance(to)).toBe(0n);
-  lost = new Set();
+  lossy.meddling = {};
   // As after kill -9: nothing but the file is left.
   const later = outboxOf();
   await pollUntil(later, id, 'mined');
@@ -260,8 +241,11 @@ test('two engines that share an account do each request once', async () => {
 test('a lane counts when its blocks are confirmed, and no longer when they are taken back', async () => {
   const { escrow, job } = ready;
   const outbox = outboxOf();
-  const watch = new JobWatch({ escrow, database, job, confirmations: CONFIRMATIONS });
-  const look = async () => watch.poll(await network.chain.head());
+  const watch = new JobWatch({ escrow, database, job });
+  const look = async () => {
+    const head = await network.chain.head();
+    return watch.poll(head, confirmedBlock(head.number, CONFIRMATIONS));
+  };
   await look();
   const payee = PAYEES[5]!;
   const reserve = (cap: bigint) =>

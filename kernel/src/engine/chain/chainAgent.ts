@@ -24,7 +24,8 @@ import { chunksOf } from './intents.js';
 import { JobWatch } from './jobWatch.js';
 import type { LimitTexts, OpenNetwork } from './network.js';
 import { Outbox } from './outbox.js';
-import { blockTime, jobState, setUp } from './setUp.js';
+import { NodesDisagree, lookAt } from './nodes.js';
+import { blockTime, jobState, nodesOf, setUp } from './setUp.js';
 
 export interface ChainAgentOptions {
   /** Called again after a failure: whatever was wrong may have been mended. */
@@ -32,6 +33,8 @@ export interface ChainAgentOptions {
   /** Who may sign for a job: the engine's id. */
   readonly owner: string;
   readonly wallMs: () => number;
+  /** Between two looks at a network; ms. */
+  readonly networkPollMs?: number;
   readonly onStatus: (status: ChainStatus) => void;
   readonly onLanes: (lanes: readonly LaneOnChain[]) => void;
   readonly log: (text: string) => void;
@@ -70,6 +73,7 @@ export class ChainAgent {
   private retryMs: number = CHAIN_LIMITS.retryMinMs;
   private timer: NodeJS.Timeout | null = null;
   private polling: Promise<void> | null = null;
+  private isDisputed = false;
   private isTurning = false;
   private isAskedAgain = false;
   private isClosed = false;
@@ -96,6 +100,7 @@ export class ChainAgent {
     return {
       phase: problem !== null ? 'problem' : session === null ? 'starting' : 'ready',
       problem,
+      isDisputed: this.isDisputed,
       network: network === null ? null : { ...network.info, rpcUrl: shownUrl(network) },
       escrow: session?.escrow.address ?? null,
       token: session?.token ?? null,
@@ -114,7 +119,7 @@ export class ChainAgent {
 
   /** Spend limits are checked, and what was promised is on the disk before the signature leaves. */
   async signVoucher(voucher: Voucher): Promise<CompactSignature> {
-    const { signatures, caps, watch, network } = this.ready();
+    const { signatures, caps, watch, network } = this.agreed();
     if (voucher.job !== watch.job) {
       throw new ChainError(`a voucher for job ${voucher.job}, and this engine's is ${watch.job}`);
     }
@@ -139,7 +144,7 @@ export class ChainAgent {
   }
 
   signServer(serverKey: string): CompactSignature {
-    const { signatures, watch, network, escrow } = this.ready();
+    const { signatures, watch, network, escrow } = this.agreed();
     const claim = { serverKey, escrow: escrow.address, job: watch.job };
     return signatures.server.sign(claim, network.signer);
   }
@@ -240,6 +245,17 @@ export class ChainAgent {
     );
   }
 
+  /** Before anything is signed. @throws ChainError */
+  private agreed(): Session {
+    const session = this.ready();
+    if (this.isDisputed) {
+      throw new ChainError(`nothing is signed now: ${this.problem ?? 'two nodes disagreed'}`, {
+        retryable: true,
+      });
+    }
+    return session;
+  }
+
   private ask(intent: Intent, job: JobId | null): number {
     const id = this.ready().outbox.request(intent, job);
     this.tell();
@@ -305,12 +321,15 @@ export class ChainAgent {
       this.session = session;
       await this.look(session);
       this.problem = null;
+      this.isDisputed = false;
       this.retryMs = CHAIN_LIMITS.retryMinMs;
       delayMs = this.restMs(session);
     } catch (error) {
       const text = error instanceof Error ? error.message : String(error);
       if (text !== this.problem) this.options.log(`chain: ${text}`);
       this.problem = text;
+      // One that does not answer disputes nothing, and one that is opened anew has to show that it agrees.
+      if (error instanceof NodesDisagree) this.isDisputed = true;
       delayMs = this.retryMs;
       this.retryMs = Math.min(2 * this.retryMs, CHAIN_LIMITS.retryMaxMs);
     }
@@ -364,35 +383,40 @@ export class ChainAgent {
     const { owner, wallMs } = this.options;
     const { network, database } = opened;
     const { chain, payer, feeCeiling, info } = network;
-    const { confirmations } = info;
     database.useChain(network.identity);
     if (info.isSimulated) database.loseOtherChains();
     let escrow: EscrowClient | null = null;
+    let second: EscrowClient | null = null;
     const outbox = new Outbox({
-      ...{ chain, database, payer, feeCeiling, confirmations, wallMs },
+      ...{ chain, database, payer, feeCeiling, wallMs },
       escrow: () => escrow,
+      secondEscrow: () => second,
     });
     const ready = await setUp({
       ...{ network, database, outbox, owner, wallMs },
-      onEscrow: (found) => {
+      onEscrow: (found, other) => {
         escrow = found;
+        second = other;
       },
     });
     const limits = this.chosenLimits ?? limitsOf(network.limits, ready.token.decimals);
     return {
       ...{ network, database, outbox, escrow: ready.escrow, token: ready.token },
-      watch: new JobWatch({ escrow: ready.escrow, database, job: ready.job, confirmations }),
+      watch: new JobWatch({ escrow: ready.escrow, second, database, job: ready.job }),
       signatures: escrowSignatures(info.chainId, ready.escrow.address),
       caps: new SpendCaps(limits, database.spendRecord()),
     };
   }
 
   private async look({ network, outbox, watch }: Session): Promise<void> {
-    const head = await network.chain.head();
+    const nodes = nodesOf(network);
+    const { head, confirmed } = await lookAt(nodes);
     this.timeS = blockTime(head, network.info.isSimulated, this.options.wallMs());
-    await outbox.poll(head.number);
-    const changed = await watch.poll(outbox.isBusy ? await network.chain.head() : head);
-    if (changed.length > 0) this.options.onLanes(changed);
+    // Of two nodes, what they say is compared before anything is signed for it.
+    if (network.second !== null) this.tellLanes(await watch.poll(head, confirmed));
+    await outbox.poll(head.number, confirmed);
+    const after = outbox.isBusy ? await lookAt(nodes) : { head, confirmed };
+    this.tellLanes(await watch.poll(after.head, after.confirmed));
     const expiry = watch.view?.expiry ?? Number.POSITIVE_INFINITY;
     const { simulatedRenewS, simulatedJobS } = CHAIN_LIMITS;
     if (network.info.isSimulated && !outbox.isBusy && expiry - this.timeS < simulatedRenewS) {
@@ -400,9 +424,14 @@ export class ChainAgent {
     }
   }
 
-  private restMs({ outbox, network }: Session): number {
+  private tellLanes(changed: readonly LaneOnChain[]): void {
+    if (changed.length > 0) this.options.onLanes(changed);
+  }
+
+  private restMs({ outbox, network, watch }: Session): number {
     const { busyPollMs, idlePollMs, networkPollMs } = CHAIN_LIMITS;
-    if (!network.info.isSimulated) return networkPollMs;
+    if (watch.isReading) return busyPollMs;
+    if (!network.info.isSimulated) return this.options.networkPollMs ?? networkPollMs;
     return outbox.isBusy ? busyPollMs : idlePollMs;
   }
 

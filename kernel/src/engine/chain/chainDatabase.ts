@@ -46,7 +46,8 @@ CREATE TABLE IF NOT EXISTS job (
   chain TEXT NOT NULL,
   owner TEXT,
   opened_block INTEGER NOT NULL,
-  scanned INTEGER
+  scanned INTEGER,
+  counted INTEGER
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS event (
   job TEXT NOT NULL,
@@ -95,6 +96,8 @@ export interface JobRow {
   readonly openedBlock: number;
   /** Newest block whose events were read; null before the first. */
   readonly scanned: number | null;
+  /** Newest block whose events were read when they could not change any more; null before the first. */
+  readonly counted: number | null;
 }
 
 /** An event of a job as it is kept: numbers as decimal strings. */
@@ -153,6 +156,7 @@ export class ChainDatabase {
     this.db.exec('PRAGMA busy_timeout = 5000');
     this.db.exec('PRAGMA synchronous = FULL');
     this.db.exec(SCHEMA);
+    this.upgrade();
   }
 
   useChain(chain: string): void {
@@ -321,12 +325,14 @@ export class ChainDatabase {
       owner: string | null;
       opened_block: number;
       scanned: number | null;
+      counted: number | null;
     }[];
     return rows.map((row) => ({
       id: row.id as JobId,
       owner: row.owner,
       openedBlock: row.opened_block,
       scanned: row.scanned,
+      counted: row.counted,
     }));
   }
 
@@ -367,12 +373,12 @@ export class ChainDatabase {
     }));
   }
 
-  /** What a window that was read again changed, and how far it was read. */
+  /** What a window that was read again changed. */
   takeWindow(
     job: JobId,
     change: { readonly added: readonly StoredEvent[]; readonly gone: readonly StoredEvent[] },
-    scanned: number,
   ): void {
+    if (change.added.length + change.gone.length === 0) return;
     this.immediate(() => {
       const remove = this.db.prepare(
         'DELETE FROM event WHERE job = ? AND block_hash = ? AND log_index = ?',
@@ -385,8 +391,19 @@ export class ChainDatabase {
       for (const { block, blockHash, logIndex, name, payee, fields } of change.added) {
         add.run(job, blockHash, logIndex, block, name, payee, JSON.stringify(fields));
       }
-      this.db.prepare('UPDATE job SET scanned = ? WHERE id = ?').run(scanned, job);
     });
+  }
+
+  /** How far events were read. */
+  scanned(job: JobId, block: number): void {
+    const statement = 'UPDATE job SET scanned = ? WHERE id = ? AND scanned IS NOT ?';
+    this.db.prepare(statement).run(block, job, block);
+  }
+
+  /** How far they count. */
+  counted(job: JobId, block: number): void {
+    const statement = 'UPDATE job SET counted = ? WHERE id = ? AND counted IS NOT ?';
+    this.db.prepare(statement).run(block, job, block);
   }
 
   spendRecord(): SpendRecord {
@@ -423,6 +440,13 @@ export class ChainDatabase {
 
   close(): void {
     this.db.close();
+  }
+
+  /** Files of an earlier build do not say what counts: it is read once more. */
+  private upgrade(): void {
+    const columns = this.db.prepare('PRAGMA table_info(job)').all() as { readonly name: string }[];
+    if (columns.some(({ name }) => name === 'counted')) return;
+    this.db.exec('ALTER TABLE job ADD COLUMN counted INTEGER');
   }
 
   private addAttempt(id: number, attempt: Attempt, atMs: number): void {

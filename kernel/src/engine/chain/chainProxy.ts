@@ -32,7 +32,7 @@ interface Waiting {
 /** What is known before a chain is. */
 export function emptyStatus(phase: ChainPhase, problem: string | null = null): ChainStatus {
   return {
-    ...{ phase, problem, network: null, escrow: null, token: null, job: null },
+    ...{ phase, problem, isDisputed: false, network: null, escrow: null, token: null, job: null },
     ...{ transactions: [], localPayees: [], canPay: false, limits: NO_LIMITS },
   };
 }

@@ -6,6 +6,7 @@ import type { CompactSignature, Hello } from '@ravenlab/contracts';
 import type { Address, Hash32, JobId, SignedVoucher, Voucher } from '@ravenlab/protocol';
 import type { OutboxStatus } from '../../core/chain/outboxTable.js';
 import type { SpendLimits } from '../../core/chain/spendCaps.js';
+import type { Finality } from './nodes.js';
 
 export type { SpendLimits } from '../../core/chain/spendCaps.js';
 export type { CompactSignature, Hello as HelloClaim } from '@ravenlab/contracts';
@@ -23,8 +24,8 @@ export interface ChainNetwork {
   readonly rpcUrl: string;
   /** Of a transaction's page, with `{hash}`; null where there is none. */
   readonly explorerUrl: string | null;
-  /** Blocks on top of one, itself included, before it counts. */
-  readonly confirmations: number;
+  /** When a block counts: with so many blocks from it on, or when the network calls it final. */
+  readonly finality: Finality;
 }
 
 export interface ChainToken {
@@ -92,6 +93,8 @@ export interface ChainTransaction {
 export interface ChainStatus {
   readonly phase: ChainPhase;
   readonly problem: string | null;
+  /** Two nodes contradict each other: nothing is signed. */
+  readonly isDisputed: boolean;
   readonly network: ChainNetwork | null;
   readonly escrow: Address | null;
   readonly token: ChainToken | null;

@@ -4,23 +4,30 @@
  */
 import type { Block, EscrowClient, EscrowEvent, JobOnChain } from '@ravenlab/contracts';
 import type { Address, JobId } from '@ravenlab/protocol';
-import { ChainError } from '@ravenlab/protocol';
-import { compareWindow, confirmedBlock, inOrder, windowOf } from '../../core/chain/eventWindow.js';
+import { CHAIN_LIMITS, ChainError } from '@ravenlab/protocol';
+import { compareWindow, eventKey, inOrder, windowOf } from '../../core/chain/eventWindow.js';
 import type { ChainDatabase, StoredEvent } from './chainDatabase.js';
 import type { LaneOnChain } from './chainService.js';
+import { NodesDisagree } from './nodes.js';
 
 export interface JobWatchOptions {
   readonly escrow: EscrowClient;
   readonly database: ChainDatabase;
   readonly job: JobId;
-  readonly confirmations: number;
+  /** The same escrow at a second node, which has to tell the same of what counts; null where there is none. */
+  readonly second?: EscrowClient | null;
+}
+
+interface BlockRange {
+  readonly from: number;
+  readonly to: number;
 }
 
 export class JobWatch {
   readonly job: JobId;
   private readonly options: JobWatchOptions;
   private readonly lanes = new Map<Address, LaneOnChain>();
-  private lastHead = '';
+  private lastLook = '';
   private isBehind = true;
   private onChain: JobOnChain | null = null;
   private depositAmount = 0n;
@@ -45,10 +52,15 @@ export class JobWatch {
     return [...this.lanes.values()];
   }
 
-  /** @returns the lanes that are not as they were. */
-  async poll(head: Block): Promise<readonly LaneOnChain[]> {
-    if (head.hash === this.lastHead && !this.isBehind) return [];
-    const { escrow, database, job, confirmations } = this.options;
+  /**
+   * @param confirmed newest block that counts
+   * @returns the lanes that are not as they were.
+   * @throws ChainError when two nodes tell different events of blocks that count.
+   */
+  async poll(head: Block, confirmed: number): Promise<readonly LaneOnChain[]> {
+    const look = `${head.hash} ${String(confirmed)}`;
+    if (look === this.lastLook && !this.isBehind) return [];
+    const { escrow, database, job } = this.options;
     this.onChain = await escrow.job(job);
     if (this.onChain === null) {
       throw new ChainError(`job ${job} is not on this chain any more: was the node replaced?`);
@@ -56,17 +68,67 @@ export class JobWatch {
     const row = database.jobs().find(({ id }) => id === job);
     if (row === undefined) throw new ChainError(`job ${job} is not in the outbox's file`);
     const range = windowOf({ scanned: row.scanned, first: row.openedBlock, head: head.number });
-    if (range !== null) {
-      const seen = (await escrow.events(job, range)).map(stored);
-      const change = compareWindow(database.events(job, range.from, range.to), seen);
-      database.takeWindow(job, change, range.to);
-    }
-    this.isBehind = range !== null && range.to < head.number;
-    this.lastHead = head.hash;
-    return this.count(confirmedBlock(head.number, confirmations));
+    const lowest = range === null ? Number.POSITIVE_INFINITY : await this.read(range);
+    if (range !== null) database.scanned(job, range.to);
+    const before = Math.min(row.counted ?? row.openedBlock - 1, lowest - 1, confirmed);
+    const counted = await this.confirm(before, confirmed, range);
+    this.isBehind = counted < confirmed || (range !== null && range.to < head.number);
+    this.lastLook = look;
+    return this.count(counted);
   }
 
-  /** Adds up what is confirmed. @returns the lanes that changed. */
+  /** True while there are blocks that were not looked at yet. */
+  get isReading(): boolean {
+    return this.isBehind;
+  }
+
+  /** Takes over what the node tells of these blocks. @returns the lowest one in which something has changed. */
+  private async read(range: BlockRange): Promise<number> {
+    const { escrow, database, job } = this.options;
+    const seen = (await escrow.events(job, range)).map(stored);
+    const change = compareWindow(database.events(job, range.from, range.to), seen);
+    database.takeWindow(job, change);
+    return Math.min(...[...change.added, ...change.gone].map(({ block }) => block));
+  }
+
+  /**
+   * What counts is read once more when it can no longer change, and from a second node too: until then it may have been another
+   * block's, and a block's hash says nothing of what a node leaves out of its answer, or puts into it.
+   * @param before newest block that counts already
+   * @returns the newest that counts now.
+   */
+  private async confirm(
+    before: number,
+    confirmed: number,
+    fresh: BlockRange | null,
+  ): Promise<number> {
+    const { second, database, job } = this.options;
+    const range = { from: before + 1, to: Math.min(confirmed, before + CHAIN_LIMITS.logBlocks) };
+    if (range.to >= range.from) {
+      const isFresh = fresh !== null && fresh.from <= range.from && range.to <= fresh.to;
+      if (!isFresh) await this.read(range);
+      if (second !== null && second !== undefined) await this.compare(second, range);
+    }
+    database.counted(job, range.to);
+    return range.to;
+  }
+
+  private async compare(second: EscrowClient, range: BlockRange): Promise<void> {
+    const { escrow, database, job } = this.options;
+    const lines = (events: readonly StoredEvent[]): string =>
+      JSON.stringify(
+        [...events]
+          .sort(inOrder)
+          .map((event) => [eventKey(event), event.name, event.payee, event.fields]),
+      );
+    const there = (await second.events(job, range)).map(stored);
+    if (lines(database.events(job, range.from, range.to)) === lines(there)) return;
+    const blocks = `blocks ${String(range.from)} to ${String(range.to)}`;
+    const nodes = { chain: escrow.chain, second: second.chain };
+    throw new NodesDisagree(nodes, `they tell different events of job ${job} in ${blocks}`);
+  }
+
+  /** Adds up what counts. @returns the lanes that changed. */
   private count(confirmed: number): readonly LaneOnChain[] {
     const { database, job } = this.options;
     const now = new Map<Address, LaneOnChain>();

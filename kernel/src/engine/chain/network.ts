@@ -15,6 +15,7 @@ import {
 import type { Address, JobId } from '@ravenlab/protocol';
 import { CHAIN_LIMITS } from '@ravenlab/protocol';
 import type { ChainNetwork } from './chainService.js';
+import { finalityOf } from './nodes.js';
 import type { ChainSettings, KeySettings } from './settings.js';
 
 /** Amounts as people write them, in coins of the token. */
@@ -29,6 +30,8 @@ export interface OpenNetwork {
   /** The same for as long as it is the same chain: a simulated one may begin anew. */
   readonly identity: string;
   readonly chain: ChainClient;
+  /** Another node of the same chain, which has to tell the same; null where there is none. */
+  readonly second: ChainClient | null;
   readonly payer: Account | null;
   readonly signer: Account;
   /** Null on a simulated chain, where the engine deploys its own. */
@@ -37,6 +40,8 @@ export interface OpenNetwork {
   readonly decimals: number | null;
   /** Named by the settings; null takes one that was opened from here. */
   readonly job: JobId | null;
+  /** Of that job: older blocks hold nothing of it. */
+  readonly jobBlock: number;
   readonly localPayees: readonly Address[];
   readonly feeCeiling: bigint;
   readonly limits: LimitTexts;
@@ -78,10 +83,19 @@ export async function openSimulated(
         isSimulated: true,
         rpcUrl: simulated.url,
         explorerUrl: null,
-        confirmations: 1,
+        finality: 1,
       },
       identity: await markOf(chain),
-      ...{ chain, payer, signer, place: null, decimals: null, job: null },
+      ...{
+        chain,
+        second: null,
+        payer,
+        signer,
+        place: null,
+        decimals: null,
+        job: null,
+        jobBlock: 0,
+      },
       localPayees: accounts
         .slice(FIRST_LOCAL_PAYEE, FIRST_LOCAL_PAYEE + LOCAL_PAYEES)
         .map(({ address }) => address),
@@ -155,8 +169,10 @@ export async function openNetwork(
   settings: ChainSettings,
   { password, prompt, log }: Secrets,
 ): Promise<OpenNetwork> {
-  const { chainId, rpcUrl, name, explorerUrl, confirmations, limits } = settings;
+  const { chainId, rpcUrl, secondRpcUrl, name, explorerUrl, confirmations, limits } = settings;
   const chain = await ChainClient.open(rpcUrl, chainId);
+  const second = secondRpcUrl === null ? null : await ChainClient.open(secondRpcUrl, chainId);
+  const finality = await finalityOf(second === null ? [chain] : [chain, second], confirmations);
   const open = async ({ keystore, passwordFile }: KeySettings): Promise<Account> => {
     const secret = await readPassword(
       { file: passwordFile, env: password, prompt: prompt(keystore) },
@@ -166,10 +182,10 @@ export async function openNetwork(
   };
   return {
     info: {
-      ...{ chainId, rpcUrl, name, explorerUrl, confirmations },
+      ...{ chainId, rpcUrl, name, explorerUrl, finality },
       isSimulated: false,
     },
-    chain,
+    ...{ chain, second },
     identity: (await chain.block(0))?.hash ?? `chain ${String(chainId)}`,
     payer: settings.payer === null ? null : await open(settings.payer),
     signer: await open(settings.signer),
@@ -178,7 +194,7 @@ export async function openNetwork(
       token: parseAddress(settings.token, 'token of the settings'),
     },
     decimals: settings.decimals,
-    job: settings.job,
+    ...{ job: settings.job, jobBlock: settings.jobBlock },
     localPayees: [],
     feeCeiling: BigInt(settings.maxFeeGwei) * GWEI,
     limits,

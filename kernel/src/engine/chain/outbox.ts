@@ -7,7 +7,6 @@ import type { Account, ChainClient, EscrowClient } from '@ravenlab/contracts';
 import { RpcRefusal, RpcUnreachable, refusalText } from '@ravenlab/contracts';
 import type { JobId } from '@ravenlab/protocol';
 import { CHAIN_LIMITS, ChainError } from '@ravenlab/protocol';
-import { confirmedBlock } from '../../core/chain/eventWindow.js';
 import { firstOffer, raisedOffer } from '../../core/chain/fees.js';
 import type { Attempt, ChainDatabase, OutboxRow } from './chainDatabase.js';
 import type { Intent } from './intents.js';
@@ -18,10 +17,11 @@ export interface OutboxOptions {
   readonly database: ChainDatabase;
   /** Who sends and pays for gas; null when the key is not at hand: what is asked for then waits. */
   readonly payer: Account | null;
-  readonly confirmations: number;
   /** Wei per gas that is never exceeded. */
   readonly feeCeiling: bigint;
   readonly escrow: () => EscrowClient | null;
+  /** The escrow as a second node has it, which has to tell the same before anything is signed; null where there is none. */
+  readonly secondEscrow?: () => EscrowClient | null;
   readonly wallMs: () => number;
 }
 
@@ -66,17 +66,20 @@ export class Outbox {
     return database.waiting().length > 0 || database.followed(Number.MAX_SAFE_INTEGER).length > 0;
   }
 
-  /** @throws RpcUnreachable, after which it goes on with the next poll. */
-  async poll(head: number): Promise<void> {
+  /**
+   * @param confirmed newest block that counts
+   * @throws RpcUnreachable, after which it goes on with the next poll.
+   */
+  async poll(head: number, confirmed: number): Promise<void> {
     const { database } = this.options;
-    const finalBlock = head - CHAIN_LIMITS.reorgBlocks;
+    const finalBlock = Math.min(confirmed, head - CHAIN_LIMITS.reorgBlocks);
     const followed = database.followed(finalBlock);
-    for (const row of followed) await this.follow(row, head);
+    for (const row of followed) await this.follow(row, confirmed);
     await this.sendNext();
   }
 
-  private async follow(row: OutboxRow, head: number): Promise<void> {
-    const { chain, database, confirmations } = this.options;
+  private async follow(row: OutboxRow, confirmed: number): Promise<void> {
+    const { chain, database } = this.options;
     for (const { hash } of database.attempts(row.id)) {
       const receipt = await chain.receipt(hash);
       if (receipt === null) continue;
@@ -93,7 +96,7 @@ export class Outbox {
         if (row.state !== 'sent') database.move(row.id, 'reorganise', { block: null });
         database.move(row.id, 'mine', { block });
       }
-      if (block <= confirmedBlock(head, confirmations)) database.move(row.id, 'confirm', { block });
+      if (block <= confirmed) database.move(row.id, 'confirm', { block });
       return;
     }
     if (row.state !== 'sent') {
@@ -166,7 +169,14 @@ export class Outbox {
   private async preparedCall(row: OutboxRow) {
     const { database } = this.options;
     try {
-      const call = await callOf(row.intent, row.job, this.options.escrow());
+      const { escrow, secondEscrow } = this.options;
+      const call = await callOf(row.intent, row.job, escrow());
+      const second = secondEscrow?.() ?? null;
+      // What a call does follows from what was read: a node that lies would have us sign for it.
+      if (second !== null && call?.data !== (await callOf(row.intent, row.job, second))?.data) {
+        database.note(row.id, 'the two nodes do not tell the same yet: not signed until they do');
+        return null;
+      }
       if (call !== null) return call;
       database.move(row.id, 'moot', { note: 'the chain had it already' });
     } catch (error) {

@@ -11,6 +11,8 @@ import type { ChainDatabase } from './chainDatabase.js';
 import type { JobState } from './chainService.js';
 import type { Intent } from './intents.js';
 import type { OpenNetwork } from './network.js';
+import type { Nodes } from './nodes.js';
+import { lookAt } from './nodes.js';
 import type { Outbox } from './outbox.js';
 
 export interface SetUpOptions {
@@ -20,7 +22,7 @@ export interface SetUpOptions {
   /** Who may sign for the job: this engine. */
   readonly owner: string;
   /** The outbox needs it as soon as it is known. */
-  readonly onEscrow: (escrow: EscrowClient) => void;
+  readonly onEscrow: (escrow: EscrowClient, second: EscrowClient | null) => void;
   readonly wallMs: () => number;
 }
 
@@ -41,7 +43,8 @@ export async function setUp(options: SetUpOptions): Promise<ReadyToPay> {
   const known = network.place ?? database.place();
   const place = known ?? (await deploy(options));
   const escrow = await EscrowClient.at(chain, place.escrow);
-  options.onEscrow(escrow);
+  const { second } = network;
+  options.onEscrow(escrow, second === null ? null : await EscrowClient.at(second, place.escrow));
   const token = await readToken(chain, place.token);
   checkDecimals(token, network.decimals);
   const job =
@@ -52,6 +55,17 @@ export async function setUp(options: SetUpOptions): Promise<ReadyToPay> {
     `no open job of ${network.signer.address} for this notebook at escrow ${escrow.address}: npm run chain -- open makes one`,
     { fault: 'user' },
   );
+}
+
+/** The nodes of a network, and when what they say counts. */
+export function nodesOf({
+  chain,
+  second,
+  info,
+}: Pick<OpenNetwork, 'chain' | 'second'> & {
+  readonly info: Pick<OpenNetwork['info'], 'finality'>;
+}): Nodes {
+  return { chain, second, finality: info.finality };
 }
 
 /** By block time: a machine's clock decides nothing, but one that is wrong makes every expiry a surprise. */
@@ -104,7 +118,7 @@ async function findJob(
   token: TokenInfo,
 ): Promise<JobId | null> {
   const head = await network.chain.head();
-  if (network.job !== null) database.addJob(network.job, 0);
+  if (network.job !== null) database.addJob(network.job, network.jobBlock);
   const jobs = database.jobs().filter((job) => job.owner === null || job.owner === owner);
   const timeS = blockTime(head, network.info.isSimulated, wallMs());
   const reasons: string[] = [];
@@ -173,7 +187,8 @@ async function brought(options: SetUpOptions, intent: Intent, job: JobId | null)
   const { outbox, database, network } = options;
   const id = outbox.request(intent, job);
   for (let poll = 0; poll < CHAIN_LIMITS.setUpPolls; poll++) {
-    await outbox.poll(await network.chain.blockNumber());
+    const { head, confirmed } = await lookAt(nodesOf(network));
+    await outbox.poll(head.number, confirmed);
     const row = database.row(id);
     if (row?.state === 'mined' || row?.state === 'confirmed') {
       const [attempt] = database.attempts(id);

@@ -18,6 +18,8 @@ export interface KeySettings {
 
 export interface ChainSettings {
   readonly rpcUrl: string;
+  /** A second node that has to tell the same; null for none. */
+  readonly secondRpcUrl: string | null;
   readonly chainId: number;
   readonly name: string;
   readonly explorerUrl: string | null;
@@ -27,10 +29,13 @@ export interface ChainSettings {
   readonly decimals: number;
   readonly price: PriceTexts;
   readonly job: JobId | null;
+  /** Where its events begin: all older blocks are not read. */
+  readonly jobBlock: number;
   readonly signer: KeySettings;
   /** Null: deposits, reservations and settlements are made elsewhere. */
   readonly payer: KeySettings | null;
-  readonly confirmations: number;
+  /** Null: what the network calls final, where its nodes say so. */
+  readonly confirmations: number | null;
   readonly maxFeeGwei: number;
   readonly limits: LimitTexts;
 }
@@ -46,6 +51,7 @@ export function readSettings(file: string, env: Env): ChainSettings {
   const decimals = fields.whole('decimals', 0, LIMITS.tokenDecimals, simulatedDecimals);
   return {
     rpcUrl: env['RAVENLAB_CHAIN_RPC'] ?? fields.text('rpcUrl'),
+    secondRpcUrl: fields.optional('secondRpcUrl'),
     chainId: fields.whole('chainId', 1, Number.MAX_SAFE_INTEGER),
     name:
       fields.optional('name') ??
@@ -56,14 +62,12 @@ export function readSettings(file: string, env: Env): ChainSettings {
     decimals,
     price: priceOf(fields, decimals),
     job: jobOf(fields),
+    jobBlock: fields.whole('jobBlock', 0, Number.MAX_SAFE_INTEGER, 0),
     signer: keyOf(fields.required('signer'), folder),
     payer: fields.has('payer') ? keyOf(fields.required('payer'), folder) : null,
-    confirmations: fields.whole(
-      'confirmations',
-      1,
-      CHAIN_LIMITS.confirmationsMax,
-      CHAIN_LIMITS.confirmations,
-    ),
+    confirmations: fields.has('confirmations')
+      ? fields.whole('confirmations', 1, CHAIN_LIMITS.confirmationsMax)
+      : null,
     maxFeeGwei: fields.whole('maxFeeGwei', 1, 1_000_000, CHAIN_LIMITS.maxFeeGwei),
     limits: {
       perContributor: limits?.optional('perContributor') ?? null,

@@ -349,6 +349,7 @@ export class Treasury implements TreasuryView, DealDesk {
   }
 
   private chainChanged(status: ChainStatus): void {
+    this.tellDispute(status);
     for (const worker of this.locals) {
       if (!this.payees.has(worker)) this.joined(worker, null, true);
     }
@@ -365,6 +366,11 @@ export class Treasury implements TreasuryView, DealDesk {
     const settleAt = status.network?.isSimulated === true ? SIMULATED_SETTLE_AT : null;
     this.feed({ kind: 'opened', job: job.id, lanes, settleAt });
     this.options.onOpen();
+  }
+
+  private tellDispute({ isDisputed, problem }: ChainStatus): void {
+    if (isDisputed) this.tellOnce('dispute', `No payment is signed: ${problem ?? ''}`, 'error');
+    else this.told.delete('dispute');
   }
 
   /** Local workers share the accounts of a simulated chain; elsewhere they are the payer's own and get nothing. */
@@ -515,10 +521,10 @@ export class Treasury implements TreasuryView, DealDesk {
     this.tellOnce(`shown ${payee}`, text);
   }
 
-  private tellOnce(topic: string, text: string): void {
+  private tellOnce(topic: string, text: string, level: 'warning' | 'error' = 'warning'): void {
     if (this.told.has(topic)) return;
     this.told.add(topic);
-    this.options.tell('warning', text);
+    this.options.tell(level, text);
   }
 }
 

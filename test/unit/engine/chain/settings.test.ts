@@ -37,7 +37,7 @@ test('a simulated chain unless something else is said', () => {
 test('paths are relative to the file, the payer is optional, and the environment names another node', () => {
   const settings = read({}, { RAVENLAB_CHAIN_RPC: 'http://other' });
   expect(settings).toMatchObject({
-    ...{ rpcUrl: 'http://other', name: 'chain 8453', payer: null, job: null, confirmations: 12 },
+    ...{ rpcUrl: 'http://other', name: 'chain 8453', payer: null, job: null, confirmations: null },
     signer: { keystore: join(home, 'keys/signer.json'), passwordFile: '/safe/password' },
     limits: { perContributor: null, perHour: null, perRun: null },
   });

@@ -567,6 +567,8 @@ export const CHAIN_LIMITS = {
   /** A job of the simulated chain: deposit in coins, life, and when the life is made longer; s. */
   simulatedDeposit: 1_000_000n,
   simulatedDecimals: 18,
+  /** Decimals of a token that amounts can be shown in. */
+  decimalsMax: 36,
   simulatedJobS: 30 * 86_400,
   simulatedRenewS: 7 * 86_400,
   /** How far this machine's clock and the newest block may be apart; s. */

@@ -108,7 +108,7 @@ test('what is paid in and reserved counts when both nodes call it final, and not
   await mine();
   await until('final', () => capOf(ANN) === 20n);
   expect(running.agent.status().job?.deposit).toBe(1_000n);
-  expect(newest()?.state).toBe('confirmed');
+  await until('confirmed', () => newest()?.state === 'confirmed');
 });
 
 test('a node that is behind holds up what counts, and one that stands still is named', async () => {

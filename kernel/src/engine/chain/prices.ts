@@ -4,7 +4,7 @@
  */
 import { readFileSync } from 'node:fs';
 import type { Price } from '@ravenlab/protocol';
-import { CHAIN_LIMITS, ChainError, LIMITS } from '@ravenlab/protocol';
+import { CHAIN_LIMITS, ChainError } from '@ravenlab/protocol';
 import { amountText, parseAmount } from './amounts.js';
 import type { ChainChoice } from './chainChoice.js';
 
@@ -66,7 +66,7 @@ export function priceOfChoice(choice: ChainChoice): Price {
   try {
     const text = readFileSync(choice.file, 'utf8').slice(0, CHAIN_LIMITS.privateFileBytes);
     const { decimals = CHAIN_LIMITS.simulatedDecimals, price } = JSON.parse(text) as Written;
-    if (!(decimals >= 0 && decimals <= LIMITS.tokenDecimals)) return TEST_PRICE;
+    if (!(decimals >= 0 && decimals <= CHAIN_LIMITS.decimalsMax)) return TEST_PRICE;
     const rate = rateOf({ ...DEFAULT_PRICE_TEXTS, ...price }, decimals);
     return { currency: 'coins', decimals, rate };
   } catch {

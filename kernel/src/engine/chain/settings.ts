@@ -5,7 +5,7 @@
 import { dirname, isAbsolute, join } from 'node:path';
 import { readPrivate } from '@ravenlab/contracts';
 import type { JobId } from '@ravenlab/protocol';
-import { CHAIN_LIMITS, ChainError, LIMITS } from '@ravenlab/protocol';
+import { CHAIN_LIMITS, ChainError } from '@ravenlab/protocol';
 import type { LimitTexts } from './network.js';
 import type { PriceTexts } from './prices.js';
 import { DEFAULT_PRICE_TEXTS, rateOf } from './prices.js';
@@ -48,7 +48,7 @@ export function readSettings(file: string, env: Env): ChainSettings {
   const folder = dirname(file);
   const limits = fields.object('limits');
   const { simulatedDecimals } = CHAIN_LIMITS;
-  const decimals = fields.whole('decimals', 0, LIMITS.tokenDecimals, simulatedDecimals);
+  const decimals = fields.whole('decimals', 0, CHAIN_LIMITS.decimalsMax, simulatedDecimals);
   return {
     rpcUrl: env['RAVENLAB_CHAIN_RPC'] ?? fields.text('rpcUrl'),
     secondRpcUrl: fields.optional('secondRpcUrl'),

@@ -24,6 +24,7 @@ import { chunksOf } from './intents.js';
 import { JobWatch } from './jobWatch.js';
 import type { LimitTexts, OpenNetwork } from './network.js';
 import { Outbox } from './outbox.js';
+import { PromiseBook } from './promiseBook.js';
 import { NodesDisagree, lookAt } from './nodes.js';
 import { blockTime, jobState, nodesOf, setUp } from './setUp.js';
 
@@ -33,7 +34,7 @@ export interface ChainAgentOptions {
   /** Who may sign for a job: the engine's id. */
   readonly owner: string;
   readonly wallMs: () => number;
-  /** Between two looks at a network; ms. */
+  /** Between two looks at a network, and before another try after a first failure; ms. */
   readonly networkPollMs?: number;
   readonly onStatus: (status: ChainStatus) => void;
   readonly onLanes: (lanes: readonly LaneOnChain[]) => void;
@@ -53,15 +54,9 @@ interface Session extends OpenChain {
   readonly token: TokenInfo;
   readonly watch: JobWatch;
   readonly signatures: EscrowSignatures;
-  readonly caps: SpendCaps;
+  readonly promises: PromiseBook;
 }
 
-interface Unwritten {
-  readonly resolve: () => void;
-  readonly reject: (error: unknown) => void;
-}
-
-const MINUTE_MS = 60_000;
 const UNDER_WAY: readonly TransactionState[] = ['waiting', 'sent', 'mined'];
 
 export class ChainAgent {
@@ -70,7 +65,7 @@ export class ChainAgent {
   /** Open, ready or not. */
   private opened: OpenChain | null = null;
   private problem: string | null = null;
-  private retryMs: number = CHAIN_LIMITS.retryMinMs;
+  private retryMs: number;
   private timer: NodeJS.Timeout | null = null;
   private polling: Promise<void> | null = null;
   private isDisputed = false;
@@ -80,12 +75,14 @@ export class ChainAgent {
   private timeS = 0;
   private told = '';
   private chosenLimits: SpendLimits | null = null;
-  private promisedLanes = new Map<string, bigint>();
-  private promisedMinutes = new Map<number, bigint>();
-  private readonly unwritten: Unwritten[] = [];
 
   constructor(options: ChainAgentOptions) {
     this.options = options;
+    this.retryMs = this.retryMinMs;
+  }
+
+  private get retryMinMs(): number {
+    return this.options.networkPollMs ?? CHAIN_LIMITS.retryMinMs;
   }
 
   /** Begins, and goes on until `close`. */
@@ -108,7 +105,7 @@ export class ChainAgent {
       transactions: opened?.database.newest(CHAIN_LIMITS.transactionsShown) ?? [],
       localPayees: network?.localPayees ?? [],
       canPay: (network?.payer ?? null) !== null,
-      limits: session?.caps.current ?? this.chosenLimits ?? NO_LIMITS,
+      limits: session?.promises.caps.current ?? this.chosenLimits ?? NO_LIMITS,
     };
   }
 
@@ -119,17 +116,13 @@ export class ChainAgent {
 
   /** Spend limits are checked, and what was promised is on the disk before the signature leaves. */
   async signVoucher(voucher: Voucher): Promise<CompactSignature> {
-    const { signatures, caps, watch, network } = this.agreed();
+    const { signatures, promises, watch, network } = this.agreed();
     if (voucher.job !== watch.job) {
       throw new ChainError(`a voucher for job ${voucher.job}, and this engine's is ${watch.job}`);
     }
-    const lane = `${voucher.job} ${voucher.payee}`;
-    const answer = caps.spend(lane, voucher.cumulative, this.options.wallMs());
-    if (!answer.ok) throw new ChainError(answer.reason, { fault: 'user' });
-    this.promisedLanes.set(lane, answer.promised);
-    this.promisedMinutes.set(answer.minute, answer.spentInMinute);
+    promises.promise(laneName(voucher.job, voucher.payee), voucher.cumulative);
     const signature = signatures.voucher.sign(voucher, network.signer);
-    await this.promisesWritten();
+    await promises.written();
     return signature;
   }
 
@@ -221,7 +214,7 @@ export class ChainAgent {
 
   setLimits(limits: SpendLimits): void {
     this.chosenLimits = limits;
-    this.session?.caps.setLimits(limits);
+    this.session?.promises.caps.setLimits(limits);
     this.tell();
   }
 
@@ -230,7 +223,6 @@ export class ChainAgent {
     this.isClosed = true;
     if (this.timer !== null) clearTimeout(this.timer);
     await this.polling;
-    this.flushPromises();
     await this.closeChain();
   }
 
@@ -322,7 +314,7 @@ export class ChainAgent {
       await this.look(session);
       this.problem = null;
       this.isDisputed = false;
-      this.retryMs = CHAIN_LIMITS.retryMinMs;
+      this.retryMs = this.retryMinMs;
       delayMs = this.restMs(session);
     } catch (error) {
       const text = error instanceof Error ? error.message : String(error);
@@ -372,9 +364,10 @@ export class ChainAgent {
   }
 
   private async closeChain(): Promise<void> {
-    const { opened } = this;
+    const { opened, session } = this;
     this.opened = null;
     this.session = null;
+    session?.promises.flush();
     await opened?.network.stop();
     opened?.database.close();
   }
@@ -404,7 +397,7 @@ export class ChainAgent {
       ...{ network, database, outbox, escrow: ready.escrow, token: ready.token },
       watch: new JobWatch({ escrow: ready.escrow, second, database, job: ready.job }),
       signatures: escrowSignatures(info.chainId, ready.escrow.address),
-      caps: new SpendCaps(limits, database.spendRecord()),
+      promises: new PromiseBook(new SpendCaps(limits, database.spendRecord()), database, wallMs),
     };
   }
 
@@ -452,36 +445,11 @@ export class ChainAgent {
     this.told = text;
     this.options.onStatus(status);
   }
+}
 
-  /** Vouchers of one turn of the loop share one write. */
-  private promisesWritten(): Promise<void> {
-    return new Promise((resolve, reject) => {
-      if (this.unwritten.push({ resolve, reject }) > 1) return;
-      setImmediate(() => {
-        this.flushPromises();
-      });
-    });
-  }
-
-  private flushPromises(): void {
-    const waiting = this.unwritten.splice(0);
-    if (waiting.length === 0) return;
-    const lanes = this.promisedLanes;
-    const minutes = this.promisedMinutes;
-    this.promisedLanes = new Map();
-    this.promisedMinutes = new Map();
-    const oldest = Math.floor(this.options.wallMs() / MINUTE_MS) - CHAIN_LIMITS.spendMinutes;
-    try {
-      this.ready().database.promise(lanes, minutes, oldest);
-      for (const { resolve } of waiting) resolve();
-    } catch (cause) {
-      // Not signed, as far as anybody will know.
-      const error = new ChainError(`what is promised cannot be written: ${String(cause)}`, {
-        cause,
-      });
-      for (const { reject } of waiting) reject(error);
-    }
-  }
+/** By which spend limits know it. */
+function laneName(job: JobId, payee: Address): string {
+  return `${job} ${payee}`;
 }
 
 /** A simulated chain's is on the loopback; a network's may have a key in it. */

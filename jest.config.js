@@ -21,6 +21,7 @@ const compiler = {
 
 const moduleNameMapper = {
   '^@ravenlab/protocol$': '<rootDir>/protocol/src/index.ts',
+  '^@ravenlab/protocol/limits$': '<rootDir>/protocol/src/limits.ts',
   '^@ravenlab/contracts$': '<rootDir>/contracts/src/index.ts',
   '^ravenlab$': '<rootDir>/kernel/src/api/index.ts',
   '^onnxruntime-web/ort-wasm-simd-threaded\\.mjs$': '<rootDir>/test/support/ortWasmModule.ts',

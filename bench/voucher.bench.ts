@@ -6,6 +6,7 @@ import { createHash } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { loadavg, tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Worker } from 'node:worker_threads';
 import type { Address, Hash32, LeaseId, ProgramHash, WorkerId } from '@ravenlab/protocol';
 import { encodeEngineMessage } from '@ravenlab/protocol';
 import { EngineJournal } from '../kernel/src/engine/engineJournal.js';
@@ -52,7 +53,11 @@ async function run(isPaid: boolean): Promise<Run> {
   let treasury: Treasury | null = null;
   const journal = new EngineJournal({
     ...{ folder, mode: 'off', bootId: 'bench', memory: new SharedHeap().memory, now },
-    ...{ entry: JOURNAL_THREAD, capture: () => fail('no image'), onCopied: () => undefined },
+    ...{
+      thread: new Worker(JOURNAL_THREAD),
+      capture: () => fail('no image'),
+      onCopied: () => undefined,
+    },
     ...{ onDurable: () => undefined, onWritten: () => undefined, onFiles: () => undefined },
     onStored: (rows) => treasury?.stored(rows),
     ...{ onRoom: () => undefined, onTrouble: fail, onRecovered: () => undefined, onFatal: fail },

@@ -514,9 +514,14 @@ export const WORKER_LIMITS = {
   sendQueueBytes: 1_024 * MIB,
   /** Time for what was said last to leave when a link is closed; ms. */
   lingerMs: 300,
-  /** Pause before the next connection attempt: doubles from the first to the second; ms. */
+  /**
+   * Pause before the next connection attempt: doubles from the first to the second; to the third once the engine has been away for so
+   * long; ms.
+   */
   reconnectMinMs: 100,
+  reconnectSoonMs: 200,
   reconnectMaxMs: 5_000,
+  reconnectSoonForMs: 15_000,
   /** Longest wait for the answer to HELLO; ms. */
   welcomeMs: 10_000,
   /** Longest wait for units to finish after Ctrl-C; a second Ctrl-C does not wait; ms. */

@@ -7,6 +7,7 @@ import { fromRoot } from './paths.mjs';
 /** Our packages by name: the sources, so that one module has one identity however it is imported. */
 const PACKAGES = {
   '@ravenlab/protocol': fromRoot('protocol/src/index.ts'),
+  '@ravenlab/protocol/limits': fromRoot('protocol/src/limits.ts'),
   '@ravenlab/contracts': fromRoot('contracts/src/index.ts'),
   ravenlab: fromRoot('kernel/src/api/index.ts'),
 };

@@ -4,6 +4,7 @@
  */
 import { readFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
+import { Worker } from 'node:worker_threads';
 import type { Address, LeaseId, ProgramHash, SignedVoucher, WorkerId } from '@ravenlab/protocol';
 import { encodeVoucher } from '@ravenlab/protocol';
 import { EngineJournal } from '../../kernel/src/engine/engineJournal.js';
@@ -32,7 +33,7 @@ const fail = (what: unknown): void => {
 
 const journal: EngineJournal = new EngineJournal({
   ...{ folder, mode: 'off', bootId: 'drill', memory: new SharedHeap().memory, now },
-  entry: JOURNAL_THREAD,
+  thread: new Worker(JOURNAL_THREAD),
   capture: () => {
     throw new Error('no images are taken here');
   },

@@ -2,6 +2,7 @@
  * @file What lets the engine be killed: journal, images, the kernels that replay onto it, and what was paid before. The engine
  * tells it what happens; it tells the engine when to go on and when to end.
  */
+import type { Worker } from 'node:worker_threads';
 import { ENGINE_LIMITS } from '@ravenlab/protocol';
 import type { ClusterState } from '../core/cluster/state.js';
 import type { JournalMode } from '../core/journal/journal.js';
@@ -26,6 +27,7 @@ type Level = 'info' | 'warning' | 'error';
 export interface DurabilityOptions {
   readonly folder: string;
   readonly mode: JournalMode;
+  readonly thread: Worker;
   /** How long the engine waits for a kernel when it has none; ms. */
   readonly lingerMs: number;
   readonly memory: SharedMemory;
@@ -64,6 +66,7 @@ export class Durability implements RunnerJournal {
     this.options = options;
     this.journal = new EngineJournal({
       ...{ folder: options.folder, mode: options.mode, memory: options.memory, now: options.now },
+      thread: options.thread,
       bootId: machineBootId(),
       capture: ({ session }) => {
         this.releaseSlots = this.options.stores.states.holdSlots();

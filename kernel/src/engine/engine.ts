@@ -349,9 +349,9 @@ export class Engine {
 
   private makeDurability(): Durability {
     const { folder, heap, resources, states, data, programs, runs } = this;
-    const { journal: mode, lingerMs, log, onFatal } = this.options;
+    const { journal: mode, journalThread: thread, lingerMs, log, onFatal } = this.options;
     return new Durability({
-      ...{ folder, mode, lingerMs, log, onFatal },
+      ...{ folder, mode, thread, lingerMs, log, onFatal },
       memory: heap.memory,
       now: monotonicMs,
       stores: { resources, states, data, programs, runs },

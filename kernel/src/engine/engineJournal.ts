@@ -3,7 +3,7 @@
  * bytes that an image needs kept until they are read. Decides nothing.
  */
 import { randomBytes } from 'node:crypto';
-import { Worker } from 'node:worker_threads';
+import type { Worker } from 'node:worker_threads';
 import { ENGINE_LIMITS, RavenError } from '@ravenlab/protocol';
 import type {
   ImageRef,
@@ -27,7 +27,7 @@ import type {
   JournalRequest,
   JournalResponse,
   JournalRow,
-  JournalThreadData,
+  JournalSite,
   Restored,
 } from './journalMessages.js';
 import { DeadlineTimer } from './deadlineTimer.js';
@@ -60,8 +60,8 @@ export interface EngineJournalOptions {
   readonly onRecovered: () => void;
   /** The thread died. */
   readonly onFatal: (error: Error) => void;
-  /** Compiled entry of the thread; for tests. */
-  readonly entry?: string | URL;
+  /** Runs journalThread.js. It may be on its way yet, and is the journal's from now on. */
+  readonly thread: Worker;
 }
 
 /** Rows that somebody waits for, and that have to survive the machine. */
@@ -112,10 +112,7 @@ export class EngineJournal {
     this.timer = new DeadlineTimer(options.now, () => {
       this.feed({ kind: 'tick' });
     });
-    const { folder, bootId, memory } = options;
-    const workerData: JournalThreadData = { folder, bootId, memory };
-    const entry = options.entry ?? new URL('./journalThread.js', import.meta.url);
-    this.thread = new Worker(entry, { workerData });
+    this.thread = options.thread;
     this.thread.on('message', (response: JournalResponse) => {
       this.take(response);
     });
@@ -132,7 +129,9 @@ export class EngineJournal {
    * @param caught workers whose rows above the image are removed first.
    */
   async open(caught: readonly string[] = []): Promise<Restored> {
-    const response = await this.ask({ kind: 'open', caught });
+    const { folder, bootId, memory } = this.options;
+    const site: JournalSite = { folder, bootId, memory };
+    const response = await this.ask({ kind: 'open', site, caught });
     if (response.kind !== 'opened') throw new Error(`the journal answered ${response.kind}`);
     const { restored } = response;
     const current = restored.current?.image ?? null;

@@ -1,4 +1,5 @@
 /** @file What an engine is made with. The process around it reads it from its environment. */
+import type { Worker } from 'node:worker_threads';
 import type { BackendName, EngineId, Price } from '@ravenlab/protocol';
 import type { JournalMode } from '../core/journal/journal.js';
 import type { ChainService } from './chain/chainService.js';
@@ -13,6 +14,8 @@ export interface EngineOptions {
   /** Address that invites name. */
   readonly host: string;
   readonly journal: JournalMode;
+  /** Of the journal: begun before the rest of the engine was read. */
+  readonly journalThread: Worker;
   /** What workers are paid on. */
   readonly chain: ChainService;
   /** What work costs, for all of its life. */

@@ -92,7 +92,7 @@ export interface Restored {
 }
 
 export type JournalRequest =
-  | { readonly kind: 'open'; readonly caught: readonly string[] }
+  | { readonly kind: 'open'; readonly site: JournalSite; readonly caught: readonly string[] }
   | {
       readonly kind: 'image';
       readonly slot: number;
@@ -141,7 +141,8 @@ export type JournalResponse =
       readonly message: string;
     };
 
-export interface JournalThreadData {
+/** What the thread works on, from when it is opened. */
+export interface JournalSite {
   readonly folder: string;
   readonly bootId: string;
   readonly memory: SharedMemory;

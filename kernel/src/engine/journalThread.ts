@@ -2,26 +2,26 @@
  * @file Entry of the journal thread: images and the database, off the I/O loop. It sees the engine's shared memory and reads
  * only blocks that it was given.
  */
-import { parentPort, workerData } from 'node:worker_threads';
+import { parentPort } from 'node:worker_threads';
 import { removeSaved } from './engineRegistry.js';
 import { ImageRing } from './imageRing.js';
 import { JournalDatabase } from './journalDatabase.js';
-import type {
-  ImagePart,
-  JournalRequest,
-  JournalResponse,
-  JournalThreadData,
-} from './journalMessages.js';
+import type { ImagePart, JournalRequest, JournalResponse, JournalSite } from './journalMessages.js';
 import { unpackRows } from './ledgerBatch.js';
 
-const { folder, bootId, memory } = workerData as JournalThreadData;
-const ring = new ImageRing(folder);
-let database: JournalDatabase | null = null;
+/** What there is once the engine has said where: the thread begins before that. */
+interface Open {
+  readonly site: JournalSite;
+  readonly ring: ImageRing;
+  readonly database: JournalDatabase;
+}
+
+let current: Open | null = null;
 /** Copies of volatile parts; kept, because fresh pages cost more than the copy. */
 let scratch = new Uint8Array(0);
 
 const view = ({ ptr, sizeBytes }: ImagePart): Uint8Array =>
-  new Uint8Array(memory.buffer, ptr, sizeBytes);
+  new Uint8Array(opened().site.memory.buffer, ptr, sizeBytes);
 
 function say(response: JournalResponse): void {
   parentPort?.postMessage(response);
@@ -38,7 +38,7 @@ function writeImage(request: Extract<JournalRequest, { kind: 'image' }>): void {
     return { offset: part.offset, bytes };
   });
   say({ kind: 'copied' });
-  ring.write(request, view, copies);
+  opened().ring.write(request, view, copies);
 }
 
 type Answers = {
@@ -47,14 +47,15 @@ type Answers = {
   ) => JournalResponse;
 };
 
-const opened = (): JournalDatabase => {
-  if (database === null) throw new Error('the journal is not open');
-  return database;
-};
+function opened(): Open {
+  if (current === null) throw new Error('the journal is not open');
+  return current;
+}
 
 const ANSWERS: Answers = {
-  open: ({ caught }) => {
-    database = new JournalDatabase(folder, bootId);
+  open: ({ site, caught }) => {
+    const database = new JournalDatabase(site.folder, site.bootId);
+    current = { site, database, ring: new ImageRing(site.folder) };
     return { kind: 'opened', restored: database.open(caught) };
   },
   image: (request) => {
@@ -62,28 +63,29 @@ const ANSWERS: Answers = {
     return { kind: 'imaged' };
   },
   load: ({ slot, nonce, parts }) => {
-    ring.read(slot, nonce, parts, view);
+    opened().ring.read(slot, nonce, parts, view);
     return { kind: 'loaded' };
   },
   write: ({ ledger, blobs, record, isSynced }) => {
     const { voided, pay } = ledger;
-    opened().write({ rows: unpackRows(ledger), voided, pay }, blobs, record, isSynced);
+    opened().database.write({ rows: unpackRows(ledger), voided, pay }, blobs, record, isSynced);
     return { kind: 'written' };
   },
   remote: ({ text }) => {
-    opened().writeRemote(text);
+    opened().database.writeRemote(text);
     return { kind: 'saved' };
   },
-  log: ({ cursor, limit }) => ({ kind: 'log', page: opened().log(cursor, limit) }),
+  log: ({ cursor, limit }) => ({ kind: 'log', page: opened().database.log(cursor, limit) }),
   forget: () => {
-    opened().forget();
+    const { database, ring, site } = opened();
+    database.forget();
     ring.close();
-    removeSaved(folder);
+    removeSaved(site.folder);
     return { kind: 'forgotten' };
   },
   close: () => {
-    database?.close();
-    ring.close();
+    current?.database.close();
+    current?.ring.close();
     return { kind: 'closed' };
   },
 };

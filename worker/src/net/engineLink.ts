@@ -54,6 +54,9 @@ export class EngineLink implements Link {
   private socket: Dealer | undefined;
   private readonly queue: Uint8Array[][] = [];
   private redial: NodeJS.Timeout | undefined;
+  private patience: NodeJS.Timeout | undefined;
+  /** It has been tried in vain for a while: the pauses between two attempts may grow. */
+  private isPatient = false;
   private isSending = false;
   private isUp = false;
   private wasUp = false;
@@ -74,7 +77,9 @@ export class EngineLink implements Link {
       heartbeatInterval: LIMITS.heartbeatMs,
       heartbeatTimeout: LIMITS.heartbeatTimeoutMs,
       reconnectInterval: WORKER_LIMITS.reconnectMinMs,
-      reconnectMaxInterval: WORKER_LIMITS.reconnectMaxMs,
+      reconnectMaxInterval: this.isPatient
+        ? WORKER_LIMITS.reconnectMaxMs
+        : WORKER_LIMITS.reconnectSoonMs,
       maxMessageSize: LIMITS.socketFrameBytes,
       ...(proxy === null ? {} : { socksProxy: proxy }),
       ...(curve === null
@@ -86,6 +91,7 @@ export class EngineLink implements Link {
           }),
     });
     this.socket = socket;
+    this.awaitEngine();
     this.observe(socket);
     socket.connect(endpoint);
     void this.receive(socket);
@@ -116,9 +122,24 @@ export class EngineLink implements Link {
     this.redial = undefined;
   }
 
+  /** An engine that was killed is back within a second or two: only after a while is it worth nobody's time to look often. */
+  private awaitEngine(): void {
+    if (this.isPatient) return;
+    this.patience ??= setTimeout(() => {
+      this.isPatient = true;
+      this.restart();
+    }, WORKER_LIMITS.reconnectSoonForMs);
+  }
+
+  private stopWaiting(): void {
+    clearTimeout(this.patience);
+    this.patience = undefined;
+  }
+
   async close(): Promise<void> {
     while (this.isSending && this.isUp) await new Promise((resolve) => setImmediate(resolve));
     this.keepDialling();
+    this.stopWaiting();
     const { socket } = this;
     this.socket = undefined;
     this.isUp = false;
@@ -129,6 +150,7 @@ export class EngineLink implements Link {
     const isCurrent = (): boolean => socket === this.socket;
     socket.events.on('handshake', () => {
       if (!isCurrent()) return;
+      this.stopWaiting();
       this.isUp = true;
       this.wasUp = true;
       this.failedHandshakes = 0;
@@ -136,6 +158,13 @@ export class EngineLink implements Link {
     });
     socket.events.on('disconnect', () => {
       if (!isCurrent()) return;
+      if (this.isPatient && this.isUp) {
+        // Its pauses would be long ones; a socket keeps the options that it was made with.
+        this.isPatient = false;
+        this.restart();
+        return;
+      }
+      this.awaitEngine();
       // libzmq gives up a peer that broke ZMTP (a frame above maxMessageSize, say) without trying again.
       this.redial ??= setTimeout(() => this.restart(), REDIAL_MS);
       this.goDown();

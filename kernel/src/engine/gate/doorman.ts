@@ -2,7 +2,7 @@
  * @file Who may knock, and how often: arrivals per address and time, and connections per address that are not admitted yet. Pure
  * bookkeeping; sockets are the gate's.
  */
-import { GATE_LIMITS } from '@ravenlab/protocol';
+import { GATE_LIMITS } from '@ravenlab/protocol/limits';
 
 interface Caller {
   /** Arrivals that it still has; refilled with time. */

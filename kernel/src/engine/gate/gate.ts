@@ -4,7 +4,7 @@
  */
 import { connect, createServer } from 'node:net';
 import type { Socket } from 'node:net';
-import { GATE_LIMITS } from '@ravenlab/protocol';
+import { GATE_LIMITS } from '@ravenlab/protocol/limits';
 import { Doorman, callerOf } from './doorman.js';
 import type { ConnectionId, FromGate, ToGate } from './gateMessages.js';
 import { Passage } from './passage.js';

@@ -3,7 +3,7 @@
  * whole message yet is bounded, in bytes and in frames: that is what an unfinished message can cost in memory and in time.
  */
 import type { Socket } from 'node:net';
-import { GATE_LIMITS } from '@ravenlab/protocol';
+import { GATE_LIMITS } from '@ravenlab/protocol/limits';
 import { GREETING_BYTES, SIGNATURE_BYTES, mayGreet } from './greeting.js';
 import { Backlog, FrameCounter } from './underWay.js';
 

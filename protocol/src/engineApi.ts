@@ -1,4 +1,5 @@
 /** @file What the kernel asks of the engine: states, data, executions, commands. Plain data; no transport. */
+import type { Aggregate } from './aggregate.js';
 import type { UpdateRule } from './update.js';
 import type { TensorData } from './dtype.js';
 import type { DataId, ProgramHash, RunId, StateId, StateVersion } from './ids.js';
@@ -116,6 +117,8 @@ export interface ExecutionPlan {
    * reads alone: losses and statistics keep their digits.
    */
   readonly wire?: WireFormat;
+  /** How the gradients of micro-shards become one; left out: they are summed. Of the same outputs as `wire`. */
+  readonly aggregate?: Aggregate;
   readonly step: StepInfo | null;
 }
 

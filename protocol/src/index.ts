@@ -1,6 +1,7 @@
 /** @file The public surface of the protocol package. */
 export * from './dtype.js';
 export * from './narrow.js';
+export * from './aggregate.js';
 export * from './errors.js';
 export type * from './ids.js';
 export * from './shape.js';

@@ -300,6 +300,8 @@ export const ENGINE_LIMITS = {
   heapPages: 65_535,
   /** Sums below this are added on the I/O loop: a hop to the reduce thread costs more; bytes. */
   inlineReduceBytes: 32 * KIB,
+  /** Gradients of all micro-shards of a step that are not summed: they wait for one another; bytes. */
+  aggregateBytes: 1024 * MIB,
   /** Threads that share updates; they are bound by memory, so more of them gain little. */
   reduceThreads: 2,
   /** Updates of states above this are shared among them; bytes. */

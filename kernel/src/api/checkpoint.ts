@@ -81,8 +81,8 @@ export async function load(
 function bookmarkOf(where: string, { metadata }: TensorFile): Bookmark {
   const text = metadata[RUN];
   if (text !== undefined) return parseBookmark(where, text);
-  const { randomPlace, microShardRows, wire } = currentRuntime();
-  const place = { ...randomPlace, microShardRows, wire };
+  const { randomPlace, microShardRows, wire, aggregate } = currentRuntime();
+  const place = { ...randomPlace, microShardRows, wire, aggregate };
   return { format: 1, epoch: 0, ...place, optimizer: null, loader: null };
 }
 

@@ -1,5 +1,6 @@
 /** @file The namespace `cluster`: who computes, how many, how to join. Commands to the engine; no state of its own. */
 import type {
+  Aggregate,
   Contributor,
   ContributorState,
   PanelState,
@@ -7,6 +8,7 @@ import type {
   WireFormat,
 } from '@ravenlab/protocol';
 import {
+  AGGREGATE_FORMS,
   ClusterError,
   ENGINE_LIMITS,
   PANEL_LIMITS,
@@ -20,6 +22,7 @@ import {
   formatLatency,
   formatRate,
   read,
+  readAggregate,
   readPanelState,
   ShapeError,
 } from '@ravenlab/protocol';
@@ -215,6 +218,26 @@ class Cluster {
       );
     }
     currentRuntime().wire = format;
+  }
+
+  /**
+   * How the gradients of a step's micro-shards become one, 'sum' by default. `{ kind: 'trimmedMean', trim: 0.1 }` leaves out, for each
+   * weight, the tenth of the micro-shards with the largest gradients and the tenth with the smallest; `{ kind: 'centeredClip', radius: 1 }`
+   * lets none pull further than `radius` from their middle. For data of which a part may be bad: then few micro-shards cannot spoil a
+   * step. It decides the bits of a run and never who computes it: set it once, before training. Each micro-shard's gradients travel
+   * alone, so it costs more than a sum.
+   */
+  get aggregate(): Aggregate {
+    return currentRuntime().aggregate;
+  }
+  set aggregate(rule: Aggregate) {
+    const read = readAggregate(rule);
+    if (read === null) {
+      throw new ClusterError(
+        `cluster.aggregate: expected ${AGGREGATE_FORMS}, got ${JSON.stringify(rule)}`,
+      );
+    }
+    currentRuntime().aggregate = read;
   }
 
   /** Everything the panel shows, as data. */

@@ -46,6 +46,7 @@ export function planExecution(
       updates: [],
       clips: [],
       wire: runtime.wire,
+      aggregate: runtime.aggregate,
       step: null,
     },
     source,

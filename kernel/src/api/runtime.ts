@@ -1,5 +1,6 @@
 /** @file What the API remembers between cells: ids, weights versions, seeds, known values. One per session. */
 import type {
+  Aggregate,
   AttachedRun,
   DataId,
   EngineReply,
@@ -115,6 +116,8 @@ export class Runtime {
   microShardRows = DEFAULT_MICRO_SHARD_ROWS;
   /** What gradients travel as. */
   wire: WireFormat = 'float32';
+  /** How the gradients of micro-shards become one. */
+  aggregate: Aggregate = 'sum';
   /** States made in this session; a new engine begins a new count. */
   statesMade = 0;
 

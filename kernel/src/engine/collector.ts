@@ -15,13 +15,14 @@ import {
   totalBytes,
   wireBytes,
 } from '@ravenlab/protocol';
+import type { Merge } from '../core/cluster/shardTree.js';
 import { ShardTree } from '../core/cluster/shardTree.js';
 import { invariant } from '../core/cluster/transition.js';
 import type { Part } from '../core/verify/compare.js';
 import { isCompared } from './auditedPlan.js';
 import type { Block, SharedHeap } from './heap.js';
-import type { BoundPlan } from './planView.js';
-import type { NarrowPart, Reducer, SumLayout } from './reducer.js';
+import type { BoundPlan, RobustSum } from './planView.js';
+import type { NarrowPart, ReduceBody, Reducer, RobustParts, SumLayout } from './reducer.js';
 import { placeAlong, tensorFrom } from './tensorBytes.js';
 
 const ALIGN_BYTES = 16;
@@ -60,6 +61,8 @@ export class Collector {
   private readonly stages = new Map<LeaseId, Stage>();
   /** Concatenated and first-shard outputs, whole. */
   private readonly whole = new Map<number, Uint8Array>();
+  /** Of a robust rule: the blocks of all micro-shards, which wait for one another. */
+  private leaves: (Block | undefined)[] = [];
   private mergesLeft = 0;
   private isClosed = false;
   private onSettled: (() => void) | null = null;
@@ -70,7 +73,8 @@ export class Collector {
     const { layout, offsets } = layoutOf(bound);
     this.layout = layout;
     this.offsets = offsets;
-    this.isInline = layout.sizeBytes <= ENGINE_LIMITS.inlineReduceBytes;
+    const blocks = bound.robust === null ? 1 : bound.plan.shards.length;
+    this.isInline = blocks * layout.sizeBytes <= ENGINE_LIMITS.inlineReduceBytes;
     this.reducer = this.isInline ? reducers.inline : reducers.thread;
     this.tree = layout.sizeBytes > 0 ? new ShardTree(bound.plan.shards.length) : null;
     this.rows = bound.sums.map(narrowRow);
@@ -148,11 +152,43 @@ export class Collector {
     }
     for (const [output, bytes] of stage.others) this.place(shard, output, bytes);
     if (this.tree === null || stage.sum === null) return;
+    if (this.bound.robust !== null) {
+      this.hold(shard, stage.sum, this.tree, this.bound.robust);
+      return;
+    }
     const merges = this.tree.insert(shard, stage.sum, count);
-    if (merges.length === 0) return;
+    if (merges.length > 0) this.merge(merges, null);
+  }
+
+  /** With the last micro-shard in, all are put together: sums in the tree's order, gradients by the rule. */
+  private hold(shard: number, block: Block, tree: ShardTree<Block>, robust: RobustSum): void {
+    invariant(this.leaves[shard] === undefined, () => `shard ${String(shard)} came twice`);
+    this.leaves[shard] = block;
+    const { shards } = this.bound.plan;
+    const blocks = shards.flatMap((_shard, index) => this.leaves[index] ?? []);
+    if (blocks.length < shards.length) return;
+    this.leaves = [];
+    const rows = shards.reduce((sum, { size }) => sum + size, 0);
+    const parts = robust.outputs.map((output) => ({
+      offsetBytes: this.offsets[output] ?? 0,
+      elements: sizeOf(this.bound.plan.outputs[output]?.type.shape ?? [0]),
+    }));
+    this.merge(
+      blocks.flatMap((each, index) => tree.insert(index, each)),
+      {
+        ...{ rule: robust.rule, parts, blocks: blocks.map(({ ptr }) => ptr) },
+        scales: shards.map(({ size }) => rows / size),
+      },
+    );
+  }
+
+  private merge(merges: readonly Merge<Block>[], robust: RobustParts | null): void {
     this.mergesLeft++;
     const pairs = merges.flatMap(({ target, source }) => [target.ptr, source.ptr]);
-    this.reducer.run({ kind: 'merge', pairs, layout: this.layout }, () => {
+    const sums = { pairs, layout: this.layout };
+    const body: ReduceBody =
+      robust === null ? { kind: 'merge', ...sums } : { kind: 'aggregate', ...sums, robust };
+    this.reducer.run(body, () => {
       for (const { source } of merges) this.heap.free(source);
       this.mergesLeft--;
       this.settle();
@@ -256,6 +292,7 @@ export class Collector {
     callback?.();
     if (!this.isClosed) return;
     for (const block of this.tree?.take() ?? []) this.heap.free(block);
+    for (const block of this.leaves.splice(0)) if (block !== undefined) this.heap.free(block);
     for (const lease of [...this.stages.keys()]) this.discard(lease);
   }
 

@@ -6,17 +6,20 @@ import type {
   PlanOutput,
   Program,
   ProgramHash,
+  RobustRule,
   RunInput,
   SumForm,
   TensorType,
   UpdateRule,
 } from '@ravenlab/protocol';
 import {
+  AGGREGATE_FORMS,
   ClusterError,
   ENGINE_LIMITS,
   LIMITS,
   byteSizeOf,
   formatShape,
+  readAggregate,
   sameShape,
   valueType,
 } from '@ravenlab/protocol';
@@ -63,8 +66,15 @@ export interface BoundPlan {
   readonly spec: ExecutionSpec;
   /** What a unit's answer holds of each output. */
   readonly sums: readonly SumForm[];
+  /** Gradients that are not summed but put together by a robust rule; null when there are none. */
+  readonly robust: RobustSum | null;
   /** Revisions that it reads. */
   readonly revisions: readonly Revision[];
+}
+
+export interface RobustSum {
+  readonly rule: RobustRule;
+  readonly outputs: readonly number[];
 }
 
 export interface PlanStores {
@@ -88,24 +98,50 @@ export function bindPlan(id: ExecutionId, plan: ExecutionPlan, stores: PlanStore
   checkPrograms(plan, programs, inputs);
   checkUpdates(plan, stores.states);
   const revisions = inputs.flatMap((input) => (input.kind === 'state' ? [input.revision] : []));
-  const spec = specOf(id, plan, programs, inputs, stores);
-  return { plan, programs, inputs, spec, sums: sumsOf(plan), revisions };
+  const robust = robustOf(plan);
+  const spec = specOf(id, plan, programs, inputs, stores, robust !== null);
+  return { plan, programs, inputs, spec, sums: sumsOf(plan), robust, revisions };
 }
 
 /** Rules that take a gradient; the others take values, which keep their digits. */
 const OF_OPTIMIZERS: ReadonlySet<UpdateRule['name']> = new Set(['sgd', 'adam', 'adamw']);
 
 /** A batch that is not cut is a sum of one: its gradients are narrow too. */
-function sumsOf({ outputs, updates, shards, wire = 'float32' }: ExecutionPlan): SumForm[] {
-  const gradients = new Set(
-    updates.filter(({ rule }) => OF_OPTIMIZERS.has(rule.name)).map(({ output }) => output),
-  );
+function sumsOf(plan: ExecutionPlan): SumForm[] {
+  const { outputs, shards, wire = 'float32' } = plan;
+  const gradients = gradientsOf(plan);
   return outputs.map(({ combine, type }, index) => {
     const isSum = combine === 'sum' || (combine === 'first' && shards.length === 1);
     const isNarrow = wire !== 'float32' && type.dtype === 'float32' && gradients.has(index);
     if (isSum && isNarrow) return wire;
     return combine === 'sum' ? 'float32' : 'first';
   });
+}
+
+function gradientsOf({ updates }: ExecutionPlan): ReadonlySet<number> {
+  return new Set(
+    updates.filter(({ rule }) => OF_OPTIMIZERS.has(rule.name)).map(({ output }) => output),
+  );
+}
+
+/** @throws ClusterError when the rule is none, or the gradients are more than can wait for one another. */
+function robustOf(plan: ExecutionPlan): RobustSum | null {
+  const rule = readAggregate(plan.aggregate ?? 'sum');
+  if (rule === null)
+    refuse(`its gradients are put together by no rule; expected ${AGGREGATE_FORMS}`);
+  const outputs = [...gradientsOf(plan)]
+    .filter((output) => plan.outputs[output]?.combine === 'sum')
+    .sort((a, b) => a - b);
+  if (rule === 'sum' || outputs.length === 0 || plan.shards.length === 1) return null;
+  const types = plan.outputs.flatMap(({ combine, type }) => (combine === 'sum' ? [type] : []));
+  const sizeBytes = plan.shards.length * types.reduce((sum, type) => sum + byteSizeOf(type), 0);
+  if (sizeBytes > ENGINE_LIMITS.aggregateBytes) {
+    refuse(
+      `${rule.kind} keeps the gradients of ${String(plan.shards.length)} micro-shards until all are in, ${String(sizeBytes)} bytes, at most ` +
+        `${String(ENGINE_LIMITS.aggregateBytes)} are possible; use larger micro-shards (cluster.microShard) or cluster.aggregate = 'sum'`,
+    );
+  }
+  return { rule, outputs };
 }
 
 function checkShards(plan: ExecutionPlan): void {
@@ -282,6 +318,7 @@ function specOf(
   programs: readonly KnownProgram[],
   inputs: readonly BoundInput[],
   stores: PlanStores,
+  isRobust: boolean,
 ): ExecutionSpec {
   const common: Resource[] = [];
   let commonBytes = 0;
@@ -315,7 +352,8 @@ function specOf(
     return { program: shard.program, resources, messageBytes, samples: shard.size };
   });
   const specs = programs.map(({ resource, flops, amount }) => ({ resource, flops, amount }));
-  const isMergeable = plan.outputs.every(({ combine }) => combine !== 'concat');
+  // What is put together by a robust rule comes micro-shard by micro-shard.
+  const isMergeable = !isRobust && plan.outputs.every(({ combine }) => combine !== 'concat');
   const run = plan.step?.runId ?? null;
   return { id, run, programs: specs, common: unique(common), units, isMergeable };
 }

@@ -3,8 +3,9 @@
  * never on the I/O loop. Both run the same loops, so the bits do not depend on where.
  */
 import { Worker } from 'node:worker_threads';
-import type { NarrowFormat, Share, UpdateBatch, UpdateLoops } from '@ravenlab/protocol';
+import type { NarrowFormat, RobustRule, Share, UpdateBatch, UpdateLoops } from '@ravenlab/protocol';
 import { ENGINE_LIMITS, ROUND_LOOPS, RavenError, applyUpdates } from '@ravenlab/protocol';
+import { aggregate } from '../core/aggregate/aggregate.js';
 import type { SharedMemory } from './wasm/memory.js';
 import { KERNELS_FILE, loadKernels } from './wasm/kernels.js';
 
@@ -25,6 +26,16 @@ export interface NarrowPart {
   readonly elements: number;
 }
 
+/** The micro-shards of a step, in order. */
+export interface RobustParts {
+  readonly rule: RobustRule;
+  /** Address of each one's block. */
+  readonly blocks: readonly number[];
+  /** How many times each goes into the batch. */
+  readonly scales: readonly number[];
+  readonly parts: readonly { readonly offsetBytes: number; readonly elements: number }[];
+}
+
 export type ReduceCommand =
   | {
       readonly id: number;
@@ -32,6 +43,14 @@ export type ReduceCommand =
       /** Addresses: target, source, target, source, … */
       readonly pairs: readonly number[];
       readonly layout: SumLayout;
+    }
+  /** Merges, and a robust rule over the parts that are not sums; what it gives is written to the first target. */
+  | {
+      readonly id: number;
+      readonly kind: 'aggregate';
+      readonly pairs: readonly number[];
+      readonly layout: SumLayout;
+      readonly robust: RobustParts;
     }
   | {
       readonly id: number;
@@ -61,24 +80,40 @@ export function runCommand(
   command: ReduceCommand,
 ): number {
   switch (command.kind) {
-    case 'merge': {
-      const { pairs, layout } = command;
-      for (let i = 0; i + 1 < pairs.length; i += 2) {
-        const target = pairs[i] ?? 0;
-        const source = pairs[i + 1] ?? 0;
-        kernels.addF32(target, source, layout.floatElements);
-        const ints = layout.intOffsetBytes;
-        kernels.addI32(target + ints, source + ints, layout.intElements);
-        for (const { format, offsetBytes, elements } of layout.narrow) {
-          kernels[ROUND_LOOPS[format]](target + offsetBytes, elements);
-        }
-      }
+    case 'merge':
+      merge(kernels, command);
+      return -1;
+    case 'aggregate': {
+      const { blocks, scales, parts, rule } = command.robust;
+      const partsAt = (ptr: number): Float32Array[] =>
+        parts.map((part) => new Float32Array(memory.buffer, ptr + part.offsetBytes, part.elements));
+      const robust = aggregate(rule, blocks.map(partsAt), scales);
+      merge(kernels, command);
+      partsAt(blocks[0] ?? 0).forEach((sum, index) => {
+        sum.set(robust[index] ?? []);
+      });
       return -1;
     }
     case 'update':
       return applyUpdates(kernels, memory, command.batch, command.share);
     case 'fence':
       return -1;
+  }
+}
+
+function merge(
+  kernels: UpdateLoops,
+  { pairs, layout }: Pick<Extract<ReduceCommand, { kind: 'merge' }>, 'pairs' | 'layout'>,
+): void {
+  for (let i = 0; i + 1 < pairs.length; i += 2) {
+    const target = pairs[i] ?? 0;
+    const source = pairs[i + 1] ?? 0;
+    kernels.addF32(target, source, layout.floatElements);
+    const ints = layout.intOffsetBytes;
+    kernels.addI32(target + ints, source + ints, layout.intElements);
+    for (const { format, offsetBytes, elements } of layout.narrow) {
+      kernels[ROUND_LOOPS[format]](target + offsetBytes, elements);
+    }
   }
 }
 

@@ -1,5 +1,5 @@
 /** @file What the suites that train on a real engine share: engines that end with their test, and the run that nothing disturbs. */
-import type { WireFormat } from '@ravenlab/protocol';
+import type { Aggregate, WireFormat } from '@ravenlab/protocol';
 import type { TestEngine, TestEngineOptions } from './engineUnderTest.js';
 import { Training, startTestEngine } from './engineUnderTest.js';
 
@@ -29,11 +29,12 @@ export interface UndisturbedRun {
 export function undisturbedRun(
   steps: number,
   wire: WireFormat = 'float32',
+  aggregate: Aggregate = 'sum',
 ): () => Promise<UndisturbedRun> {
   let run: Promise<UndisturbedRun> | null = null;
   const train = async (): Promise<UndisturbedRun> => {
     const engine = await startTestEngine({ workers: 1 });
-    const training = new Training(engine, wire);
+    const training = new Training(engine, wire, undefined, aggregate);
     await training.prepare();
     const losses = [...(await training.run(steps))];
     const weights = await training.weights();

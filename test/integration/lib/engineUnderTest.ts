@@ -5,6 +5,7 @@ import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import type {
+  Aggregate,
   EngineReply,
   EngineRequest,
   PanelState,
@@ -167,13 +168,20 @@ export class Training {
   readonly losses: number[] = [];
   private readonly engine: TestEngine;
   private readonly wire: WireFormat;
+  private readonly aggregate: Aggregate;
   private readonly size: TrainingSize;
   private readonly programs: ReturnType<typeof mlpPrograms>;
 
-  /** @param wire what gradients travel as */
-  constructor(engine: TestEngine, wire: WireFormat = 'float32', size = SMALL) {
+  /** @param wire what gradients travel as; @param aggregate how those of micro-shards become one */
+  constructor(
+    engine: TestEngine,
+    wire: WireFormat = 'float32',
+    size = SMALL,
+    aggregate: Aggregate = 'sum',
+  ) {
     this.engine = engine;
     this.wire = wire;
+    this.aggregate = aggregate;
     this.size = size;
     this.programs = mlpPrograms(size.shape, size.batch, SHARD_ROWS);
   }
@@ -268,7 +276,7 @@ export class Training {
       rule: ADAM,
       dataIds: { x: 1, y: 2 },
     });
-    return { kind: 'execute', plan: { ...plan, wire: this.wire } };
+    return { kind: 'execute', plan: { ...plan, wire: this.wire, aggregate: this.aggregate } };
   }
 
   /** Weights now, as bytes for exact comparison. */

@@ -133,6 +133,15 @@ test('the micro-shard size cuts the batches of what comes after', () => {
   expect(tensor([1, 2]).sum().item()).toBe(3);
 });
 
+test('how gradients become one is a rule that is checked when it is set', () => {
+  expect(cluster.aggregate).toBe('sum');
+  cluster.aggregate = { kind: 'trimmedMean', trim: 0.2 };
+  expect(cluster.aggregate).toEqual({ kind: 'trimmedMean', trim: 0.2 });
+  expect(() => (cluster.aggregate = { kind: 'trimmedMean', trim: 0.5 })).toThrow(
+    /cluster.aggregate: expected 'sum', .* or .*centeredClip.*, got {"kind":"trimmedMean","trim":0.5}/,
+  );
+});
+
 test('workers are named by row or id, and rules are passed on', async () => {
   const asked: unknown[] = [];
   for (const op of ['drain', 'pause', 'resume', 'ban', 'unban', 'configure']) {

@@ -220,17 +220,20 @@ describe('a checkpoint file goes on to the same bits on another machine', () => 
     expect(await bitsOf(parts.model)).toBe(expected);
   });
 
-  test('the size of the micro-shards is part of it', async () => {
+  test('how micro-shards are cut, travel and become one is part of it', async () => {
     cluster.microShard = 3;
     cluster.wire = 'int8';
+    cluster.aggregate = { kind: 'centeredClip', radius: 2 };
     const parts = build();
     await save(file(), parts);
     freshSession();
     expect(cluster.microShard).toBe(32);
     expect(cluster.wire).toBe('float32');
+    expect(cluster.aggregate).toBe('sum');
     await load(file(), build());
     expect(cluster.microShard).toBe(3);
     expect(cluster.wire).toBe('int8');
+    expect(cluster.aggregate).toEqual({ kind: 'centeredClip', radius: 2 });
   });
 });
 

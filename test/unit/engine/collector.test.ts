@@ -2,8 +2,9 @@
  * @file Sums of what workers answer: the same bits whoever added up which part of the tree, in whatever order and pieces it came,
  * also where gradients travel in fewer bytes. The workers' side is the real one.
  */
-import type { LeaseId, SumForm, TensorType, WireFormat } from '@ravenlab/protocol';
+import type { LeaseId, RobustRule, SumForm, TensorType, WireFormat } from '@ravenlab/protocol';
 import { RemoteProtocolError, WIRE_FORMATS, narrowRow, sizeOf } from '@ravenlab/protocol';
+import { aggregate } from '../../../kernel/src/core/aggregate/aggregate.js';
 import { leftSize } from '../../../kernel/src/core/cluster/shardTree.js';
 import { Collector } from '../../../kernel/src/engine/collector.js';
 import type { BoundPlan } from '../../../kernel/src/engine/planView.js';
@@ -21,14 +22,19 @@ const TYPES: readonly TensorType[] = [
 /** A loss, a gradient, a count. */
 const sumsOf = (wire: WireFormat): SumForm[] => ['float32', wire, 'float32'];
 
-function boundPlan(wire: WireFormat): BoundPlan {
+function boundPlan(wire: WireFormat, rule: RobustRule | null): BoundPlan {
   const outputs = TYPES.map((type) => ({ combine: 'sum', axis: 0, type, deliver: false }));
-  const shards = Array.from({ length: SHARDS }, (_, i) => ({ program: 0, offset: i, size: 1 }));
+  // The last one is half as large as the others.
+  const shards = Array.from({ length: SHARDS }, (_, i) => ({
+    ...{ program: 0, offset: 2 * i },
+    size: i < SHARDS - 1 ? 2 : 1,
+  }));
   // What a collector reads of a plan.
   return {
     plan: { outputs, shards },
     programs: [{ outputTypes: TYPES }],
     sums: sumsOf(wire),
+    robust: rule === null ? null : { rule, outputs: [1] },
   } as unknown as BoundPlan;
 }
 
@@ -53,12 +59,13 @@ interface Answered {
   readonly groups: readonly (readonly [first: number, count: number])[];
   /** Sent ahead in pieces of this many bytes; null: with DONE. */
   readonly pieceBytes: number | null;
+  readonly rule?: RobustRule;
 }
 
-function sumOf({ wire, groups, pieceBytes }: Answered): Uint8Array[] {
+function sumOf({ wire, groups, pieceBytes, rule }: Answered): Uint8Array[] {
   const { heap } = makeBench();
   const inline = new InlineReducer(heap.memory, KERNELS());
-  const collector = new Collector(boundPlan(wire), heap, { inline, thread: inline });
+  const collector = new Collector(boundPlan(wire, rule ?? null), heap, { inline, thread: inline });
   groups.forEach(([first, count], index) => {
     const lease = (index + 1) as LeaseId;
     const outputs = answer(wire, first, count);
@@ -127,7 +134,7 @@ describe.each(WIRE_FORMATS)('gradients as %s', (wire) => {
 test('a batch that is not cut is a sum of one', () => {
   const { heap } = makeBench();
   const inline = new InlineReducer(heap.memory, KERNELS());
-  const whole = boundPlan('bfloat16');
+  const whole = boundPlan('bfloat16', null);
   const outputs = whole.plan.outputs.map((output) => ({ ...output, combine: 'first' as const }));
   const plan = { ...whole.plan, outputs, shards: whole.plan.shards.slice(0, 1) };
   const bound: BoundPlan = { ...whole, plan, sums: ['first', 'bfloat16', 'first'] };
@@ -144,10 +151,48 @@ test('a batch that is not cut is a sum of one', () => {
 test('a piece beyond what the format takes is refused', () => {
   const { heap } = makeBench();
   const inline = new InlineReducer(heap.memory, KERNELS());
-  const collector = new Collector(boundPlan('bfloat16'), heap, { inline, thread: inline });
+  const collector = new Collector(boundPlan('bfloat16', null), heap, { inline, thread: inline });
   const wide = new Uint8Array(4 * 303);
   const piece = { lease: 1 as LeaseId, output: 1, offsetBytes: 0, totalBytes: wide.byteLength };
   expect(() => {
     collector.addPiece(0, { ...piece, bytes: [wide] });
   }).toThrow(RemoteProtocolError);
+});
+
+describe.each<RobustRule>([
+  { kind: 'trimmedMean', trim: 0.2 },
+  { kind: 'centeredClip', radius: 5 },
+])('$kind', (rule) => {
+  const single = WAYS.filter(([, { groups }]) => groups.length === SHARDS);
+
+  test.each(['float32', 'int8'] as const)('gradients as %s: the rule, by shards', (wire) => {
+    const shards = each.map(([shard]) => {
+      const gradient = Float32Array.from(leaf(shard)[1] ?? []);
+      narrowRow(wire)?.round(gradient);
+      return [gradient];
+    });
+    const rows = 2 * SHARDS - 1;
+    const scales = each.map(([shard]) => rows / (shard < SHARDS - 1 ? 2 : 1));
+    const [expected] = aggregate(rule, shards, scales);
+    const [loss, , count] = sumOf({ wire: 'float32', groups: each, pieceBytes: null });
+    for (const [, ways] of [...single, ['in pieces', { groups: each, pieceBytes: 37 }] as const]) {
+      const parts = sumOf({ wire, rule, ...ways });
+      expect(Buffer.from(parts[1] ?? []).equals(Buffer.from(expected!.buffer))).toBe(true);
+      // Losses and counts are sums all the same.
+      expect([parts[0], parts[2]]).toEqual([loss, count]);
+    }
+  });
+
+  test('what is given up before all are in gives its memory back', () => {
+    const { heap } = makeBench();
+    const inline = new InlineReducer(heap.memory, KERNELS());
+    const collector = new Collector(boundPlan('float32', rule), heap, { inline, thread: inline });
+    for (const shard of [3, 0]) {
+      const outputs = answer('float32', shard, 1).map((bytes) => [bytes]);
+      collector.accept(shard, 1, (shard + 1) as LeaseId, outputs);
+    }
+    expect(heap.usedBytes).toBeGreaterThan(0);
+    collector.close();
+    expect(heap.usedBytes).toBe(0);
+  });
 });

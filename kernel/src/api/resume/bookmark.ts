@@ -1,11 +1,13 @@
 /** @file Where a training loop is, without its weights: plain data, and its JSON. Everything that decides the bits of what follows. */
-import type { Shape, WireFormat } from '@ravenlab/protocol';
+import type { Aggregate, Shape, WireFormat } from '@ravenlab/protocol';
 import {
   API_LIMITS,
   DataError,
   LIMITS,
   RemoteProtocolError,
+  AGGREGATE_FORMS,
   WIRE_FORMATS,
+  readAggregate,
   read,
 } from '@ravenlab/protocol';
 
@@ -45,6 +47,8 @@ export interface Bookmark {
   readonly microShardRows: number;
   /** What gradients travel as: decides bits too. */
   readonly wire: WireFormat;
+  /** How the gradients of micro-shards become one: so does this. */
+  readonly aggregate: Aggregate;
   readonly optimizer: OptimizerPlace | null;
   readonly loader: LoaderPlace | null;
 }
@@ -87,6 +91,11 @@ const readBookmark = record<Bookmark>({
   microShardRows: (value, path) => Math.max(1, count(LIMITS.tensorElements)(value, path)),
   // Earlier releases had one format.
   wire: (value, path) => (value === undefined ? 'float32' : oneOf(WIRE_FORMATS)(value, path)),
+  // Earlier releases only summed.
+  aggregate: (value, path) =>
+    value === undefined
+      ? 'sum'
+      : (readAggregate(value) ?? read.reject(path, AGGREGATE_FORMS, value)),
   optimizer: nullable(
     record<OptimizerPlace>({
       name: id(API_LIMITS.nameChars),

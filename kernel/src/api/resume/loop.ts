@@ -6,7 +6,7 @@
  * the loop asks for its next batch. What comes between the last batch of an epoch and the next step (an evaluation, maybe over the
  * very same loader) is never marked: a resumed loop does it again, from the state that it found the first time.
  */
-import type { EngineRequest, RunId, WireFormat } from '@ravenlab/protocol';
+import type { Aggregate, EngineRequest, RunId, WireFormat } from '@ravenlab/protocol';
 import { API_LIMITS } from '@ravenlab/protocol';
 import type { Bookmark, LoaderPlace, OptimizerPlace } from './bookmark.js';
 import { withMicroShard } from './bookmark.js';
@@ -40,6 +40,7 @@ export interface LoopHost {
   readonly randomPlace: Pick<Bookmark, 'seedLow' | 'seedHigh' | 'draws'>;
   readonly microShardRows: number;
   readonly wire: WireFormat;
+  readonly aggregate: Aggregate;
   post(request: EngineRequest): void;
 }
 
@@ -167,7 +168,8 @@ export class LoopTracker {
     loader: LoaderPlace | null,
     optimizer: OptimizerPlace | null,
   ): Bookmark {
-    const { randomPlace, microShardRows, wire } = this.host;
-    return { format: 1, epoch, ...randomPlace, microShardRows, wire, optimizer, loader };
+    const { randomPlace, microShardRows, wire, aggregate } = this.host;
+    const place = { ...randomPlace, microShardRows, wire, aggregate };
+    return { format: 1, epoch, ...place, optimizer, loader };
   }
 }

@@ -128,10 +128,11 @@ export async function restoreSnapshot(
   if (place !== null) loader?.seek(place.epoch, place.batch);
   if (optimizer !== undefined || loader !== undefined) {
     if (bookmark.optimizer !== null) optimizer?.goTo(bookmark.optimizer);
-    const { seedLow, seedHigh, draws, microShardRows, wire } = bookmark;
+    const { seedLow, seedHigh, draws, microShardRows, wire, aggregate } = bookmark;
     runtime.randomPlace = { seedLow, seedHigh, draws };
     runtime.microShardRows = microShardRows;
     runtime.wire = wire;
+    runtime.aggregate = aggregate;
     runtime.loop.restart();
   }
   if (loader === undefined && optimizer !== undefined && bookmark.loader !== null) {

@@ -113,7 +113,7 @@ const text = [
   '✓ is: within 1e-4 of the float64 oracle, forward and through autograd, all cases of the suite, where it runs on that ' +
     'backend (table above); ✓ 2^-11: right to 2^-11, which is what WGSL promises. Not run: the row exists, and nobody has ' +
     'run it. All onnx backends share one emission, all tfjs backends one table of rows; WebGPU replaces what its kernels ' +
-    'cannot do by other kernels (`worker/src/compute/tfjs/tfKernels.ts`), and its integers are exact to 2^24.',
+    'cannot do, or do in another order every time, by other kernels (`worker/src/compute/tfjs/tfKernels.ts`, `tfScatter.ts`), and its integers are exact to 2^24.',
   table(['op', 'ONNX operators', 'tfjs kernels', ...BACKENDS], opRows),
 ].join('\n\n');
 const options = await prettier.resolveConfig(fromRoot(FILE));

@@ -582,6 +582,12 @@ export const CHAIN_LIMITS = {
   clockSkewS: 900,
   /** How far the newest blocks of two nodes may be apart; s. */
   nodeLagS: 180,
+  /** Where settings say nothing of it: how many times its fee a settlement brings, after how many hours, and the most of those. */
+  settleTimesFee: 100,
+  settleHours: 24,
+  settleHoursMax: 24 * 365,
+  /** How often a network is asked what gas costs; ms. */
+  feeLookMs: 60_000,
   /** Looks at the chain until a step of the set-up has to be in a block. */
   setUpPolls: 600,
   /** Between two looks at the chain: while something is under way, on a simulated chain and on a network; and when nothing is; ms. */

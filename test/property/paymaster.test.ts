@@ -60,6 +60,8 @@ interface DiskLane {
   acknowledged: number;
 }
 
+const RULE = { floor: 1_000n, atLeast: 5_000n, everyMs: 20_000 };
+
 /** What survives a crash of the engine. */
 class Disk {
   readonly units = new Map<LeaseId, CommittedWork>();
@@ -409,7 +411,7 @@ class World {
       held: this.disk.held().map((work) => ({ work, verdict: 'accepted' as const })),
     });
     this.master = master;
-    this.feed({ kind: 'opened', job: JOB, lanes: this.disk.stored(), settleAt: 5_000n });
+    this.feed({ kind: 'opened', job: JOB, lanes: this.disk.stored(), rule: RULE });
     for (const [address, lane] of this.chain) {
       this.feed({ kind: 'lane', payee: address, ...lane });
     }

@@ -156,6 +156,7 @@ export function PaymentsSection(props: {
         <output data-rvn="total">{formatAmount(payments.totalMetered, coin.decimals)}</output>
         <span>{coin.unit}</span>
         <small>{payments.unitPriceText}</small>
+        {payments.settlingText === null ? null : <small>{payments.settlingText}</small>}
       </div>
       {payments.problem === null ? null : (
         <p className="rvn-note" data-tone={payments.settlement === 'problem' ? 'bad' : 'warn'}>

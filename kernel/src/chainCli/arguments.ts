@@ -29,6 +29,9 @@ export const USAGE = `Pay contributors on a chain of your own choice. Without se
                                  while they contradict each other
   --price-per-tflop <coins>  --price-per-tib <coins>
                                  for setup; what work costs: 0.001 and 0 without them
+  --ether-price <coins>  --settle-at-least <coins>  --settle-every-hours <n>  --settle-times-fee <n>
+                                 for setup; engines settle by themselves from so much on, or after so long, when it is that many
+                                 times the gas. Without the price of an ether, when somebody asks
   --per-contributor <coins>  --per-hour <coins>  --per-run <coins>
                                  for setup; what engines promise at most
 
@@ -58,6 +61,10 @@ const OPTIONS = {
   'max-fee-gwei': { type: 'string' },
   'price-per-tflop': { type: 'string' },
   'price-per-tib': { type: 'string' },
+  'ether-price': { type: 'string' },
+  'settle-at-least': { type: 'string' },
+  'settle-times-fee': { type: 'string' },
+  'settle-every-hours': { type: 'string' },
   'per-contributor': { type: 'string' },
   'per-hour': { type: 'string' },
   'per-run': { type: 'string' },

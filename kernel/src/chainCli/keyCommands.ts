@@ -20,6 +20,8 @@ import { ChainDatabase } from '../engine/chain/chainDatabase.js';
 import type { Intent } from '../engine/chain/intents.js';
 import { accountDatabase } from '../engine/chain/openChain.js';
 import { DEFAULT_PRICE_TEXTS, rateOf } from '../engine/chain/prices.js';
+import type { SettleTexts } from '../engine/chain/network.js';
+import { policyOf } from '../engine/chain/settling.js';
 import { readSettings } from '../engine/chain/settings.js';
 import { dataHome } from '../engine/engineId.js';
 import type { Arguments } from './arguments.js';
@@ -131,7 +133,7 @@ export async function setUp(args: Arguments, env: Env, say: Say): Promise<void> 
     ...{ decimals: token.decimals, price },
     ...{ secondRpcUrl: args.option('second-rpc'), ...confirmationsOf(args) },
     maxFeeGwei: args.whole('max-fee-gwei', CHAIN_LIMITS.maxFeeGwei),
-    limits,
+    ...{ limits, settle: settleOf(args, token.decimals) },
   };
   writePrivate(file, `${JSON.stringify(settings, null, 2)}\n`);
   // What was written is what engines will read.
@@ -155,6 +157,19 @@ function keyOf(args: Arguments, name: 'signer' | 'payer', settings: string) {
     keystore: beside(keystoreFile),
     passwordFile: password === null ? null : beside(password),
   };
+}
+
+function settleOf(args: Arguments, decimals: number): SettleTexts | null {
+  const etherPrice = args.option('ether-price');
+  if (etherPrice === null) return null;
+  const texts = {
+    ...{ etherPrice, atLeast: args.option('settle-at-least') ?? '0' },
+    timesFee: args.whole('settle-times-fee', CHAIN_LIMITS.settleTimesFee),
+    everyHours: args.whole('settle-every-hours', CHAIN_LIMITS.settleHours),
+  };
+  // What is written can be read.
+  policyOf(texts, decimals);
+  return texts;
 }
 
 /** Nothing is written where the network's own word is to count. */

@@ -3,7 +3,7 @@
  * and what a payer must be told. Pure but for its memory of the pace; the clock is its caller's.
  */
 import type { Payee, PaymentsSummary, Price, WorkerId } from '@ravenlab/protocol';
-import { PANEL_LIMITS, formatDuration, priceText } from '@ravenlab/protocol';
+import { PANEL_LIMITS, amountText, formatDuration, priceText } from '@ravenlab/protocol';
 import type { Ledger } from '../core/ledger/ledger.js';
 import type { TreasurySummary, TreasuryView } from './treasuryView.js';
 import { shortIdOf } from './workerHub.js';
@@ -82,6 +82,7 @@ export class PaymentsView {
       currency: price.currency,
       decimals: price.decimals,
       unitPriceText: priceText(price),
+      settlingText: settlingText(treasury, price),
       totalMetered: this.ledger.totalPosted.toString(),
       payees,
       settlement: treasury.settlement,
@@ -155,6 +156,15 @@ export class PaymentsView {
     });
     return { payees, sums };
   }
+}
+
+/** Null where gas is free, and where nothing is settled without being asked for. */
+function settlingText({ settling, chain }: TreasurySummary, price: Price): string | null {
+  if (settling === null || chain === null || chain.isSimulated) return null;
+  const { floor, atLeast, everyMs } = settling;
+  const coins = (amount: bigint) => `${amountText(amount, price.decimals)} ${price.currency}`;
+  if (atLeast <= floor) return `settled from ${coins(floor)} on`;
+  return `settled from ${coins(atLeast)} on, or ${formatDuration(everyMs)} later from ${coins(floor)} on`;
 }
 
 /** What is deposited and not owed yet, at the pace of now; null when nothing is spent. */

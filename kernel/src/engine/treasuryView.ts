@@ -10,6 +10,7 @@ import type {
   WorkerId,
 } from '@ravenlab/protocol';
 import { ChainError } from '@ravenlab/protocol';
+import type { SettleRule } from '../core/chain/settling.js';
 
 /** Base units all. */
 export interface LaneView {
@@ -54,6 +55,8 @@ export interface TreasurySummary {
   /** Unix ms; null without a job. */
   readonly expiryMs: number | null;
   readonly limits: LimitsView;
+  /** When lanes are settled by themselves; null: when somebody asks. */
+  readonly settling: SettleRule | null;
   /** Newest first, at most `PANEL_LIMITS.transactions`. */
   readonly transactions: readonly PaymentTx[];
 }
@@ -85,6 +88,7 @@ const NOTHING: TreasurySummary = {
   balance: { deposit: 0n, free: 0n, reserved: 0n, paid: 0n },
   expiryMs: null,
   limits: { perLane: null, perHour: null, perRun: null },
+  settling: null,
   transactions: [],
 };
 

@@ -138,6 +138,8 @@ export interface PaymentsSummary {
   readonly decimals: number;
   /** The price in words, like '0.02 USDC per TFLOP'. */
   readonly unitPriceText: string;
+  /** When contributors are settled without being asked for, in words; null: when somebody asks. */
+  readonly settlingText: string | null;
   /** Base units; includes payees beyond the rows of a snapshot. */
   readonly totalMetered: string;
   /** Everyone who earned, also after they left. */
@@ -226,6 +228,7 @@ export const PAYMENTS_FIELDS: Fields<PaymentsSummary> = {
   currency: text(16),
   decimals: count(36),
   unitPriceText: text(LIMITS.textChars),
+  settlingText: nullable(text(LIMITS.textChars)),
   totalMetered: money,
   payees: list(record(PAYEE_FIELDS), LIMITS.payees),
   settlement: oneOf(SETTLEMENTS),
@@ -249,6 +252,7 @@ export const EMPTY_PAYMENTS: PaymentsSummary = {
   currency: '',
   decimals: 0,
   unitPriceText: '',
+  settlingText: null,
   totalMetered: '0',
   payees: [],
   settlement: 'off',

@@ -5,6 +5,7 @@
 import { appendFileSync } from 'node:fs';
 import { devAccounts, escrowSignatures } from '@ravenlab/contracts';
 import type { Address, Hash32, JobId, SignedVoucher, Voucher } from '@ravenlab/protocol';
+import { FREE_SETTLING } from '../../../kernel/src/core/chain/settling.js';
 import type {
   ChainService,
   ChainStatus,
@@ -47,6 +48,7 @@ function statusOf(): ChainStatus {
     },
     localPayees: [hex('c', 40) as Address],
     canPay: true,
+    settling: FREE_SETTLING,
   };
 }
 

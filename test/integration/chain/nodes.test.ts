@@ -77,6 +77,7 @@ beforeAll(async () => {
     ...{ rpcUrl: stage.chain.url, secondRpcUrl: proxy.url, chainId: CHAIN_ID, job },
     ...{ escrow: escrow.contract.address, token: escrow.token.address, decimals: 6 },
     ...{ signer: signer.settings, payer: payer.settings },
+    settle: { etherPrice: '3000', atLeast: '0.0005', timesFee: 10, everyHours: 2 },
   };
   const file = join(home, 'chain.json');
   writeFileSync(file, JSON.stringify(settings), { mode: 0o600 });
@@ -109,6 +110,16 @@ test('what is paid in and reserved counts when both nodes call it final, and not
   await until('final', () => capOf(ANN) === 20n);
   expect(running.agent.status().job?.deposit).toBe(1_000n);
   await until('confirmed', () => newest()?.state === 'confirmed');
+});
+
+test('a lane is settled by itself from ten times of what the gas costs now', async () => {
+  const { settling } = running.agent.status();
+  expect(settling).toMatchObject({ atLeast: 500n, everyMs: 2 * 3_600_000 });
+  const tip = BigInt(String(await stage.rpc.call('eth_maxPriorityFeePerGas', [])));
+  // 90,000 gas, 3,000 coins of 6 decimals for an ether; what is above the tip is the base fee of that block.
+  const atTip = (10n * 90_000n * tip * 3_000_000_000n) / 10n ** 18n;
+  expect(settling!.floor).toBeGreaterThan(atTip);
+  expect(settling!.floor).toBeLessThan(4n * atTip);
 });
 
 test('a node that is behind holds up what counts, and one that stands still is named', async () => {

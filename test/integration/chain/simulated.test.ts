@@ -89,6 +89,8 @@ test('a voucher is signed within the spend limits and no further, also after a r
   await when('ready', isReady);
   agent.setLimits({ perLane: null, perHour: 3n * COIN, perRun: null });
   await expect(sign(agent, job!.id, 4n * COIN)).rejects.toThrow(/spend limit of one hour/);
+  const beyond = [{ payee: PAYEES[0]!, cumulative: 4n * COIN }];
+  expect(() => agent.settle(beyond, HEAD)).toThrow(/spend limit of one hour/);
   await expect(sign(agent, job!.id, 3n * COIN)).resolves.toMatchObject({ seq: 1 });
 });
 

@@ -63,6 +63,26 @@ test('the price and all amounts are in the token that is paid', () => {
   expect(viewOf(NO_TREASURY).view.summary(0, nameOf).unitPriceText).toBe('0.001 RVN per TFLOP');
 });
 
+test('when contributors are settled by themselves is said where it costs something', () => {
+  const on = (isSimulated: boolean, atLeast: bigint) => {
+    const { view } = viewOf({
+      ...NO_TREASURY,
+      summary: () => ({
+        ...NO_TREASURY.summary(),
+        ...{ token: { symbol: 'USDC', decimals: 6 }, chain: { ...CHAIN, isSimulated } },
+        settling: { floor: 27_000_000n, atLeast, everyMs: HOUR_MS },
+      }),
+    });
+    return view.summary(0, nameOf).settlingText;
+  };
+  expect(on(false, 50_000_000n)).toBe(
+    'settled from 50 USDC on, or 1 h 00 min later from 27 USDC on',
+  );
+  expect(on(false, 0n)).toBe('settled from 27 USDC on');
+  expect(on(true, 0n)).toBeNull();
+  expect(viewOf(NO_TREASURY).view.summary(0, nameOf).settlingText).toBeNull();
+});
+
 test('what a summary says, a front end can read', () => {
   const { ledger, view } = viewOf(treasuryOf(new Map([[ANN, lane({ held: 2n, cap: 9n })]]), 500n));
   ledger.restore(ANN, 7n, 1);

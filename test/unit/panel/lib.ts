@@ -132,6 +132,7 @@ export const BUSY_STATE: PanelState = {
     currency: 'USDC',
     decimals: 18,
     unitPriceText: '0.02 USDC per TFLOP',
+    settlingText: 'settled from 35 USDC on',
     totalMetered: '2500000000000000',
     payees: [payeeOf('w-alpha', '1250000000000000'), payeeOf('w-beta', '1250000000000000')],
   },

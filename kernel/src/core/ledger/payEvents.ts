@@ -10,6 +10,7 @@ import type {
   Verdict,
   Voucher,
 } from '@ravenlab/protocol';
+import type { SettleRule } from '../chain/settling.js';
 import type { Trace } from '../cluster/transition.js';
 import type { Presented } from './lane.js';
 import type { CommittedWork, HeldWork, IssuedVoucher, Presence, StoredPayee } from './payLane.js';
@@ -31,11 +32,10 @@ export type PaymasterEvent =
       readonly kind: 'opened';
       readonly job: JobId;
       readonly lanes: readonly StoredPayee[];
-      /**
-       * A lane is settled by itself when this much is payable, about 100 times what that costs; null: when somebody asks.
-       */
-      readonly settleAt: bigint | null;
+      readonly rule: SettleRule | null;
     }
+  /** When lanes are settled by themselves, from now on; null: when somebody asks. */
+  | { readonly kind: 'rule'; readonly rule: SettleRule | null }
   /** Somebody works for the payee. `trusted`: nothing is held back, and no vouchers are sent. */
   | {
       readonly kind: 'joined';

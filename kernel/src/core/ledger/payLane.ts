@@ -118,6 +118,8 @@ export class PayLane {
   askAtMs = 0;
   /** Cumulative amount that a settlement was asked for. */
   askedSettlement = 0n;
+  /** Since when more is payable than was asked for; null when it is not. */
+  owedSinceMs: number | null = null;
   isCovered = false;
 
   constructor(payee: Address) {
@@ -144,6 +146,13 @@ export class PayLane {
   /** What a settlement would bring the lane to. */
   get payable(): bigint {
     return this.earned < this.cap ? this.earned : this.cap;
+  }
+
+  /** Payable, and no settlement was asked for it. */
+  get unsettled(): bigint {
+    const { payable, paid, askedSettlement } = this;
+    const before = paid > askedSettlement ? paid : askedSettlement;
+    return payable > before ? payable - before : 0n;
   }
 
   add(held: HeldWork, nowMs: number): void {

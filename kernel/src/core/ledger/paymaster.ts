@@ -16,6 +16,8 @@ import type {
   Voucher,
 } from '@ravenlab/protocol';
 import { EMPTY_CHAIN, VOUCHER_LIMITS, settlementHead } from '@ravenlab/protocol';
+import type { SettleRule } from '../chain/settling.js';
+import { isDue } from '../chain/settling.js';
 import { invariant } from '../cluster/transition.js';
 import { Lane } from './lane.js';
 import type {
@@ -48,7 +50,7 @@ export class Paymaster {
   /** Committed and not judged. */
   private readonly unjudged = new Map<LeaseId, HeldWork>();
   private job: JobId | null = null;
-  private settleAt: bigint | null = null;
+  private rule: SettleRule | null = null;
   private heldUnits = 0;
   private settledAtMs = Number.NEGATIVE_INFINITY;
 
@@ -78,10 +80,8 @@ export class Paymaster {
   }
 
   /** What is payable now beyond what the chain has paid, in one batch; null when nothing is. */
-  settlement(atLeast = 1n): SettlementBatch | null {
-    const due = [...this.payees.values()].filter(
-      (each) => each.payable - each.paid >= atLeast && each.payable > each.askedSettlement,
-    );
+  settlement(fits: (lane: PayLane) => boolean = () => true): SettlementBatch | null {
+    const due = [...this.payees.values()].filter((each) => each.unsettled > 0n && fits(each));
     if (due.length === 0) return null;
     due.sort((a, b) => (a.payee < b.payee ? -1 : 1));
     const lanes = due.map(({ payee, payable }) => ({ payee, cumulative: payable }));
@@ -98,6 +98,7 @@ export class Paymaster {
       const lane = this.payees.get(payee);
       if (lane !== undefined && cumulative > lane.askedSettlement) {
         lane.askedSettlement = cumulative;
+        lane.owedSinceMs = null;
       }
     }
   }
@@ -106,7 +107,10 @@ export class Paymaster {
   unsettled({ lanes }: SettlementBatch): void {
     for (const { payee } of lanes) {
       const lane = this.payees.get(payee);
-      if (lane !== undefined) lane.askedSettlement = lane.paid;
+      if (lane === undefined) continue;
+      lane.askedSettlement = lane.paid;
+      // It has waited already.
+      lane.owedSinceMs = Number.NEGATIVE_INFINITY;
     }
   }
 
@@ -134,15 +138,18 @@ export class Paymaster {
   }
 
   private readonly handlers: Handlers = {
-    opened: ({ job, lanes, settleAt }, now, effects) => {
+    opened: ({ job, lanes, rule }, now, effects) => {
       if (this.job === job) return;
       this.job = job;
-      this.settleAt = settleAt;
+      this.rule = rule;
       for (const payee of this.payees.values()) this.open(payee, job, null);
       for (const stored of lanes) this.open(this.payeeOf(stored.payee), job, stored);
       for (const payee of this.payees.values()) {
         this.release(payee, now, effects);
       }
+    },
+    rule: ({ rule }) => {
+      this.rule = rule;
     },
     joined: ({ payee, presence }, now, effects) => {
       const lane = this.payeeOf(payee);
@@ -246,13 +253,23 @@ export class Paymaster {
         else this.advance(payee, now, effects);
       }
       this.reserve(now, effects);
-      if (now - this.settledAtMs < VOUCHER_LIMITS.settleMs) return;
-      const settlement = this.settleAt === null ? null : this.settlement(this.settleAt);
+      const settlement = this.dueSettlement(now);
       if (settlement === null) return;
       this.settling(settlement, now);
       effects.push({ kind: 'settle', settlement });
     },
   };
+
+  private dueSettlement(now: number): SettlementBatch | null {
+    const { rule } = this;
+    if (rule === null) return null;
+    for (const lane of this.payees.values()) {
+      if (lane.unsettled === 0n) lane.owedSinceMs = null;
+      else lane.owedSinceMs ??= now;
+    }
+    if (now - this.settledAtMs < VOUCHER_LIMITS.settleMs) return null;
+    return this.settlement((lane) => isDue(rule, lane.unsettled, now - (lane.owedSinceMs ?? now)));
+  }
 
   private payeeOf(payee: Address): PayLane {
     let lane = this.payees.get(payee);
@@ -283,6 +300,7 @@ export class Paymaster {
     payee.draftLines = [];
     payee.askedCap = 0n;
     payee.askedSettlement = 0n;
+    payee.owedSinceMs = null;
   }
 
   private hold(work: CommittedWork, verdict: Verdict | null, now: number): PayLane {

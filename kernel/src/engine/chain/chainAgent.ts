@@ -24,6 +24,7 @@ import { chunksOf } from './intents.js';
 import { JobWatch } from './jobWatch.js';
 import type { LimitTexts, OpenNetwork } from './network.js';
 import { Outbox } from './outbox.js';
+import { Settling } from './settling.js';
 import { PromiseBook } from './promiseBook.js';
 import { NodesDisagree, lookAt } from './nodes.js';
 import { blockTime, jobState, nodesOf, setUp } from './setUp.js';
@@ -55,6 +56,7 @@ interface Session extends OpenChain {
   readonly watch: JobWatch;
   readonly signatures: EscrowSignatures;
   readonly promises: PromiseBook;
+  readonly settling: Settling;
 }
 
 const UNDER_WAY: readonly TransactionState[] = ['waiting', 'sent', 'mined'];
@@ -106,6 +108,7 @@ export class ChainAgent {
       localPayees: network?.localPayees ?? [],
       canPay: (network?.payer ?? null) !== null,
       limits: session?.promises.caps.current ?? this.chosenLimits ?? NO_LIMITS,
+      settling: session?.settling.rule ?? null,
     };
   }
 
@@ -178,10 +181,33 @@ export class ChainAgent {
       const before = pending.get(payee) ?? paid.get(payee) ?? 0n;
       return cumulative > before;
     });
-    return this.inChunks(
-      due.map(({ payee, cumulative }) => [payee, cumulative.toString()]),
+    const { fits, refusal } = this.withinLimits(session, due);
+    const last = this.inChunks(
+      fits.map(({ payee, cumulative }) => [payee, cumulative.toString()]),
       (chunk) => ({ kind: 'settle', escrow: session.escrow.address, lanes: chunk, ledgerHead }),
     );
+    if (refusal !== null) throw refusal;
+    return last;
+  }
+
+  /** What is paid counts as what is promised: limits hold for both. */
+  private withinLimits<T extends { readonly payee: Address; readonly cumulative: bigint }>(
+    { promises, watch }: Session,
+    lanes: readonly T[],
+  ): { readonly fits: readonly T[]; readonly refusal: ChainError | null } {
+    let refusal: ChainError | null = null;
+    const fits = lanes.filter(({ payee, cumulative }) => {
+      try {
+        promises.promise(laneName(watch.job, payee), cumulative);
+        return true;
+      } catch (error) {
+        if (!(error instanceof ChainError)) throw error;
+        refusal ??= error;
+        return false;
+      }
+    });
+    promises.flush();
+    return { fits, refusal };
   }
 
   deposit(amount: bigint): number {
@@ -397,11 +423,12 @@ export class ChainAgent {
       ...{ network, database, outbox, escrow: ready.escrow, token: ready.token },
       watch: new JobWatch({ escrow: ready.escrow, second, database, job: ready.job }),
       signatures: escrowSignatures(info.chainId, ready.escrow.address),
+      settling: new Settling(network, ready.token.decimals, wallMs),
       promises: new PromiseBook(new SpendCaps(limits, database.spendRecord()), database, wallMs),
     };
   }
 
-  private async look({ network, outbox, watch }: Session): Promise<void> {
+  private async look({ network, outbox, watch, settling }: Session): Promise<void> {
     const nodes = nodesOf(network);
     const { head, confirmed } = await lookAt(nodes);
     this.timeS = blockTime(head, network.info.isSimulated, this.options.wallMs());
@@ -410,6 +437,7 @@ export class ChainAgent {
     await outbox.poll(head.number, confirmed);
     const after = outbox.isBusy ? await lookAt(nodes) : { head, confirmed };
     this.tellLanes(await watch.poll(after.head, after.confirmed));
+    await settling.look();
     const expiry = watch.view?.expiry ?? Number.POSITIVE_INFINITY;
     const { simulatedRenewS, simulatedJobS } = CHAIN_LIMITS;
     if (network.info.isSimulated && !outbox.isBusy && expiry - this.timeS < simulatedRenewS) {

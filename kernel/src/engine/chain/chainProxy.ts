@@ -34,6 +34,7 @@ export function emptyStatus(phase: ChainPhase, problem: string | null = null): C
   return {
     ...{ phase, problem, isDisputed: false, network: null, escrow: null, token: null, job: null },
     ...{ transactions: [], localPayees: [], canPay: false, limits: NO_LIMITS },
+    settling: null,
   };
 }
 

@@ -5,6 +5,7 @@
 import type { CompactSignature, Hello } from '@ravenlab/contracts';
 import type { Address, Hash32, JobId, SignedVoucher, Voucher } from '@ravenlab/protocol';
 import type { OutboxStatus } from '../../core/chain/outboxTable.js';
+import type { SettleRule } from '../../core/chain/settling.js';
 import type { SpendLimits } from '../../core/chain/spendCaps.js';
 import type { Finality } from './nodes.js';
 
@@ -107,6 +108,8 @@ export interface ChainStatus {
   readonly canPay: boolean;
   /** What may be signed at most. */
   readonly limits: SpendLimits;
+  /** When lanes are settled by themselves; null: when somebody asks. */
+  readonly settling: SettleRule | null;
 }
 
 /** What the chain says of a lane, confirmed. */

@@ -25,6 +25,16 @@ export interface LimitTexts {
   readonly perRun: string | null;
 }
 
+/** When lanes are settled by themselves. */
+export interface SettleTexts {
+  /** Coins of the token for one ether, in which gas is paid. */
+  readonly etherPrice: string;
+  /** Coins. */
+  readonly atLeast: string;
+  readonly timesFee: number;
+  readonly everyHours: number;
+}
+
 export interface OpenNetwork {
   readonly info: ChainNetwork;
   /** The same for as long as it is the same chain: a simulated one may begin anew. */
@@ -45,6 +55,7 @@ export interface OpenNetwork {
   readonly localPayees: readonly Address[];
   readonly feeCeiling: bigint;
   readonly limits: LimitTexts;
+  readonly settle: SettleTexts | null;
   /** Resolves when the chain is gone by itself; never for a network. */
   readonly ended: Promise<string>;
   stop(): Promise<void>;
@@ -100,7 +111,7 @@ export async function openSimulated(
         .slice(FIRST_LOCAL_PAYEE, FIRST_LOCAL_PAYEE + LOCAL_PAYEES)
         .map(({ address }) => address),
       feeCeiling: CHAIN_LIMITS.simulatedFeeCeiling,
-      limits: NO_LIMIT_TEXTS,
+      ...{ limits: NO_LIMIT_TEXTS, settle: null },
       ended: simulated.ended,
       stop: () => simulated.stop(),
     };
@@ -197,7 +208,7 @@ export async function openNetwork(
     ...{ job: settings.job, jobBlock: settings.jobBlock },
     localPayees: [],
     feeCeiling: BigInt(settings.maxFeeGwei) * GWEI,
-    limits,
+    ...{ limits, settle: settings.settle },
     ended: new Promise(() => undefined),
     stop: () => Promise.resolve(),
   };

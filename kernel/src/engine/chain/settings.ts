@@ -6,7 +6,7 @@ import { dirname, isAbsolute, join } from 'node:path';
 import { readPrivate } from '@ravenlab/contracts';
 import type { JobId } from '@ravenlab/protocol';
 import { CHAIN_LIMITS, ChainError } from '@ravenlab/protocol';
-import type { LimitTexts } from './network.js';
+import type { LimitTexts, SettleTexts } from './network.js';
 import type { PriceTexts } from './prices.js';
 import { DEFAULT_PRICE_TEXTS, rateOf } from './prices.js';
 
@@ -38,6 +38,8 @@ export interface ChainSettings {
   readonly confirmations: number | null;
   readonly maxFeeGwei: number;
   readonly limits: LimitTexts;
+  /** Null: lanes are settled when somebody asks. */
+  readonly settle: SettleTexts | null;
 }
 
 type Env = Readonly<Record<string, string | undefined>>;
@@ -69,6 +71,7 @@ export function readSettings(file: string, env: Env): ChainSettings {
       ? fields.whole('confirmations', 1, CHAIN_LIMITS.confirmationsMax)
       : null,
     maxFeeGwei: fields.whole('maxFeeGwei', 1, 1_000_000, CHAIN_LIMITS.maxFeeGwei),
+    settle: settleOf(fields.object('settle')),
     limits: {
       perContributor: limits?.optional('perContributor') ?? null,
       perHour: limits?.optional('perHour') ?? null,
@@ -105,6 +108,17 @@ function priceOf(fields: Fields, decimals: number): PriceTexts {
   };
   rateOf(texts, decimals);
   return texts;
+}
+
+function settleOf(fields: Fields | null): SettleTexts | null {
+  if (fields === null) return null;
+  const { settleTimesFee, settleHours, settleHoursMax } = CHAIN_LIMITS;
+  return {
+    etherPrice: fields.text('etherPrice'),
+    atLeast: fields.optional('atLeast') ?? '0',
+    timesFee: fields.whole('timesFee', 1, 1_000_000, settleTimesFee),
+    everyHours: fields.whole('everyHours', 0, settleHoursMax, settleHours),
+  };
 }
 
 /** Paths are relative to the file that names them. */

@@ -6,9 +6,9 @@ import type { TreasurySummary } from '../treasuryView.js';
 
 /** @param paid base units that lanes have been paid in all, confirmed. */
 export function summaryOf(status: ChainStatus, paid: bigint): TreasurySummary {
-  const { phase, problem, job, limits, transactions, token } = status;
+  const { phase, problem, job, limits, settling, transactions, token } = status;
   return {
-    ...{ settlement: phase, problem, limits, chain: chainOf(status) },
+    ...{ settlement: phase, problem, limits, settling, chain: chainOf(status) },
     token: token === null ? null : { symbol: token.symbol, decimals: token.decimals },
     balance: {
       deposit: job?.deposit ?? 0n,

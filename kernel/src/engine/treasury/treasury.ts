@@ -5,30 +5,21 @@
 import { hash } from 'node:crypto';
 import type {
   Address,
-  Hash32,
   JobId,
   LeaseId,
   PanelResults,
   PayRate,
   PresentedMessage,
-  ProgramHash,
   Sent,
-  Signature,
   SignedVoucher,
   Verdict,
   VoucherAckMessage,
   WorkerId,
 } from '@ravenlab/protocol';
-import { ChainError, NO_RECEIPT, VOUCHER_LIMITS } from '@ravenlab/protocol';
+import { VOUCHER_LIMITS } from '@ravenlab/protocol';
 import { Trace } from '../../core/cluster/transition.js';
-import type { PaidKey } from '../../core/journal/paidBook.js';
-import type {
-  PayPolicy,
-  PaymasterEffect,
-  PaymasterEvent,
-  SettlementBatch,
-} from '../../core/ledger/payEvents.js';
-import type { CommittedWork, IssuedVoucher, PayLane } from '../../core/ledger/payLane.js';
+import type { PayPolicy, PaymasterEffect, PaymasterEvent } from '../../core/ledger/payEvents.js';
+import type { IssuedVoucher, PayLane } from '../../core/ledger/payLane.js';
 import { Paymaster } from '../../core/ledger/paymaster.js';
 import type { ChainService, ChainStatus } from '../chain/chainService.js';
 import type { DealDesk, Payee, Terms } from '../dealDesk.js';
@@ -43,6 +34,10 @@ import type {
   SettlementRow,
   VoucherRow,
 } from './payRows.js';
+import type { MeteredUnit } from './meteredUnit.js';
+import { workOf } from './meteredUnit.js';
+import { ServerClaim } from './serverClaim.js';
+import { Settlements } from './settlements.js';
 import { summaryOf } from './summary.js';
 
 export interface TreasuryOptions {
@@ -71,27 +66,7 @@ export interface TreasuryOptions {
   readonly tell: (level: 'info' | 'warning' | 'error', text: string) => void;
 }
 
-/** A metered unit, as the scheduler and the worker name it. */
-export interface MeteredUnit extends PaidKey {
-  readonly worker: WorkerId;
-  readonly lease: LeaseId;
-  readonly program: ProgramHash;
-  readonly flops: number;
-  readonly sizeBytes: number;
-  readonly amount: bigint;
-  /** Null from a local worker. */
-  readonly digest: Hash32 | null;
-}
-
-interface Settling {
-  readonly batch: SettlementBatch;
-  readonly resolve: (sent: PanelResults['settle']) => void;
-  readonly reject: (error: unknown) => void;
-}
-
 const NOTHING = { held: 0n, vouchered: 0n, settled: 0n, cap: 0n };
-/** Where gas is free, everything is settled as it comes. */
-const SIMULATED_SETTLE_AT = 1n;
 /** Pause before the chain is asked again for what it refused. */
 const RESERVE_RETRY_MS = 5_000;
 
@@ -109,13 +84,12 @@ export class Treasury implements TreasuryView, DealDesk {
   private readonly shown = new Map<WorkerId, SignedVoucher | null>();
   /** Jobs of this life: what the store knew of one is the truth only once. */
   private readonly opened = new Set<JobId>();
-  private readonly settlements = new Map<number, Settling>();
-  private nextSettlement = 1;
+  private readonly settlements: Settlements;
+  private readonly claim: ServerClaim;
   private endings: readonly (() => void)[] = [];
   private timer: NodeJS.Timeout | null = null;
   /** Problems that were told, until they are over. */
   private readonly told = new Set<string>();
-  private vouched: { readonly job: JobId; readonly signature: Signature | null } | null = null;
   /** Workers whose voucher is being looked at. */
   private readonly checking = new Set<WorkerId>();
   /** Units of local workers from before their accounts were known. */
@@ -130,6 +104,18 @@ export class Treasury implements TreasuryView, DealDesk {
       held: restored.held.map((work) => ({ work, verdict: options.verdictOf(work.worker) })),
     });
     for (const { worker, payee } of restored.wallets) this.payees.set(worker, payee);
+    const { chain, now, wallMs, write, serverKey, onTerms } = options;
+    const { paymaster } = this;
+    this.settlements = new Settlements({ chain, paymaster, now, wallMs, write });
+    this.claim = new ServerClaim({
+      ...{ chain, serverKey },
+      onSigned: () => {
+        for (const payee of paymaster.lanes.keys()) onTerms(payee);
+      },
+      onRefused: (error) => {
+        this.tellOnce('server', `Invited workers get no terms: ${textOf(error)}`);
+      },
+    });
   }
 
   /** Listens to the chain from now on; whoever it sends to and tells is there. */
@@ -221,7 +207,7 @@ export class Treasury implements TreasuryView, DealDesk {
   /** Vouchers and settlements are on the disk. */
   stored(rows: readonly (VoucherRow | SettlementRow)[]): void {
     for (const row of rows) {
-      if (row.kind === 'settlement') this.handOver(row.id);
+      if (row.kind === 'settlement') this.settlements.stored(row.id);
       else this.feed({ kind: 'stored', payee: row.voucher.payee, seq: row.voucher.seq });
     }
   }
@@ -250,7 +236,7 @@ export class Treasury implements TreasuryView, DealDesk {
     const lane = this.paymaster.lanes.get(payee);
     if (network === null || escrow === null || token === null || job?.state !== 'open') return null;
     if (lane === undefined || lane.cap === 0n) return null;
-    const serverSignature = this.vouchFor(job.id);
+    const serverSignature = this.claim.of(job.id);
     if (serverSignature === null) return null;
     const { policy, rate } = this.options;
     return {
@@ -311,7 +297,7 @@ export class Treasury implements TreasuryView, DealDesk {
     this.feed({ kind: 'release' });
     const batch = this.paymaster.settlement();
     if (batch === null) return Promise.resolve({ transaction: null });
-    return this.store(batch);
+    return this.settlements.send(batch);
   }
 
   async deposit(amount: bigint): Promise<Sent> {
@@ -358,13 +344,12 @@ export class Treasury implements TreasuryView, DealDesk {
         if (this.payees.has(unit.worker)) this.committed(unit, 'accepted');
       }
     }
+    this.feed({ kind: 'rule', rule: status.settling });
     const { job } = status;
     if (job === null || job.state === 'closed' || this.opened.has(job.id)) return;
     this.opened.add(job.id);
     const lanes = this.options.restored.lanes.filter((lane) => lane.job === job.id);
-    // Gas is paid in another coin than the job's token: what it is worth is for a payer to say, or for payees to redeem.
-    const settleAt = status.network?.isSimulated === true ? SIMULATED_SETTLE_AT : null;
-    this.feed({ kind: 'opened', job: job.id, lanes, settleAt });
+    this.feed({ kind: 'opened', job: job.id, lanes, rule: status.settling });
     this.options.onOpen();
   }
 
@@ -386,24 +371,6 @@ export class Treasury implements TreasuryView, DealDesk {
     if (this.payees.get(worker) === payee) return;
     this.payees.set(worker, payee);
     this.options.write({ kind: 'wallet', worker, payee });
-  }
-
-  /** The signer's word that this engine works for the job; asked for once a job, null until it is there. */
-  private vouchFor(job: JobId): Signature | null {
-    if (this.vouched?.job === job) return this.vouched.signature;
-    this.vouched = { job, signature: null };
-    const { chain, serverKey, onTerms } = this.options;
-    chain.signServer(serverKey()).then(
-      (signature) => {
-        this.vouched = { job, signature };
-        for (const payee of this.paymaster.lanes.keys()) onTerms(payee);
-      },
-      (error: unknown) => {
-        this.vouched = null;
-        this.tellOnce('server', `Invited workers get no terms: ${textOf(error)}`);
-      },
-    );
-    return null;
   }
 
   private show(worker: WorkerId, payee: Address, voucher: SignedVoucher | null): void {
@@ -461,9 +428,14 @@ export class Treasury implements TreasuryView, DealDesk {
         this.reserve(effect.caps);
         return;
       case 'settle':
-        this.store(effect.settlement).catch((error: unknown) => {
-          this.tellOnce('settle', `What is owed could not be settled: ${textOf(error)}`);
-        });
+        this.settlements.send(effect.settlement).then(
+          () => {
+            this.told.delete('settle');
+          },
+          (error: unknown) => {
+            this.tellOnce('settle', `What is owed could not be settled: ${textOf(error)}`);
+          },
+        );
         return;
       case 'cover':
         this.options.onCover(effect.payee, effect.isCovered);
@@ -485,37 +457,6 @@ export class Treasury implements TreasuryView, DealDesk {
     );
   }
 
-  /** Receipts that a settlement pays for are on the disk before the chain hears of it. */
-  private store(batch: SettlementBatch): Promise<PanelResults['settle']> {
-    const job = this.paymaster.currentJob;
-    if (job === null) return Promise.reject(new ChainError('there is no job to settle'));
-    const id = this.nextSettlement++;
-    this.paymaster.settling(batch, this.options.now());
-    const { head, statement } = batch;
-    const atMs = this.options.wallMs();
-    return new Promise((resolve, reject) => {
-      this.settlements.set(id, { batch, resolve, reject });
-      this.options.write({ kind: 'settlement', id, job, head, statement, atMs });
-    });
-  }
-
-  private handOver(id: number): void {
-    const settling = this.settlements.get(id);
-    if (settling === undefined) return;
-    this.settlements.delete(id);
-    const { batch, resolve, reject } = settling;
-    this.options.chain.settle(batch.lanes, batch.head).then(
-      (transaction) => {
-        this.told.delete('settle');
-        resolve({ transaction });
-      },
-      (error: unknown) => {
-        this.paymaster.unsettled(batch);
-        reject(error);
-      },
-    );
-  }
-
   private puzzled(payee: Address, why: string): void {
     const text = `The voucher that ${payee.slice(0, 10)}… showed ${why}; it is paid by what this ledger knows.`;
     this.tellOnce(`shown ${payee}`, text);
@@ -526,15 +467,6 @@ export class Treasury implements TreasuryView, DealDesk {
     this.told.add(topic);
     this.options.tell(level, text);
   }
-}
-
-/** Written out: it is done once for each unit, and a spread with a rest takes as long as all that follows. */
-function workOf(unit: MeteredUnit, payee: Address): CommittedWork {
-  const { session, request, shard, worker, lease, program, flops, sizeBytes, amount } = unit;
-  const result = unit.digest ?? NO_RECEIPT;
-  return {
-    ...{ session, request, shard, worker, payee, lease, program, flops, sizeBytes, amount, result },
-  };
 }
 
 function laneViewOf(lane: PayLane): LaneView {

@@ -40,6 +40,15 @@ test('paths are relative to the file, the payer is optional, and the environment
     ...{ rpcUrl: 'http://other', name: 'chain 8453', payer: null, job: null, confirmations: null },
     signer: { keystore: join(home, 'keys/signer.json'), passwordFile: '/safe/password' },
     limits: { perContributor: null, perHour: null, perRun: null },
+    ...{
+      settle: null,
+      secondRpcUrl: null,
+      decimals: 18,
+      price: { perTflop: '0.001', perTib: '0' },
+    },
+  });
+  expect(read({ settle: { etherPrice: '3000' } }).settle).toEqual({
+    ...{ etherPrice: '3000', atLeast: '0', timesFee: 100, everyHours: 24 },
   });
 });
 
@@ -50,6 +59,10 @@ test.each([
   [{ signer: undefined }, /signer is missing, expected an object/],
   [{ signer: {} }, /signer\.keystore is missing/],
   [{ confirmations: 64 }, /confirmations is 64, expected a whole number from 1 to 60/],
+  [{ settle: {} }, /settle\.etherPrice is missing, expected text/],
+  [{ settle: { etherPrice: '1', timesFee: 0 } }, /settle\.timesFee is 0, expected a whole number/],
+  [{ decimals: 6, price: { perTflop: '0.0001' } }, /perTflop is 0\.0001, expected a multiple of/],
+  [{ decimals: 99 }, /decimals is 99, expected a whole number from 0 to 36/],
   [{ job: '0x12' }, /job is "0x12", expected 0x and 64 hex digits/],
 ])('%j is refused with the field, what it is and what it should be', (changes, message) => {
   expect(() => read(changes)).toThrow(message);

@@ -91,7 +91,7 @@ function office(options: { readonly holdbackUnits: number }) {
     return work;
   };
   const open = (payees: readonly Address[]): void => {
-    feed({ kind: 'opened', job: JOB, lanes: [], settleAt: null }, 0);
+    feed({ kind: 'opened', job: JOB, lanes: [], rule: null }, 0);
     for (const payee of payees) {
       feed({ kind: 'joined', payee, presence: 'invited' }, 0);
       feed({ kind: 'lane', payee, cap: 2n ** 110n, paid: 0n }, 0);
@@ -199,7 +199,7 @@ test('a restart finds the vouchers that were not acknowledged, with their receip
 test('a lane with more receipts than fit a row is read back whole', async () => {
   const payee = payeeOf(3);
   const pay = office({ holdbackUnits: 0 });
-  pay.feed({ kind: 'opened', job: JOB, lanes: [], settleAt: null }, 0);
+  pay.feed({ kind: 'opened', job: JOB, lanes: [], rule: null }, 0);
   pay.feed({ kind: 'joined', payee, presence: 'trusted' }, 0);
   const count = 2 * VOUCHER_LIMITS.receiptsPerRow + 5;
   for (let i = 0; i < count; i++) pay.commit(payee, 'accepted', i);

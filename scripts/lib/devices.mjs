@@ -4,6 +4,7 @@ import { delimiter, join } from 'node:path';
 import { ensureChromium } from './chromium.mjs';
 import { cleanEnv, run } from './exec.mjs';
 import { fromRoot } from './paths.mjs';
+import { tryTensorflow } from './tensorflow.mjs';
 
 /** Backends that need more than npm gives. */
 const CANDIDATES = ['onnx-cuda', 'tfjs-node', 'tfjs-node-gpu', 'tfjs-webgpu'];
@@ -53,7 +54,10 @@ async function reasonAgainst(name, env) {
  */
 export async function deviceEnv(options) {
   const env = await vulkanEnv(options);
+  const unlinked = await tryTensorflow(options);
   const reasons = await Promise.all(CANDIDATES.map((name) => reasonAgainst(name, env)));
+  const linked = CANDIDATES.indexOf('tfjs-node');
+  if (reasons[linked] !== null) reasons[linked] = unlinked ?? reasons[linked];
   const found = CANDIDATES.filter((_, index) => reasons[index] === null);
   const missing = CANDIDATES.flatMap((name, index) =>
     reasons[index] === null ? [] : [`${name} (${reasons[index]})`],

@@ -199,6 +199,22 @@ async function smokeTest(name) {
 }
 
 /**
+ * Links TensorFlow's CPU wheel unless it, or its sister for cards, is linked: for the tests, which go on without it.
+ * @param {{ mayInstall: boolean }} options
+ * @returns {Promise<string | null>} what keeps it from being linked
+ */
+export async function tryTensorflow({ mayInstall }) {
+  if (existsSync(MANIFEST)) return null;
+  try {
+    await linkTensorflow({ isGpu: false, mayInstall });
+    return null;
+  } catch (error) {
+    if (!(error instanceof Failure)) throw error;
+    return error.message;
+  }
+}
+
+/**
  * Links TensorFlow, or says what keeps it from being linked.
  * @param {{ isGpu: boolean, mayInstall: boolean }} options
  */

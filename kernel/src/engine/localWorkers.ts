@@ -38,10 +38,13 @@ export function defaultLocalWorkers(): number {
   return Math.min(4, Math.max(2, Math.floor(cpus().length / 2)));
 }
 
-/** An equal share of the cores each; a lone worker leaves one to the engine, which sums and updates meanwhile. */
+/** Cores that a lone worker leaves to the kernel, which traces the next step meanwhile, and the engine, which sums and updates. */
+const CORES_LEFT = 2;
+
+/** An equal share of the cores each. */
 function threadsFor(workers: number): number {
   const cores = cpus().length;
-  return Math.max(1, workers <= 1 ? cores - 1 : Math.floor(cores / workers));
+  return Math.max(1, workers <= 1 ? cores - CORES_LEFT : Math.floor(cores / workers));
 }
 
 /** A worker that ran this long has earned a quick restart. */

@@ -463,12 +463,17 @@ export const WORKER_LIMITS = {
   batches: 4_096,
   /**
    * Groups of units that run as one program: units of one run, a power of two; batches that come before the program is made;
-   * runs that it is tried in; memory of one run, bytes, and at most one of so many parts of the worker's; longest time of its
-   * units one by one, µs.
+   * runs that it is tried in, at least and at most; how many times as long as its units it takes when it is clear that it is
+   * not worth it; verdicts, and how many times as many batches come before the next one, when nothing is clear; memory of one
+   * run, bytes, and at most one of so many parts of the worker's; longest time of its units one by one, µs.
    */
   groupUnits: 8,
   groupAfterBatches: 2,
-  groupTrials: 2,
+  groupTrialsMin: 2,
+  groupTrialsMax: 5,
+  groupClearLoss: 1.15,
+  groupVerdicts: 3,
+  groupVerdictsApart: 8,
   groupBytes: 256 * MIB,
   groupMemoryParts: 8,
   groupUs: 250_000,

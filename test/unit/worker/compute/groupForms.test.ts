@@ -186,6 +186,35 @@ test.each([
   expect(world.runs).toEqual([1, 1, 1, 1]);
 });
 
+test('a form that seems no quicker is tried again later, and not for ever', () => {
+  const { groupAfterBatches, groupVerdictsApart, groupVerdicts, groupTrialsMax } = WORKER_LIMITS;
+  let slow = 1;
+  const world = worldOf({ rules: RULES, takesUs: (units) => (units === 1 ? 100 : slow * 400) });
+  const batch = batchOf([4]);
+  const comes = (times: number): void => {
+    for (let i = 0; i < times; i++) {
+      answer(world.executor, batch);
+      world.executor.improve(batch);
+    }
+  };
+  comes(groupAfterBatches);
+  expect(world.runs.filter((units) => units === 4)).toHaveLength(groupTrialsMax);
+  expect(world.compiled).toEqual([1]);
+  slow = 0.5;
+  comes(groupAfterBatches * groupVerdictsApart - groupAfterBatches - 1);
+  expect(world.compiled).toEqual([1]);
+  comes(1);
+  expect(world.compiled).toEqual([1, 4]);
+
+  const other = worldOf({ rules: RULES, takesUs: (units) => units * 100 });
+  for (let i = 0; i < groupAfterBatches * groupVerdictsApart ** groupVerdicts; i++) {
+    answer(other.executor, batch);
+    other.executor.improve(batch);
+  }
+  const trials = other.runs.filter((units) => units === 4);
+  expect(trials).toHaveLength(groupVerdicts * groupTrialsMax);
+});
+
 test('a run that fails at once is made again one by one, and so are the later ones', () => {
   let isShort = false;
   const world = worldOf({

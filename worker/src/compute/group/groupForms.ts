@@ -1,7 +1,8 @@
 /**
  * @file Which groups of units run as one program, and when that program is made: after the units have run one by one a few
  * times and an answer has left, never before a step. A form is tried first on units whose sum is known; one that is not
- * quicker, or whose bits differ, is not used. What a group is worth to the engine is not its business.
+ * quicker, or whose bits differ, is not used. A machine that does other things too may hide which is quicker: it is then tried
+ * again later. What a group is worth to the engine is not its business.
  */
 import type { Program, ProgramHash, SumForm, TensorData } from '@ravenlab/protocol';
 import { WORKER_LIMITS, allocate, byteSizeOf, narrowRow, sizeOf } from '@ravenlab/protocol';
@@ -71,9 +72,14 @@ interface Entry {
   readonly hash: ProgramHash;
   /** Batches that had such a group. */
   batches: number;
+  /** Times that nothing was clear. */
+  undecided: number;
   /** 'never': not possible here, or not quicker. */
   fused: FusedUnits | null | 'never';
 }
+
+/** 'never': not possible here, or slower. 'unclear': neither seems quicker now. */
+type Verdict = FusedUnits | 'never' | 'unclear';
 
 /** A batch that has been answered, and what it takes to run its first units once more. */
 export interface Trial {
@@ -135,9 +141,14 @@ export class GroupForms {
     const units = unitsAtOnce(batch.merge.groups[0] ?? 1);
     if (units < 2) return;
     const key = keyOf(batch, units);
-    const entry = this.entries.get(key) ?? { hash: batch.hash, batches: 0, fused: null };
+    const entry = this.entries.get(key) ?? {
+      hash: batch.hash,
+      batches: 0,
+      undecided: 0,
+      fused: null,
+    };
     this.touch(key, entry);
-    if (entry.fused !== null || ++entry.batches < WORKER_LIMITS.groupAfterBatches) return;
+    if (entry.fused !== null || ++entry.batches < batchesBefore(entry)) return;
     const trial = prepare();
     const form: GroupForm = {
       units,
@@ -147,9 +158,10 @@ export class GroupForms {
     const group = groupProgram(trial.program, form, foldRules);
     entry.fused = 'never';
     if (group === null || bytesOf(group) > this.runBytes) return;
-    const fused = this.tried(trial, group, units);
-    if (fused === null) return;
-    entry.fused = fused;
+    const verdict = this.tried(trial, group, units);
+    const isOpen = verdict === 'unclear' && ++entry.undecided < WORKER_LIMITS.groupVerdicts;
+    if (verdict !== 'unclear') entry.fused = verdict;
+    else if (isOpen) entry.fused = null;
     this.makeRoom();
   }
 
@@ -170,29 +182,32 @@ export class GroupForms {
     this.entries.clear();
   }
 
-  /** Null when it is no gain. */
-  private tried(trial: Trial, group: GroupProgram, units: number): FusedUnits | null {
+  private tried(trial: Trial, group: GroupProgram, units: number): Verdict {
+    const { groupUs, groupTrialsMin, groupTrialsMax, groupClearLoss } = WORKER_LIMITS;
     let aloneUs = Infinity;
     let togetherUs = Infinity;
     const [known, firstUs] = this.timed(() => trial.alone(units));
     // Long units use the machine well already, and between units messages are taken.
-    if (firstUs > WORKER_LIMITS.groupUs) return null;
+    if (firstUs > groupUs) return 'never';
     const fused = new FusedUnits(group, units, this.backend.compile(group.program));
-    let isGain = false;
+    let verdict: Verdict = 'unclear';
     try {
-      for (let i = 0; i < WORKER_LIMITS.groupTrials; i++) {
+      for (let i = 1; i <= groupTrialsMax && verdict === 'unclear'; i++) {
         const [sums, fusedUs] = this.timed(() => trial.together(fused));
         const [, unitsUs] = this.timed(() => trial.alone(units));
-        // Only where the backend's rules are wrong, or do not know this machine.
-        if (!sums.every((sum, index) => haveSameBits(sum, known[index]))) return null;
         togetherUs = Math.min(togetherUs, fusedUs);
         aloneUs = Math.min(aloneUs, unitsUs);
+        const isSame = sums.every((sum, index) => haveSameBits(sum, known[index]));
+        // Only where the backend's rules are wrong, or do not know this machine.
+        if (!isSame) verdict = 'never';
+        else if (i < groupTrialsMin) continue;
+        else if (togetherUs < aloneUs) verdict = fused;
+        else if (togetherUs > aloneUs * groupClearLoss) verdict = 'never';
       }
-      isGain = togetherUs < aloneUs;
-      return isGain ? fused : null;
     } finally {
-      if (!isGain) fused.dispose();
+      if (verdict !== fused) fused.dispose();
     }
+    return verdict;
   }
 
   private timed<T>(work: () => T): readonly [result: T, us: number] {
@@ -230,6 +245,11 @@ export class GroupForms {
 
 function isReady(fused: Entry['fused']): fused is FusedUnits {
   return fused !== null && fused !== 'never';
+}
+
+/** How many batches come before a form is tried, or tried again. */
+function batchesBefore({ undecided }: Entry): number {
+  return WORKER_LIMITS.groupAfterBatches * WORKER_LIMITS.groupVerdictsApart ** undecided;
 }
 
 /** Larger groups are added up from subtrees. */

@@ -71,6 +71,21 @@ function control<K extends ControlKind>(
   };
 }
 
+/** What says nothing but of which execution it speaks. */
+function ofExecution<K extends 'making' | 'unmade'>(
+  kind: K,
+  code: number,
+): Codec<{ readonly kind: K; readonly execution: ExecutionId }> {
+  return {
+    code,
+    from: 'worker',
+    write(out, _body, m) {
+      out.wide('execution', m.execution);
+    },
+    read: (input) => ({ kind, execution: input.wide('execution') as ExecutionId }),
+  };
+}
+
 function writeList<T>(
   out: WordWriter,
   name: string,
@@ -209,14 +224,8 @@ const CODECS: { readonly [K in Kind]: Codec<MessageOf<K>> } = {
   accept: control('accept', 23, 'worker'),
   voucherAck: control('voucherAck', 24, 'worker'),
   presented: control('presented', 25, 'worker'),
-  made: {
-    code: 26,
-    from: 'worker',
-    write(out, _body, m) {
-      out.wide('execution', m.execution);
-    },
-    read: (input) => ({ kind: 'made', execution: input.wide('execution') as ExecutionId }),
-  },
+  making: ofExecution('making', 26),
+  unmade: ofExecution('unmade', 27),
   error: control('error', 32, 'both'),
   bye: control('bye', 33, 'both'),
 };

@@ -459,6 +459,8 @@ export const WORKER_LIMITS = {
   outputSets: 7,
   /** Versions of a state that a worker which makes them itself has room for: one is read, one made, one may be read elsewhere. */
   replicaVersions: 4,
+  /** Updates that a worker is to make: of the step that it computes, and of the one that is here already. */
+  advances: 2,
   /** RUN messages held, waiting or queued; further ones are refused unit by unit. */
   batches: 4_096,
   /**

@@ -338,11 +338,17 @@ export interface DoneMessage {
 }
 
 /**
- * The update that was announced for this execution is being made; the result that it is made from follows. Sent ahead, so that
- * the next step can be on its way to this worker while the result is on its way back.
+ * The update that was announced for this execution will be made here, once its units are through. Said at once, so that the next
+ * step can be here before this one ends.
  */
-export interface MadeMessage {
-  readonly kind: 'made';
+export interface MakingMessage {
+  readonly kind: 'making';
+  readonly execution: ExecutionId;
+}
+
+/** It was not made after all: a unit failed or was taken away, or the machine had no room for it. */
+export interface UnmadeMessage {
+  readonly kind: 'unmade';
   readonly execution: ExecutionId;
 }
 
@@ -435,7 +441,8 @@ export type EngineToWorker =
 export type WorkerToEngine =
   | HelloMessage
   | NeedMessage
-  | MadeMessage
+  | MakingMessage
+  | UnmadeMessage
   | ResultMessage
   | DoneMessage
   | CreditMessage

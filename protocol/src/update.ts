@@ -128,6 +128,8 @@ export interface ClipRule {
 export interface UpdateBatch {
   readonly clips: readonly ClipRule[];
   readonly updates: readonly UpdateJob[];
+  /** Whether all values are known to be finite. */
+  readonly isFinite?: boolean;
 }
 
 /** Which part of every update one of several threads applies. */
@@ -176,7 +178,7 @@ export function applyUpdates(
   batch: UpdateBatch,
   share: Share = WHOLE,
 ): number {
-  for (const job of batch.updates) {
+  for (const job of batch.isFinite === true ? [] : batch.updates) {
     if (job.isFloat && loops.allFinite(job.value, job.elements) === 0) return job.output;
   }
   const clips = batch.clips.map((clip, index) => clipFactors(loops, batch, clip, index));

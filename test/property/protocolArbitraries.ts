@@ -459,7 +459,8 @@ export const WORKER_MESSAGES: {
     ),
   }),
   done,
-  made: fc.record({ kind: fc.constant('made' as const), execution }),
+  making: fc.record({ kind: fc.constant('making' as const), execution }),
+  unmade: fc.record({ kind: fc.constant('unmade' as const), execution }),
   credit: fc.record({ kind: fc.constant('credit' as const), consumedBytes: wide }),
   pong: fc.record({
     kind: fc.constant('pong' as const),

@@ -1,7 +1,8 @@
 /**
- * @file Workers that make the next weights themselves. Who has all units of a step has its whole sum: it is told the update
- * (ADVANCE), and when its answer counts, what the result is called (KEEP). The engine makes the same update for itself; what
- * the worker makes only spares sending the weights. Decides nothing about units.
+ * @file Workers that make the next weights themselves. Who has all units of a step will have its whole sum: it is told the
+ * update (ADVANCE), and when it says that it makes it, what the result is called (KEEP), so that the next step can be there
+ * before this one ends. The engine makes the same update for itself; what the worker makes only spares sending the weights.
+ * Decides nothing about units.
  */
 import type {
   AdvanceMessage,
@@ -24,8 +25,8 @@ interface Offer {
   readonly stateIds: readonly StateId[];
   /** Slots that were sent for it, to be forgotten afterwards. */
   readonly sent: readonly StateRef[];
-  /** It makes the update. */
-  isMade: boolean;
+  /** It makes the update, when its units are through. */
+  isMaking: boolean;
   /** Its answer is the result. */
   isTaken: boolean;
 }
@@ -40,10 +41,9 @@ interface Pending {
   readonly stateIds: ReadonlySet<StateId>;
 }
 
-/** What a worker has made, for the scheduler. */
-export interface Made {
+/** What a worker makes, for the scheduler. */
+export interface Promised {
   readonly worker: WorkerId;
-  readonly execution: ExecutionId;
   readonly resources: readonly Resource[];
 }
 
@@ -88,23 +88,32 @@ export class Advances {
     const stateIds = message.updates.map(({ state }) => state.stateId);
     const sent = blobs.map(({ ref }) => ref);
     if (sent.length > 0) this.vain.set(session, (this.vain.get(session) ?? 0) + 1);
-    this.offers.set(execution, { session, stateIds, sent, isMade: false, isTaken: false });
+    this.offers.set(execution, { session, stateIds, sent, isMaking: false, isTaken: false });
     session.advance(message, blobs);
   }
 
-  /** A worker makes the update that it was told; its answer follows. @returns whether it was told one. */
-  made(session: WorkerSession, execution: number): boolean {
+  /** A worker will make the update that it was told. @returns whether it was told one. */
+  making(session: WorkerSession, execution: number): boolean {
     const offer = this.offers.get(execution);
     if (offer?.session !== session) return false;
-    offer.isMade = true;
-    this.vain.delete(session);
+    offer.isMaking = true;
     return true;
+  }
+
+  /** It did not after all: it has not got the slots that it would have. What it was promised it asks for. */
+  unmade(session: WorkerSession, execution: number): void {
+    const offer = this.offers.get(execution);
+    if (offer?.session !== session) return;
+    offer.isMaking = false;
+    if (this.pending?.execution === execution) this.pending = null;
   }
 
   /** A worker's answer for `count` of `of` micro-shards counts. */
   accepted(execution: number, worker: WorkerId, count: number, of: number): void {
     const offer = this.offers.get(execution);
-    if (offer?.session.worker === worker && count === of) offer.isTaken = true;
+    if (offer?.session.worker !== worker || count !== of) return;
+    offer.isTaken = true;
+    if (offer.isMaking) this.vain.delete(offer.session);
   }
 
   /** Whether the result of an execution is that of the worker which makes the update too. */
@@ -113,13 +122,13 @@ export class Advances {
   }
 
   canKeep(execution: number): boolean {
-    return this.offers.get(execution)?.isMade === true;
+    return this.offers.get(execution)?.isMaking === true;
   }
 
   /** Promises these drafts: the worker that makes the update has the same, under their names. @returns null when nobody makes it. */
-  keep(execution: ExecutionId, drafts: readonly Draft[]): Made | null {
+  keep(execution: ExecutionId, drafts: readonly Draft[]): Promised | null {
     const offer = this.offers.get(execution);
-    if (offer?.isMade !== true) return null;
+    if (offer?.isMaking !== true) return null;
     this.states.promise(drafts);
     const revisions = offer.stateIds.flatMap((stateId): Revision[] => {
       const revision = drafts.find((draft) => draft.stateId === stateId)?.revision ?? null;
@@ -133,7 +142,7 @@ export class Advances {
       states: revisions.map(({ stateId, wireVersion: version }) => ({ stateId, version })),
     });
     const resources = revisions.map(({ resource }) => resource);
-    return { worker: session.worker, execution, resources };
+    return { worker: session.worker, resources };
   }
 
   /** Who has the slots of a draft that is committed. */

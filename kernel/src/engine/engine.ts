@@ -237,8 +237,11 @@ export class Engine {
       onBannedWallet: (text) => {
         this.alert('warning', text);
       },
-      onMade: (session, execution) => {
-        this.runner.made(session, execution);
+      onMaking: (session, execution) => {
+        this.runner.making(session, execution);
+      },
+      onUnmade: (session, execution) => {
+        this.runner.advances.unmade(session, execution);
       },
       onJoined: (session) => {
         this.panel.joined(session);

@@ -26,8 +26,10 @@ export interface HubOptions {
   readonly serverKey: () => string;
   /** Whether results of who connects here need no audit. */
   readonly trusts: (peer: Peer) => boolean;
-  /** A worker makes the update that it was told. */
-  readonly onMade: (session: WorkerSession, execution: number) => void;
+  /** A worker will make the update that it was told. */
+  readonly onMaking: (session: WorkerSession, execution: number) => void;
+  /** It did not. */
+  readonly onUnmade: (session: WorkerSession, execution: number) => void;
   readonly findResource: (ref: NeedRef) => Resource | undefined;
   /** Somebody named a wallet that is banned, and was refused. */
   readonly onBannedWallet: (text: string) => void;

@@ -211,9 +211,9 @@ export class Runner {
     }
   }
 
-  /** A worker makes the next version too, from a sum that is on its way. */
-  made(session: WorkerSession, execution: number): void {
-    if (!this.advances.made(session, execution)) return;
+  /** A worker will make the next version too, from a sum that it has yet to compute. */
+  making(session: WorkerSession, execution: number): void {
+    if (!this.advances.making(session, execution)) return;
     const run = this.active.get(execution);
     if (run !== undefined) this.goAhead(run);
   }
@@ -542,9 +542,9 @@ export class Runner {
       if (error instanceof RavenError) return;
       throw error;
     }
-    const made = advances.keep(run.id, run.drafts);
-    if (made === null) return;
-    this.options.feed({ kind: 'made', ...made });
+    const promised = advances.keep(run.id, run.drafts);
+    if (promised === null) return;
+    this.options.feed({ kind: 'making', ...promised });
     this.pump();
   }
 

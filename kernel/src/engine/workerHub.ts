@@ -227,9 +227,11 @@ export class WorkerHub implements PortHandlers {
       const resources = session.resourcesOf(message, find);
       this.options.feed({ kind: 'need', worker: session.worker, resources });
     },
-    made: (session, message) => {
-      this.options.onMade(session, message.execution);
-      this.options.feed({ kind: 'heard', worker: session.worker, latencyUs: null });
+    making: (session, { execution }) => {
+      this.options.onMaking(session, execution);
+    },
+    unmade: (session, { execution }) => {
+      this.options.onUnmade(session, execution);
     },
     result: (session, message) => {
       this.takePieces(session, message);

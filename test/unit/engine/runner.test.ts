@@ -6,12 +6,14 @@ import { createHash } from 'node:crypto';
 import type {
   DoneMessage,
   EngineReply,
+  ExecutionId,
   ExecutionPlan,
   LeaseId,
   ProgramHash,
   RunId,
   StateId,
   StateVersion,
+  UpdateRule,
   WireError,
   WorkerId,
 } from '@ravenlab/protocol';
@@ -38,6 +40,11 @@ const STATE = 1 as StateId;
 const CELL = 7;
 const WORKER = 'a'.repeat(64) as WorkerId;
 const SHARDS = 2;
+const OPTIMIZER = 2;
+const MOMENTUM: UpdateRule = {
+  name: 'sgd',
+  ...{ learningRate: 1, momentum: 0.5, dampening: 0, nesterov: false, weightDecay: 0 },
+};
 /** Sums and updates without arithmetic: what they make is not what this is about. Those that wait are done when told. */
 const waiting: (() => void)[] = [];
 let isReducerSlow = false;
@@ -56,13 +63,13 @@ const bytes = encodeProgram({
 const sha256 = (data: Uint8Array): string => createHash('sha256').update(data).digest('hex');
 const HASH = sha256(bytes) as ProgramHash;
 
-function stepOf(version: number): ExecutionPlan {
+function stepOf(version: number, rule: UpdateRule = { name: 'assign' }): ExecutionPlan {
   return {
     programs: [HASH],
     inputs: [{ kind: 'state', stateId: STATE, version: version as StateVersion }],
     outputs: [{ combine: 'sum', axis: 0, type: TYPE, deliver: true }],
     shards: Array.from({ length: SHARDS }, (_, i) => ({ program: 0, offset: i, size: 1 })),
-    updates: [{ stateId: STATE, output: 0, rule: { name: 'assign' }, optimizerId: 2 }],
+    updates: [{ stateId: STATE, output: 0, rule, optimizerId: OPTIMIZER }],
     clips: [],
     step: {
       ...{ runId: 'run' as RunId, step: version, steps: null, epoch: 0, epochs: null },
@@ -181,8 +188,16 @@ function start() {
     /** Its worker says that it makes the update of the execution that was granted last. */
     make(): void {
       const last = granted.at(-1);
-      if (last !== undefined) runner.made(sessionOf(last.worker), last.execution);
+      if (last !== undefined) runner.making(sessionOf(last.worker), last.execution);
     },
+    /** Its worker says that it has not made the update of the execution that was granted first. */
+    unmake(): void {
+      const [first] = granted;
+      if (first !== undefined)
+        runner.advances.unmade(sessionOf(first.worker), first.execution as ExecutionId);
+    },
+    /** The execution whose slots its worker is believed to hold. */
+    keptBy: () => states.slotsOf(STATE, OPTIMIZER)?.keeper?.execution ?? null,
     leave(worker: WorkerId): void {
       granted.splice(0);
       loop.feed({ kind: 'left', worker, reason: 'gone', isOrderly: true });
@@ -306,6 +321,27 @@ test('a new kernel is answered when what the one before did is journaled', () =>
   engine.isSettled.value = true;
   engine.runner.resume();
   expect(engine.outcomes).toEqual(['1 attached', '2 ok']);
+});
+
+test('slots stay with the worker that makes the weights, unless it says that it has not made them', () => {
+  const ask = (step: number): void =>
+    engine.ask({ kind: 'execute', plan: stepOf(step, MOMENTUM) }, false);
+  // The first is a trial, and slots are sent to who has all of a step twice in a row.
+  for (const step of [0, 1]) {
+    ask(step);
+    answerAll('ok');
+  }
+  ask(2);
+  engine.make();
+  const { execution } = engine.granted[0] ?? { execution: -1 };
+  engine.answer('ok', SHARDS);
+  expect(engine.keptBy()).toBe(execution);
+  ask(3);
+  engine.make();
+  engine.unmake();
+  engine.answer('ok', SHARDS);
+  expect(engine.outcomes).toHaveLength(4);
+  expect(engine.keptBy()).toBeNull();
 });
 
 describe('a step that begins with weights that a worker makes', () => {

@@ -65,7 +65,7 @@ export class Replica {
   private readonly memories: SumMemories;
   private readonly tensors: TensorTable;
   private arena: Arena | null = null;
-  private announced: AdvanceMessage | null = null;
+  private readonly announced = new Map<ExecutionId, AdvanceMessage>();
   private making: Making | null = null;
 
   constructor(memories: SumMemories, tensors: TensorTable) {
@@ -74,7 +74,11 @@ export class Replica {
   }
 
   announce(message: AdvanceMessage): void {
-    this.announced = message;
+    this.announced.set(message.execution, message);
+    for (const oldest of this.announced.keys()) {
+      if (this.announced.size <= WORKER_LIMITS.advances) break;
+      this.announced.delete(oldest);
+    }
   }
 
   /**
@@ -83,9 +87,9 @@ export class Replica {
    * @returns what makes the update, to be called once; null when there is none to make, or it cannot be made here.
    */
   begin(execution: ExecutionId, outputs: readonly TensorData[]): (() => void) | null {
-    const message = this.announced;
-    if (message?.execution !== execution) return null;
-    this.announced = null;
+    const message = this.announced.get(execution);
+    if (message === undefined) return null;
+    this.announced.delete(execution);
     // What was made last and never kept does not count.
     this.making = null;
     const isHere = message.updates.every(({ state, slots }) =>
@@ -104,7 +108,7 @@ export class Replica {
     this.making = { execution, parts };
     const { memory } = arena;
     return () => {
-      applyUpdates(memory.loops, memory, { clips: message.clips, updates });
+      applyUpdates(memory.loops, memory, { clips: message.clips, updates, isFinite: true });
     };
   }
 
@@ -135,7 +139,7 @@ export class Replica {
 
   /** Another connection knows nothing of them. */
   forgetSlots(): void {
-    this.announced = null;
+    this.announced.clear();
     this.making = null;
     this.arena = null;
   }

@@ -76,6 +76,8 @@ export type WorkerEffect =
   /** Do not start these units of a started batch (positions in it). */
   | { readonly kind: 'skip'; readonly batch: number; readonly units: readonly number[] }
   | { readonly kind: 'advance'; readonly message: AdvanceMessage }
+  /** The update of this execution is not made after all. */
+  | { readonly kind: 'unmade'; readonly execution: ExecutionId }
   /** What was made for this execution is held under these names. */
   | {
       readonly kind: 'keep';

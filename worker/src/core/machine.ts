@@ -11,7 +11,7 @@ import type {
   WireError,
 } from '@ravenlab/protocol';
 import { WORKER_LIMITS, byteSizeOf, formatBytes, wireBytes } from '@ravenlab/protocol';
-import { announce, keep } from './advance.js';
+import { announce, begun, keep, made, takeUnmade } from './advance.js';
 import { moveLease } from './leaseTable.js';
 import type { LeaseCause } from './leaseTable.js';
 import type { WorkerEffect, WorkerEvent } from './events.js';
@@ -38,7 +38,9 @@ export function step(state: WorkerState, event: WorkerEvent): WorkerEffect[] {
     state: WorkerState,
     event: WorkerEvent,
   ) => WorkerEffect[];
-  return handler(state, event);
+  const effects = handler(state, event);
+  if (state.advances.size > 0) effects.push(...giveUp(state));
+  return effects;
 }
 
 const HANDLERS: Handlers = {
@@ -52,12 +54,11 @@ const HANDLERS: Handlers = {
   run: takeRun,
   advance: (state, { message }) => announce(state, message),
   advanced: (state, { execution }) => {
-    if (state.advancing?.execution === execution) state.advancing.isMade = true;
-    return [];
+    const { effects, keys } = made(state, execution);
+    return [...effects, ...supply(state, keys)];
   },
   keep: (state, event) => {
-    const effects = keep(state, event);
-    const keys = effects.flatMap((effect) => effect.keys);
+    const { effects, keys } = keep(state, event);
     return [...effects, ...supply(state, keys)];
   },
   cancel: cancelUnits,
@@ -69,7 +70,7 @@ const HANDLERS: Handlers = {
     state.blobs.clear();
     state.heldBytes = 0;
     state.reservedBytes = 0;
-    state.advancing = null;
+    state.advances.clear();
     return lost.flatMap((batch) =>
       failBatch(state, batch, batch === guilty ? error : lostWith(error), 'crash'),
     );
@@ -82,7 +83,7 @@ const HANDLERS: Handlers = {
     state.programs.clear();
     const slots: WorkerEffect[] = state.reservedBytes > 0 ? [{ kind: 'forgetSlots' }] : [];
     state.reservedBytes = 0;
-    state.advancing = null;
+    state.advances.clear();
     const forgets: WorkerEffect[] = keys.length === 0 ? [] : [{ kind: 'forget', keys }];
     return [...skips, ...forgets, ...slots];
   },
@@ -106,6 +107,21 @@ function waitingBatches(state: WorkerState): Batch[] {
   return [...state.batches.values()].filter((batch) => !batch.started);
 }
 
+/** Updates that are not made any more: the engine is told, and what waits for them asks for it. */
+function giveUp(state: WorkerState): WorkerEffect[] {
+  return takeUnmade(state).flatMap(({ execution, kept }): WorkerEffect[] => {
+    const unmade: WorkerEffect = { kind: 'unmade', execution };
+    const gone = (kept ?? []).filter((key) => state.blobs.get(key)?.isMaking === true);
+    for (const key of gone) forget(state, key);
+    const waiting = waitingBatches(state).flatMap((batch) => {
+      const lost = gone.filter((key) => batch.missing.delete(key));
+      const need = lost.length === 0 ? null : missingOf(state, batch);
+      return need === null ? [] : [need];
+    });
+    return [unmade, ...waiting];
+  });
+}
+
 // ---------------------------------------------------------------- tensors
 
 function keyOf(ref: BlobRef): BlobKey {
@@ -119,7 +135,9 @@ function takeChunk(state: WorkerState, event: EventOf<'chunk'>): WorkerEffect[] 
   if (isComplete(known)) return [];
   const begins = event.offsetBytes === 0;
   if (begins && known !== undefined) forget(state, key);
-  const blob = begins ? { ref: event.ref, totalBytes: event.totalBytes, receivedBytes: 0 } : known;
+  const blob = begins
+    ? { ref: event.ref, totalBytes: event.totalBytes, receivedBytes: 0, isMaking: false }
+    : known;
   // Pieces come in order; one that does not is the tail of something dropped or refused.
   if (blob?.receivedBytes !== event.offsetBytes || blob.totalBytes !== event.totalBytes) return [];
   if (begins) {
@@ -187,6 +205,7 @@ function dropResources(state: WorkerState, event: EventOf<'drop'>): WorkerEffect
 // ---------------------------------------------------------------- units
 
 function takeRun(state: WorkerState, { run }: EventOf<'run'>): WorkerEffect[] {
+  begun(state, run.execution);
   const batch: Batch = {
     id: state.nextBatch++,
     run,

@@ -49,6 +49,8 @@ export interface Blob {
   readonly ref: BlobRef;
   readonly totalBytes: number;
   receivedBytes: number;
+  /** It does not come: the compute thread makes it. */
+  isMaking: boolean;
 }
 
 export interface Unit {
@@ -82,8 +84,11 @@ export interface Advancing {
   readonly execution: ExecutionId;
   /** Bytes of each state that it makes, in order. */
   readonly sizes: readonly number[];
-  /** It waits for KEEP. */
+  /** Its units have come. */
+  isBegun: boolean;
   isMade: boolean;
+  /** What KEEP called them. */
+  kept: readonly BlobKey[] | null;
 }
 
 export interface WorkerState {
@@ -96,8 +101,8 @@ export interface WorkerState {
   heldBytes: number;
   /** Memory of optimizer slots and of states in the making. */
   reservedBytes: number;
-  /** The last one that was announced. */
-  advancing: Advancing | null;
+  /** Those that were announced, until they are made and have their names. */
+  readonly advances: Map<ExecutionId, Advancing>;
   nextBatch: number;
   /** Batches that were started. */
   startedBatches: number;
@@ -113,7 +118,7 @@ export function initialState(budgetBytes: number): WorkerState {
     leases: new Map(),
     heldBytes: 0,
     reservedBytes: 0,
-    advancing: null,
+    advances: new Map(),
     nextBatch: 1,
     startedBatches: 0,
     draining: false,
@@ -126,7 +131,7 @@ export function usedBytes(state: WorkerState): number {
 }
 
 export function isComplete(blob: Blob | undefined): boolean {
-  return blob !== undefined && blob.receivedBytes === blob.totalBytes;
+  return blob !== undefined && !blob.isMaking && blob.receivedBytes === blob.totalBytes;
 }
 
 /** Blocks of a data tensor that rows lie in, in order of first use; all of them when no rows are given. */
@@ -168,6 +173,7 @@ export function checkInvariants(state: WorkerState): void {
   for (const blob of state.blobs.values()) {
     heldBytes += blob.totalBytes;
     check(blob.receivedBytes <= blob.totalBytes, 'a blob received more than all of it');
+    check(!blob.isMaking || blob.receivedBytes === 0, 'what is made here does not come');
   }
   check(heldBytes === state.heldBytes, 'held bytes are the sum over blobs');
   check(usedBytes(state) <= state.budgetBytes, 'used bytes are within the budget');
@@ -188,6 +194,10 @@ export function checkInvariants(state: WorkerState): void {
     check(batch.missing.size === 0, 'a started batch misses nothing');
   }
   check(openUnits === state.leases.size, 'open units are the open leases');
+  const kept = new Set([...state.advances.values()].flatMap(({ kept: keys }) => keys ?? []));
+  for (const [key, { isMaking }] of state.blobs) {
+    check(!isMaking || kept.has(key), 'what is being made has an update that makes it');
+  }
 }
 
 function check(condition: boolean, message: string): void {

@@ -422,6 +422,12 @@ export class WorkerRuntime {
         this.post(effect);
         return;
       case 'advance':
+        this.post(effect);
+        this.send({ kind: 'making', execution: effect.message.execution });
+        return;
+      case 'unmade':
+        this.send(effect);
+        return;
       case 'keep':
       case 'forgetSlots':
         this.post(effect);
@@ -449,13 +455,15 @@ export class WorkerRuntime {
     const { run, outputBytes } = started;
     const outcomes = said.map((outcome) => checkedOutcome(outcome, outputBytes));
     if (outcomes.some(({ isAdvancing }) => isAdvancing === true)) {
-      const { execution } = run;
-      this.feed({ kind: 'advanced', execution });
-      this.send({ kind: 'made', execution });
+      // First of all: the next batch may begin while this one's results are sent.
+      this.feed({ kind: 'advanced', execution: run.execution });
     }
     const covered = outcomes.map((outcome) => coveredUnits(run, outcome));
     for (const effect of step(this.state, { kind: 'computed', batch, units: covered.flat() })) {
-      if (effect.kind !== 'answer') continue;
+      if (effect.kind !== 'answer') {
+        this.carryOut(effect);
+        continue;
+      }
       const open = new Set(effect.units);
       const wanted = outcomes.flatMap((outcome, i) =>
         openOutcomes(outcome, covered[i] ?? [], open),

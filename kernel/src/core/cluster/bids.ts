@@ -201,7 +201,7 @@ export function transferUsOf(bytes: number): number {
  */
 function hasRoom(member: Member, unitUs: number, count: number): boolean {
   if (unitUs === Infinity) return false;
-  const held = member.leases.size - member.computedLeases;
+  const held = member.leases.size;
   if (held === 0) return true;
   const { leaseAheadUs, leasesAheadMin, leasesPerMember } = ENGINE_LIMITS;
   const wanted = Math.ceil((leaseAheadUs + 2 * member.latencyUs) / Math.max(1, unitUs));

@@ -45,11 +45,10 @@ export type ClusterEvent =
   /** `inFlightBytes`: sent and not yet consumed, counted by the shell. */
   | { readonly kind: 'credit'; readonly worker: WorkerId; readonly inFlightBytes: number }
   | { readonly kind: 'need'; readonly worker: WorkerId; readonly resources: readonly ResourceId[] }
-  /** It is through with its units of this execution, whose results are on the way, and has made these itself. */
+  /** It has these without being sent them, by the time that it needs them: it makes them itself. */
   | {
-      readonly kind: 'made';
+      readonly kind: 'making';
       readonly worker: WorkerId;
-      readonly execution: ExecutionId;
       readonly resources: readonly Resource[];
     }
   /** Sum and update are made (`failure` null), or refused. */

@@ -56,7 +56,6 @@ function grantUnit(state: ClusterState, granting: Granting, member: Member): Lea
     execution,
     expectedUs: expected,
     group,
-    isComputed: false,
     status: 'granted',
   };
   member.leases.set(lease.id, lease);
@@ -97,22 +96,12 @@ export function loseLease(state: ClusterState, lease: Lease, cause: 'expire' | '
   leaveUnit(state, lease);
 }
 
-/** It is computed, and its result is on the way. */
-export function markComputed(member: Member, lease: Lease): void {
-  if (lease.isComputed) return;
-  lease.isComputed = true;
-  member.computedLeases++;
-  member.queuedUs -= lease.expectedUs;
-  lease.expectedUs = 0;
-}
-
 /** Takes a lease off the books of its member. */
 export function closeLease(state: ClusterState, lease: Lease): void {
   state.leases.delete(lease.id);
   const member = state.members.get(lease.worker);
   if (member?.leases.delete(lease.id) !== true) return;
   member.queuedUs -= lease.expectedUs;
-  if (lease.isComputed) member.computedLeases--;
 }
 
 /** A lease ended without a result: its unit stays with the other one that has it, or is queued again. */

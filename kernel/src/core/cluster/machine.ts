@@ -14,7 +14,6 @@ import { dispatch } from './dispatch.js';
 import type { ClusterEffect, ClusterEvent, EffectBody } from './events.js';
 import { moveExecution } from './executionTable.js';
 import { forgetUnfit, withoutRoom } from './fitness.js';
-import { markComputed } from './leases.js';
 import { memberTakes, memberWorks, moveMember } from './memberTable.js';
 import {
   BANNED,
@@ -173,13 +172,10 @@ const HANDLERS: Handlers = {
     return resources.length === 0 ? [] : [{ kind: 'provide', worker: member.id, resources }];
   },
 
-  made: (state, event) => {
+  making: (state, event) => {
     const member = state.members.get(event.worker);
     if (member === undefined) return NO_CHANGE;
     for (const resource of event.resources) hold(member, resource);
-    for (const lease of member.leases.values()) {
-      if (lease.execution.id === event.execution) markComputed(member, lease);
-    }
     return [];
   },
 

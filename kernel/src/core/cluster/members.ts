@@ -46,7 +46,6 @@ export function join(state: ClusterState, event: Joining, now: number): EffectBo
     newest: null,
     heldBytes: 0,
     leases: new Map(),
-    computedLeases: 0,
     queuedUs: 0,
     unitUs: new Map(),
     unfit: new Map(),

@@ -114,10 +114,8 @@ export interface Lease {
   readonly worker: WorkerId;
   readonly unit: Unit;
   readonly execution: Execution;
-  /** Expected compute time when it was granted, µs; 0 once it is computed. */
-  expectedUs: number;
-  /** Its result is on the way. */
-  isComputed: boolean;
+  /** Expected compute time when it was granted, µs. */
+  readonly expectedUs: number;
   group: LeaseGroup;
   status: LeaseStatus;
 }
@@ -150,8 +148,6 @@ export interface Member {
   heldBytes: number;
   /** Oldest first. */
   readonly leases: Map<LeaseId, Lease>;
-  /** Of `leases`: those whose results are on the way. */
-  computedLeases: number;
   /** Sum of the expected times of its leases, µs. */
   queuedUs: number;
   /** Measured time of one unit, by program, µs. */

@@ -1,5 +1,13 @@
 /** @file When a worker makes the next weights itself: with what it needs and room for it, and under no name before KEEP. */
-import type { AdvanceUpdate, ExecutionId, StateId, StateVersion } from '@ravenlab/protocol';
+import type {
+  AdvanceUpdate,
+  ExecutionId,
+  LeaseId,
+  ProgramHash,
+  RunMessage,
+  StateId,
+  StateVersion,
+} from '@ravenlab/protocol';
 import { LIMITS } from '@ravenlab/protocol';
 import { step } from '../../../../worker/src/core/machine.js';
 import type { WorkerEffect, WorkerEvent } from '../../../../worker/src/core/events.js';
@@ -21,16 +29,28 @@ function update(id: number, options: Partial<AdvanceUpdate> = {}): AdvanceUpdate
   };
 }
 
-const advance = (...updates: AdvanceUpdate[]): WorkerEvent => ({
+const advanceOf = (execution: ExecutionId, ...updates: AdvanceUpdate[]): WorkerEvent => ({
   kind: 'advance',
-  message: { kind: 'advance', execution: EXECUTION, clips: [], updates },
+  message: { kind: 'advance', execution, clips: [], updates },
 });
-const keep = (...states: ReturnType<typeof ref>[]): WorkerEvent => ({
+const advance = (...updates: AdvanceUpdate[]): WorkerEvent => advanceOf(EXECUTION, ...updates);
+const keepOf = (execution: ExecutionId, ...states: ReturnType<typeof ref>[]): WorkerEvent => ({
   kind: 'keep',
-  execution: EXECUTION,
+  execution,
   states,
 });
+const keep = (...states: ReturnType<typeof ref>[]): WorkerEvent => keepOf(EXECUTION, ...states);
 const made: WorkerEvent = { kind: 'advanced', execution: EXECUTION };
+
+/** One unit that reads a state. */
+const run = (execution: ExecutionId, state: ReturnType<typeof ref>): WorkerEvent => ({
+  kind: 'run',
+  run: {
+    ...{ kind: 'run', execution, program: 0, leaseMs: 1_000, merge: null },
+    inputs: [{ kind: 'state', ...state }],
+    units: [{ lease: execution as number as LeaseId, shard: 0 }],
+  } as RunMessage,
+});
 
 /** A worker that holds version 1 of states 1 and 2. */
 function scene(budgetBytes = 100_000) {
@@ -46,6 +66,10 @@ function scene(budgetBytes = 100_000) {
   };
   hold(1, 1);
   hold(2, 1);
+  const type = { dtype: 'float32', shape: [SIZE / 4] } as const;
+  const info = { hash: 'a'.repeat(64) as ProgramHash, inputs: [type], outputs: [type] };
+  const sizes = { peakBytes: 0, quickUnits: 0, work: { flops: 0, bytes: 0 } };
+  feed({ kind: 'program', index: 0, entry: { kind: 'known', info: { ...info, ...sizes } } });
   return { state, feed, hold };
 }
 
@@ -58,19 +82,62 @@ test('what it made is held from KEEP on, and waited for by nobody', () => {
   expect(state.heldBytes).toBe(4 * SIZE);
 });
 
-test('nothing is kept that was not made, has another count, or is there already', () => {
+test('the next step waits for it here, with its own update announced, and begins when it is made', () => {
+  const { state, feed } = scene();
+  const next = (EXECUTION + 1) as ExecutionId;
+  feed(advance(update(1)));
+  expect(feed(run(EXECUTION, ref(1, 1)))).toEqual(['start']);
+  expect(feed(keep(ref(1, 2)))).toEqual([]);
+  const slotsOf = { state: ref(1, 2), stepsDone: 1, slotsOf: EXECUTION };
+  expect(feed(advanceOf(next, update(1, slotsOf)))).toEqual(['advance']);
+  expect(feed(run(next, ref(1, 2)))).toEqual([]);
+  expect(feed(made)).toEqual(['keep', 'start']);
+  expect(state.blobs.get('s1@2')).toMatchObject({ isMaking: false, receivedBytes: SIZE });
+  expect(state.advances.has(next)).toBe(true);
+});
+
+test.each([
+  ['is taken away', { kind: 'cancel', executions: [], leases: [EXECUTION as number as LeaseId] }],
+  ['is answered without it', { kind: 'computed', batch: 1, units: [0] }],
+] as const)('when its unit %s the engine is told, and what waits asks for it', (_title, end) => {
+  const { state, feed } = scene();
+  feed(advance(update(1)));
+  feed(run(EXECUTION, ref(1, 1)));
+  feed(keep(ref(1, 2)));
+  expect(feed(run((EXECUTION + 1) as ExecutionId, ref(1, 2)))).toEqual([]);
+  expect(feed(end as WorkerEvent).slice(1)).toEqual(['unmade', 'need']);
+  expect(state.heldBytes).toBe(2 * SIZE);
+  expect(feed(made)).toEqual([]);
+});
+
+test('what is forgotten before it is made is not held', () => {
+  const { state, feed } = scene();
+  feed(advance(update(1), update(2)));
+  feed(keep(ref(1, 2), ref(2, 2)));
+  feed({ kind: 'drop', programs: [], states: [ref(1, 2)], data: [], blocks: [] });
+  expect(feed(made)).toEqual(['keep', 'forget']);
+  expect([...state.blobs.keys()]).toEqual(['s1@1', 's2@1', 's2@2']);
+});
+
+test('no more updates than two wait, and none twice', () => {
+  const { feed } = scene();
+  expect(feed(advanceOf(1 as ExecutionId, update(1)))).toEqual(['advance']);
+  expect(feed(advanceOf(1 as ExecutionId, update(1)))).toEqual([]);
+  expect(feed(advanceOf(2 as ExecutionId, update(1)))).toEqual(['advance']);
+  expect(feed(advanceOf(3 as ExecutionId, update(1)))).toEqual([]);
+});
+
+test('nothing is kept that was not announced, has another count, is there already, or was kept', () => {
   const { state, feed, hold } = scene();
   expect(feed(keep(ref(1, 2)))).toEqual([]);
   feed(advance(update(1)));
-  expect(feed(keep(ref(1, 2)))).toEqual([]);
-  feed(advance(update(1)));
-  feed(made);
   expect(feed(keep(ref(1, 2), ref(2, 2)))).toEqual([]);
-  feed(advance(update(1)));
-  feed(made);
   hold(1, 2);
   expect(feed(keep(ref(1, 2)))).toEqual([]);
-  expect(state.heldBytes).toBe(3 * SIZE);
+  expect(feed(keep(ref(1, 3)))).toEqual([]);
+  expect(feed(keep(ref(1, 4)))).toEqual([]);
+  expect(feed(made)).toEqual(['keep']);
+  expect([...state.blobs.keys()]).toEqual(['s1@1', 's2@1', 's1@2', 's1@3']);
 });
 
 test('an update of a state, or with slots, that are not here is none for this worker', () => {

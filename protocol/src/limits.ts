@@ -419,8 +419,8 @@ export const API_LIMITS = {
   sinkElements: 1_024,
   /** Small results remembered until the next step. */
   recentResults: 512,
-  /** Optimizer steps in flight. */
-  stepsInFlight: 2,
+  /** Optimizer steps in flight: one that is computed, one that is added up and applied, one that waits at the engine. */
+  stepsInFlight: 3,
   /** Parameter groups of one optimizer whose settings a bookmark holds. */
   optimizerGroups: 128,
   /** Characters of the class name of an optimizer, of a tensor's name in a model. */

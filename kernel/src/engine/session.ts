@@ -81,8 +81,8 @@ export class WorkerSession {
   private readonly pins: PendingPins[] = [];
   private pingSeq = 0;
   private unitsTold = 0;
-  /** What waits for states that are being written, in order. */
-  private delayed: (() => void)[] = [];
+  /** States that are being written, and go to this worker when they are. */
+  private readonly awaited = new Set<ResourceId>();
 
   constructor(peer: Peer, hello: HelloMessage, resources: Resources) {
     this.peer = peer;
@@ -98,16 +98,19 @@ export class WorkerSession {
     return this.sentBytes - this.consumedBytes;
   }
 
-  /** Sends the bytes of resources: programs, states, row blocks. */
+  /**
+   * Sends the bytes of resources: programs, states, row blocks. What is being written follows when it is; nothing else waits for
+   * it, because what is written may be made from the very units that come next.
+   */
   provide(ids: readonly ResourceId[]): void {
-    if (this.delays(() => this.provide(ids), ids)) return;
     const batch: BlobBatch = { chunks: [], sizeBytes: 0 };
     const releases: (() => void)[] = [];
     for (const id of ids) {
       const body = this.resources.get(id);
       // Dropped since: the units that wanted it have failed or will ask.
       if (body === undefined) continue;
-      if (body.kind === 'program') this.sendProgram(id, body.hash, body.bytes);
+      if (body.kind === 'state' && body.isPromised()) this.awaited.add(id);
+      else if (body.kind === 'program') this.sendProgram(id, body.hash, body.bytes);
       else this.addBlob(batch, body, releases);
     }
     this.flush(batch);
@@ -122,7 +125,6 @@ export class WorkerSession {
     readonly groups: readonly (readonly GrantedLease[])[];
     readonly sums: readonly SumForm[];
   }): void {
-    if (this.delays(() => this.run(options))) return;
     const { execution, leaseMs, inputs, groups, sums } = options;
     const units = groups.flat();
     const sizes = groups.map((group) => group.length);
@@ -142,7 +144,6 @@ export class WorkerSession {
 
   /** Tells the worker what to forget, in as many messages as it takes. */
   drop(ids: readonly ResourceId[]): void {
-    if (this.delays(() => this.drop(ids))) return;
     for (let at = 0; at < ids.length; at += LIMITS.refsPerMessage) {
       this.dropSome(ids.slice(at, at + LIMITS.refsPerMessage));
     }
@@ -150,13 +151,11 @@ export class WorkerSession {
 
   /** Nobody waits for these any more. */
   cancel(executions: readonly ExecutionId[], leases: readonly LeaseId[]): void {
-    if (this.delays(() => this.cancel(executions, leases))) return;
     this.send({ kind: 'cancel', executions, leases });
   }
 
   /** Tells it an update to make, after the slots that it needs for that. */
   advance(message: AdvanceMessage, slots: readonly SlotBlob[]): void {
-    if (this.delays(() => this.advance(message, slots))) return;
     const batch: BlobBatch = { chunks: [], sizeBytes: 0 };
     for (const { ref, bytes } of slots)
       this.addFrames(batch, { kind: 'state', ref }, framesOf(bytes));
@@ -166,18 +165,9 @@ export class WorkerSession {
 
   /** States that were being written are there, or will never be. */
   resume(): void {
-    for (const act of this.delayed.splice(0)) act();
-  }
-
-  /** Whether it has to wait: for a state that is being written, or behind what does. */
-  private delays(act: () => void, ids: readonly ResourceId[] = []): boolean {
-    const isPromised = (id: ResourceId): boolean => {
-      const body = this.resources.get(id);
-      return body?.kind === 'state' && body.isPromised();
-    };
-    if (this.delayed.length === 0 && !ids.some(isPromised)) return false;
-    this.delayed.push(act);
-    return true;
+    const ids = [...this.awaited];
+    this.awaited.clear();
+    if (ids.length > 0) this.provide(ids);
   }
 
   private dropSome(ids: readonly ResourceId[]): void {
@@ -185,6 +175,7 @@ export class WorkerSession {
     const states: StateRef[] = [];
     const blocks: BlockRef[] = [];
     for (const id of ids) {
+      this.awaited.delete(id);
       const index = this.programIndices.get(id);
       if (index !== undefined) {
         this.programIndices.delete(id);

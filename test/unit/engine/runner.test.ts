@@ -6,7 +6,6 @@ import { createHash } from 'node:crypto';
 import type {
   DoneMessage,
   EngineReply,
-  ExecutionId,
   ExecutionPlan,
   LeaseId,
   ProgramHash,
@@ -193,8 +192,7 @@ function start() {
     /** Its worker says that it has not made the update of the execution that was granted first. */
     unmake(): void {
       const [first] = granted;
-      if (first !== undefined)
-        runner.advances.unmade(sessionOf(first.worker), first.execution as ExecutionId);
+      if (first !== undefined) runner.advances.unmade(sessionOf(first.worker), first.execution);
     },
     /** The execution whose slots its worker is believed to hold. */
     keptBy: () => states.slotsOf(STATE, OPTIMIZER)?.keeper?.execution ?? null,

@@ -60,7 +60,7 @@ export function keep(
   { execution, states }: { readonly execution: ExecutionId; readonly states: readonly StateRef[] },
 ): Outcome {
   const advancing = state.advances.get(execution);
-  if (advancing === undefined || advancing.kept !== null) return NOTHING;
+  if (advancing?.kept !== null) return NOTHING;
   const { sizes } = advancing;
   const keys: BlobKey[] = states.map(stateKey);
   const bytes = sizes.reduce((sum, size) => sum + size, 0);

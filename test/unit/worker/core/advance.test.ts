@@ -4,7 +4,6 @@ import type {
   ExecutionId,
   LeaseId,
   ProgramHash,
-  RunMessage,
   StateId,
   StateVersion,
 } from '@ravenlab/protocol';
@@ -49,7 +48,7 @@ const run = (execution: ExecutionId, state: ReturnType<typeof ref>): WorkerEvent
     ...{ kind: 'run', execution, program: 0, leaseMs: 1_000, merge: null },
     inputs: [{ kind: 'state', ...state }],
     units: [{ lease: execution as number as LeaseId, shard: 0 }],
-  } as RunMessage,
+  },
 });
 
 /** A worker that holds version 1 of states 1 and 2. */

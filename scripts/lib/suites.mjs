@@ -82,8 +82,11 @@ function countJest(report, code) {
  * One jest project, named as its folder under test/.
  * @param {{ prepare?: (context: SuiteContext) => Promise<NodeJS.ProcessEnv>, args?: string[] }} [options]
  */
+/** Suites without processes of their own take all cores: jest by itself leaves one, which is half of two. */
+const ALL_CORES = ['--maxWorkers=100%'];
+
 const jestProject =
-  ({ prepare, args = [] } = {}) =>
+  ({ prepare, args = ALL_CORES } = {}) =>
   async (context) => {
     const { name } = context;
     const files = listFiles([`test/${name}`]).filter((file) => file.endsWith('.test.ts'));
@@ -221,9 +224,9 @@ const ROWS = [
   ['scenario', 'logic', 5, jestProject()],
   ['sim', 'logic', 5, jestProject()],
   ['simulation', 'logic', 2, simulation],
-  ['conformance', 'processes', 8, jestProject({ prepare: conformanceEnv })],
+  ['conformance', 'processes', 12, jestProject({ prepare: conformanceEnv })],
   ['contracts', 'processes', 6, jestProject({ args: ['--runInBand'] })],
-  ['integration', 'processes', 10, jestProject({ prepare: processEnv, args: ['--runInBand'] })],
+  ['integration', 'processes', 14, jestProject({ prepare: processEnv, args: ['--runInBand'] })],
   [
     'kernel',
     'processes',

@@ -78,13 +78,13 @@ function countJest(report, code) {
   };
 }
 
+/** Suites without processes of their own take all cores: jest by itself leaves one, which is half of two. */
+const ALL_CORES = ['--maxWorkers=100%'];
+
 /**
  * One jest project, named as its folder under test/.
  * @param {{ prepare?: (context: SuiteContext) => Promise<NodeJS.ProcessEnv>, args?: string[] }} [options]
  */
-/** Suites without processes of their own take all cores: jest by itself leaves one, which is half of two. */
-const ALL_CORES = ['--maxWorkers=100%'];
-
 const jestProject =
   ({ prepare, args = ALL_CORES } = {}) =>
   async (context) => {

@@ -1,5 +1,5 @@
 /** @file Backward and optimizer steps: what runs when, where errors surface, what a failed step leaves behind. */
-import { AutogradError, LIMITS, NumericError, RavenError } from '@ravenlab/protocol';
+import { API_LIMITS, AutogradError, LIMITS, NumericError, RavenError } from '@ravenlab/protocol';
 import { data, manualSeed, nn, noGrad, optim, tensor, zeros } from 'ravenlab';
 import type { Tensor } from 'ravenlab';
 import { freshSession } from './lib/oracleSession.js';
@@ -159,16 +159,17 @@ describe('step', () => {
     expect(() => opt.step()).toThrow(/call loss.backward\(\) first/);
   });
 
-  test('sends at most two ahead: the third waits for the first', () => {
+  test('sends as many ahead as may be in flight: the next one waits for the first', () => {
     const w = weight();
     const opt = new optim.SGD([w], { lr: 0.1 });
     const sent: number[] = [];
-    for (let i = 0; i < 4; i++) {
+    const { stepsInFlight } = API_LIMITS;
+    for (let i = 0; i < stepsInFlight + 2; i++) {
       w.sum().backward();
       opt.step();
       sent.push(session.steps.length);
     }
-    expect(sent).toEqual([0, 0, 1, 2]);
+    expect(sent).toEqual([...Array.from({ length: stepsInFlight }, () => 0), 1, 2]);
   });
 });
 

@@ -54,7 +54,7 @@ async function reasonAgainst(name, env) {
  */
 export async function deviceEnv(options) {
   const env = await vulkanEnv(options);
-  const unlinked = await tryTensorflow(options);
+  const unlinked = options.mayInstall ? await tryTensorflow() : null;
   const reasons = await Promise.all(CANDIDATES.map((name) => reasonAgainst(name, env)));
   const linked = CANDIDATES.indexOf('tfjs-node');
   if (reasons[linked] !== null) reasons[linked] = unlinked ?? reasons[linked];

@@ -7,8 +7,8 @@ import { fromRoot } from './paths.mjs';
 import { formatSeconds } from './progress.mjs';
 import { SUITES } from './suites.mjs';
 
-/** Static suites run side by side, but each of them is already a hungry process. */
-const STATIC_AT_ONCE = Math.max(1, Math.min(3, Math.floor(availableParallelism() / 2)));
+/** Static suites run side by side, one a core; three of them take as much memory as a small machine has. */
+const STATIC_AT_ONCE = Math.min(3, availableParallelism());
 const SUMMARY_FILE = fromRoot('.cache', 'test', 'summary.txt');
 
 /** @param {string[]} words names from the command line; none means all of `kinds` */

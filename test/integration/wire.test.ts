@@ -2,7 +2,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { startEngine, stopEngines, undisturbedRun } from './lib/engineSuite.js';
+import { runLosingOne, startEngine, stopEngines, undisturbedRun } from './lib/engineSuite.js';
 import { Training, joinByInvite, until, waitForWorkers } from './lib/engineUnderTest.js';
 
 const STEPS = 30;
@@ -14,16 +14,9 @@ test.each(['bfloat16', 'float16', 'int8'] as const)(
   '%s: three workers, one of them killed, make the bits that one makes, near those of float32',
   async (wire) => {
     const expected = await undisturbedRun(STEPS, wire)();
-    const engine = await startEngine(3);
-    const { localPids } = await waitForWorkers(engine, 3);
-    const training = new Training(engine, wire);
-    await training.prepare();
-    await training.run(5);
-    const running = training.run(STEPS - 5);
-    await until('a step or two', () => training.version >= 8);
-    process.kill(localPids[0] ?? -1, 'SIGKILL');
-    expect(await running).toEqual(expected.losses);
-    expect((await training.weights()).equals(expected.weights)).toBe(true);
+    const crowd = await runLosingOne(3, STEPS, wire);
+    expect(crowd.losses).toEqual(expected.losses);
+    expect(crowd.weights.equals(expected.weights)).toBe(true);
     const { losses, weights } = await plain();
     expect(expected.weights.equals(weights)).toBe(false);
     const [first = NaN, last = NaN] = [losses[0], losses.at(-1)];

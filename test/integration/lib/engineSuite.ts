@@ -1,7 +1,7 @@
 /** @file What the suites that train on a real engine share: engines that end with their test, and the run that nothing disturbs. */
 import type { Aggregate, WireFormat } from '@ravenlab/protocol';
 import type { TestEngine, TestEngineOptions } from './engineUnderTest.js';
-import { Training, startTestEngine } from './engineUnderTest.js';
+import { Training, startTestEngine, until, waitForWorkers } from './engineUnderTest.js';
 
 const engines: TestEngine[] = [];
 
@@ -20,7 +20,7 @@ export async function stopEngines(): Promise<void> {
   for (const engine of engines.splice(0)) await engine.stop();
 }
 
-export interface UndisturbedRun {
+export interface FinishedRun {
   readonly losses: readonly number[];
   readonly weights: Buffer;
 }
@@ -30,9 +30,9 @@ export function undisturbedRun(
   steps: number,
   wire: WireFormat = 'float32',
   aggregate: Aggregate = 'sum',
-): () => Promise<UndisturbedRun> {
-  let run: Promise<UndisturbedRun> | null = null;
-  const train = async (): Promise<UndisturbedRun> => {
+): () => Promise<FinishedRun> {
+  let run: Promise<FinishedRun> | null = null;
+  const train = async (): Promise<FinishedRun> => {
     const engine = await startTestEngine({ workers: 1 });
     const training = new Training(engine, wire, undefined, aggregate);
     await training.prepare();
@@ -42,4 +42,23 @@ export function undisturbedRun(
     return { losses, weights };
   };
   return () => (run ??= train());
+}
+
+/** The same run by several workers, one of which is killed in its middle. */
+export async function runLosingOne(
+  workers: number,
+  steps: number,
+  wire: WireFormat = 'float32',
+  aggregate: Aggregate = 'sum',
+): Promise<FinishedRun> {
+  const engine = await startEngine(workers);
+  const { localPids } = await waitForWorkers(engine, workers);
+  const training = new Training(engine, wire, undefined, aggregate);
+  await training.prepare();
+  await training.run(5);
+  const running = training.run(steps - 5);
+  await until('a step or two', () => training.version >= 8);
+  process.kill(localPids[0] ?? -1, 'SIGKILL');
+  const losses = [...(await running)];
+  return { losses, weights: await training.weights() };
 }

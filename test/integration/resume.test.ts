@@ -67,10 +67,14 @@ await cluster.ready();
 let home: string;
 const clients: JupyterClient[] = [];
 
-async function startKernel(workers: number): Promise<JupyterClient> {
+async function startKernel(workers: number, backend = 'onnx-cpu'): Promise<JupyterClient> {
   const client = await JupyterClient.start({
     cwd: home,
-    env: { RAVENLAB_HOME: home, RAVENLAB_LOCAL_WORKERS: String(workers) },
+    env: {
+      RAVENLAB_HOME: home,
+      RAVENLAB_LOCAL_WORKERS: String(workers),
+      RAVENLAB_LOCAL_BACKENDS: backend,
+    },
   });
   clients.push(client);
   return client;
@@ -81,6 +85,16 @@ async function output(client: JupyterClient, code: string): Promise<string> {
   const execution = await client.execute(code, { timeoutMs: CELL_MS });
   expect(execution.error).toBeUndefined();
   return execution.stdout.trim().split('\n').at(-1) ?? '';
+}
+
+async function enginePid(client: JupyterClient): Promise<number> {
+  const status = "{ kind: 'command', op: 'status', args: {} }";
+  const pid = await output(
+    client,
+    `const { value } = await globalThis[Symbol.for('ravenlab.session')].request(${status});
+console.log(value.enginePid);`,
+  );
+  return Number(pid);
 }
 
 beforeAll(() => {
@@ -167,12 +181,7 @@ console.log(await hash(parts.model));`;
     const first = await startKernel(2);
     await output(first, SETUP);
     const expected = await output(first, WHOLE(kind));
-    const status = "{ kind: 'command', op: 'status', args: {} }";
-    const pid = await output(
-      first,
-      `const { value } = await globalThis[Symbol.for('ravenlab.session')].request(${status});
-console.log(value.enginePid);`,
-    );
+    const pid = await enginePid(first);
     const endless = first.execute(
       `let steps = 0;
 await train(build('${kind}'), null, async () => {
@@ -186,7 +195,7 @@ await train(build('${kind}'), null, async () => {
     const died = expect(endless).rejects.toThrow(/the kernel exited/);
     await first.waitFor((message) => String(message.content['text']).includes('step 13'), 'step');
     first.process.kill('SIGKILL');
-    if (killsEngine) process.kill(Number(pid), 'SIGKILL');
+    if (killsEngine) process.kill(pid, 'SIGKILL');
     await died;
 
     const second = await startKernel(2);
@@ -209,6 +218,23 @@ await train(parts, run);
 console.log(await hash(parts.model));`;
     expect(await output(second, resumed)).toBe(expected);
   });
+});
+
+test('a kernel that begins anew waits for nobody whose bits only the last kernel had', async () => {
+  const first = await startKernel(1, 'tfjs-cpu');
+  await output(first, SETUP);
+  const trained = await output(first, WHOLE('mlp'));
+  const pid = await enginePid(first);
+  first.process.kill('SIGKILL');
+  process.kill(pid, 'SIGKILL');
+
+  // The same notebook, on workers of another class, as after an update of the software.
+  const second = await startKernel(1);
+  await output(second, SETUP);
+  expect(await output(second, 'console.log(tensor([1, 2]).add(1).sum().item())')).toBe('5');
+  const anew = await output(second, WHOLE('mlp'));
+  expect(anew).toMatch(/^[0-9a-f]{64}$/);
+  expect(anew).not.toBe(trained);
 });
 
 describe('the guide', () => {

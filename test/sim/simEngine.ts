@@ -370,7 +370,8 @@ export class SimEngine implements JournalOwner, LoopOwner {
     const { program, state } = needed;
     const spec: ExecutionSpec = {
       id,
-      run: request.kind === 'step' ? RUN : null,
+      // What is looked at between two steps shows the bits of the run.
+      run: request.kind === 'step' || version > 0 ? RUN : null,
       programs: [{ resource: program, flops: 1_000_000, amount: UNIT_AMOUNT }],
       common: [state],
       units: unitsOf(needed, plan.shards),

@@ -145,6 +145,7 @@ export class Durability implements RunnerJournal {
       lingerMs,
       isBusy: () => runner().isBusy,
       onAttached: (session) => {
+        stores.runs.greet(session);
         this.options.onAttached();
         this.journal.feed({ kind: 'attached', session });
       },

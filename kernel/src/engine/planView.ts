@@ -7,6 +7,7 @@ import type {
   Program,
   ProgramHash,
   RobustRule,
+  RunId,
   RunInput,
   SumForm,
   TensorType,
@@ -77,10 +78,12 @@ export interface RobustSum {
   readonly outputs: readonly number[];
 }
 
-export interface PlanStores {
+export interface PlanContext {
   readonly states: StateStore;
   readonly data: DataStore;
   readonly program: (hash: ProgramHash) => KnownProgram;
+  /** Whose bits it takes; null for those of whoever is here. */
+  readonly run: RunId | null;
 }
 
 function refuse(message: string): never {
@@ -91,15 +94,15 @@ function refuse(message: string): never {
  * Resolves ids and checks that plan and programs agree.
  * @throws ClusterError naming the input, output or update that does not fit.
  */
-export function bindPlan(id: ExecutionId, plan: ExecutionPlan, stores: PlanStores): BoundPlan {
+export function bindPlan(id: ExecutionId, plan: ExecutionPlan, context: PlanContext): BoundPlan {
   checkShards(plan);
-  const programs = plan.programs.map((hash) => stores.program(hash));
-  const inputs = plan.inputs.map((input, index) => bindInput(plan, input, index, stores));
+  const programs = plan.programs.map((hash) => context.program(hash));
+  const inputs = plan.inputs.map((input, index) => bindInput(plan, input, index, context));
   checkPrograms(plan, programs, inputs);
-  checkUpdates(plan, stores.states);
+  checkUpdates(plan, context.states);
   const revisions = inputs.flatMap((input) => (input.kind === 'state' ? [input.revision] : []));
   const robust = robustOf(plan);
-  const spec = specOf(id, plan, programs, inputs, stores, robust !== null);
+  const spec = specOf(id, plan, programs, inputs, context, robust !== null);
   return { plan, programs, inputs, spec, sums: sumsOf(plan), robust, revisions };
 }
 
@@ -171,15 +174,15 @@ function bindInput(
   plan: ExecutionPlan,
   input: PlanInput,
   index: number,
-  stores: PlanStores,
+  context: PlanContext,
 ): BoundInput {
   switch (input.kind) {
     case 'state': {
-      const revision = stores.states.resolve(input.stateId, input.version);
+      const revision = context.states.resolve(input.stateId, input.version);
       return { kind: 'state', revision };
     }
     case 'data':
-      return { kind: 'data', tensor: stores.data.get(input.dataId) };
+      return { kind: 'data', tensor: context.data.get(input.dataId) };
     case 'rows': {
       const rows = plan.shards.reduce((sum, shard) => sum + shard.size, 0);
       if (input.sharded && input.indices.length !== rows) {
@@ -188,7 +191,7 @@ function bindInput(
         );
       }
       const { indices, sharded } = input;
-      return { kind: 'rows', tensor: stores.data.get(input.dataId), indices, sharded };
+      return { kind: 'rows', tensor: context.data.get(input.dataId), indices, sharded };
     }
     case 'inline': {
       const { type, data, shardAxis } = input;
@@ -317,7 +320,7 @@ function specOf(
   plan: ExecutionPlan,
   programs: readonly KnownProgram[],
   inputs: readonly BoundInput[],
-  stores: PlanStores,
+  context: PlanContext,
   isRobust: boolean,
 ): ExecutionSpec {
   const common: Resource[] = [];
@@ -326,7 +329,7 @@ function specOf(
     if (input.kind === 'state') common.push(input.revision.resource);
     if (input.kind === 'data') common.push(...input.tensor.blocks);
     if (input.kind === 'rows' && !input.sharded) {
-      common.push(...stores.data.blocksOf(input.tensor, input.indices));
+      common.push(...context.data.blocksOf(input.tensor, input.indices));
     }
     if (input.kind === 'inline' && !input.sharded) commonBytes += byteSizeOf(input.type);
   }
@@ -337,7 +340,7 @@ function specOf(
     for (const input of inputs) {
       if (input.kind === 'rows' && input.sharded) {
         const indices = input.indices.subarray(shard.offset, shard.offset + shard.size);
-        resources.push(...stores.data.blocksOf(input.tensor, indices));
+        resources.push(...context.data.blocksOf(input.tensor, indices));
         messageBytes += indices.byteLength;
       }
       if (input.kind === 'inline' && input.sharded) {
@@ -354,7 +357,7 @@ function specOf(
   const specs = programs.map(({ resource, flops, amount }) => ({ resource, flops, amount }));
   // What is put together by a robust rule comes micro-shard by micro-shard.
   const isMergeable = !isRobust && plan.outputs.every(({ combine }) => combine !== 'concat');
-  const run = plan.step?.runId ?? null;
+  const { run } = context;
   return { id, run, programs: specs, common: unique(common), units, isMergeable };
 }
 

@@ -418,13 +418,12 @@ export class Runner {
     const { states, data, runs } = this.options;
     const isAhead = this.updating !== null && plan.updates.length > 0;
     if (!isAhead) this.checkVersion(namedVersion(plan));
-    runs.started(plan);
+    const run = runs.started(plan);
     for (const input of plan.inputs) if (input.kind === 'state') this.reachBack(input.version);
     if (plan.step !== null) this.dropInheritance();
     const id = this.newExecution();
     const bound = bindPlan(id, plan, {
-      states,
-      data,
+      ...{ states, data, run },
       program: (hash) => this.options.programs.get(hash),
     });
     this.options.programs.use(bound.programs, (hash) => this.isActive(hash));

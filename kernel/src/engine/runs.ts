@@ -38,6 +38,8 @@ export interface RunTableImage {
   readonly highestId: number;
   readonly firstOwnId: number;
   readonly isInherited: boolean;
+  readonly shown: RunId | null;
+  readonly kernel: number;
 }
 
 function checkText(what: string, text: string, max: number): void {
@@ -57,16 +59,20 @@ export class RunTable {
   private firstOwnId = 1;
   private isInherited = false;
   private firstIdOfLife = 1;
+  /** The run that this session trained or adopted last. */
+  private shown: RunId | null = null;
+  /** Number of the kernel whose session it is; 0 before there was one. */
+  private kernel = 0;
 
   get session(): number {
     return this.sessionCount;
   }
 
   image(): RunTableImage {
-    const { sessionCount, highestId, firstOwnId, isInherited } = this;
+    const { sessionCount, highestId, firstOwnId, isInherited, shown, kernel } = this;
     return {
       records: [...this.records.values()],
-      ...{ sessionCount, highestId, firstOwnId, isInherited },
+      ...{ sessionCount, highestId, firstOwnId, isInherited, shown, kernel },
     };
   }
 
@@ -79,6 +85,8 @@ export class RunTable {
     this.firstIdOfLife = Math.max(this.firstIdOfLife, first);
     this.firstOwnId = image.firstOwnId;
     this.isInherited = image.isInherited;
+    this.shown = image.shown;
+    this.kernel = image.kernel;
   }
 
   /**
@@ -94,6 +102,12 @@ export class RunTable {
     this.highestId = Math.max(this.highestId, id);
   }
 
+  /** Who asks from now on: the kernel before, back on another connection, or a new one, which attaches when it makes something. */
+  greet(kernel: number): void {
+    if (kernel !== this.kernel) this.shown = null;
+    this.kernel = kernel;
+  }
+
   /** @param holds whether a state is still there */
   attach(
     version: StateVersion,
@@ -102,6 +116,7 @@ export class RunTable {
     this.sessionCount++;
     this.firstOwnId = this.highestId + 1;
     this.isInherited = true;
+    this.shown = null;
     const last = [...this.records.values()].filter((record) => record.version > 0).at(-1);
     return {
       kind: 'attached',
@@ -135,12 +150,20 @@ export class RunTable {
       throw new ClusterError(`run ${runId} is not known to the engine; there is nothing to adopt`);
     }
     this.records.set(runId, { ...record, session: this.sessionCount });
+    this.shown = runId;
   }
 
-  /** An execution begins. @throws RavenError for a bookmark that is too long. */
-  started({ step, updates }: ExecutionPlan): void {
+  /**
+   * An execution begins. @returns the run whose bits it takes: its own; what is computed beside a run looks at the last one of
+   * this session, so it waits for the same class of workers. A session that has none is bound to nothing that an earlier one left.
+   * @throws RavenError for a bookmark that is too long.
+   */
+  started({ step, updates }: ExecutionPlan): RunId | null {
     for (const { optimizerId } of updates) this.sawId(optimizerId);
-    if (step !== null) checkText('step: the bookmark', step.bookmark, API_LIMITS.bookmarkChars);
+    if (step === null) return this.shown;
+    checkText('step: the bookmark', step.bookmark, API_LIMITS.bookmarkChars);
+    this.shown = step.runId;
+    return step.runId;
   }
 
   /** An execution is committed, and made `version`. */

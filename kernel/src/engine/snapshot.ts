@@ -13,7 +13,7 @@ import type { RunTableImage } from './runs.js';
 import type { CapturedState, RestoredState, StateStore } from './states.js';
 
 /** Raised when its shape changes: an image of another release is not restored. */
-const SNAPSHOT_VERSION = 2;
+const SNAPSHOT_VERSION = 3;
 /** Parts begin at multiples of this: a cache line, so that two never share one. */
 const PART_ALIGN = 64;
 

@@ -84,7 +84,7 @@ function start(random = 0, bitClass = 'one') {
   let checks: ((verdict: CheckVerdict) => void)[] | null = null;
   const paid = new Map<string, string>();
   let held: number | null = null;
-  const planned = bindPlan(1 as ExecutionId, PLAN, stores);
+  const planned = bindPlan(1 as ExecutionId, PLAN, { ...stores, run: null });
   const tensor = { dataId: DATA, type: TYPE, rows: 1, blockRows: 1, blocks: [] };
   const read = { kind: 'data', tensor } as const;
   const bound: BoundPlan = { ...planned, inputs: [...planned.inputs, read] };

@@ -42,7 +42,7 @@ function bound(aggregate: unknown, count = 4) {
     updates: [{ stateId: W, output: 1, rule: rule as never, optimizerId: 1 }],
     ...{ clips: [], step: null, aggregate: aggregate as Aggregate },
   };
-  const stores = { states, data: new DataStore(resources, nothing) };
+  const stores = { states, data: new DataStore(resources, nothing), run: null };
   return bindPlan(1 as ExecutionId, plan, { ...stores, program: (hash) => programs.get(hash) });
 }
 

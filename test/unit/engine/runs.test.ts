@@ -148,3 +148,43 @@ describe('bounds', () => {
     expect(adopt('run-1')).not.toThrow();
   });
 });
+
+describe('what is computed beside a run', () => {
+  const look = { ...stepOf(0), updates: [], step: null };
+  const other = 'run-b' as RunId;
+
+  test('has the bits of the run that the session trained last', () => {
+    const runs = new RunTable();
+    attach(runs);
+    expect(runs.started(look)).toBeNull();
+    commit(runs, stepOf(0), 1);
+    expect(runs.started(look)).toBe(RUN);
+    expect(runs.started(stepOf(0, other))).toBe(other);
+    expect(runs.started(look)).toBe(other);
+    const later = new RunTable();
+    later.restore(runs.image());
+    expect(later.started(look)).toBe(other);
+  });
+
+  test('is bound to nothing that another kernel trained, even before it attaches', () => {
+    const runs = new RunTable();
+    runs.greet(1);
+    attach(runs);
+    commit(runs, stepOf(0), 1);
+    const [back, next] = [new RunTable(), new RunTable()];
+    for (const later of [back, next]) later.restore(runs.image());
+    back.greet(1);
+    next.greet(2);
+    expect([back.started(look), next.started(look)]).toEqual([RUN, null]);
+  });
+
+  test('is bound to no run of an earlier session, before one is adopted', () => {
+    const runs = new RunTable();
+    attach(runs);
+    commit(runs, stepOf(0), 1);
+    attach(runs, 1);
+    expect(runs.started(look)).toBeNull();
+    runs.adopt({ kind: 'adopt', runId: RUN });
+    expect(runs.started(look)).toBe(RUN);
+  });
+});

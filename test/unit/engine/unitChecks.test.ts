@@ -56,7 +56,8 @@ function setUp(combine: 'concat' | 'sum' = 'concat') {
   const programs = new ProgramTable({ resources, sha256, amountOf: () => 1n, retire: nothing });
   const states = new StateStore(heap, resources, nothing);
   const data = new DataStore(resources, nothing);
-  const stores = { states, data, program: (hash: ProgramHash) => programs.get(hash) };
+  const known = (hash: ProgramHash) => programs.get(hash);
+  const stores = { states, data, program: known, run: null };
   programs.define(HASH, encodeProgram(program));
   const bytes = (values: Float32Array): Uint8Array => new Uint8Array(values.buffer);
   states.create(W, program.inputs[0]!, bytes(w));

@@ -16,15 +16,6 @@ export interface ClassPin {
   isMixed: boolean;
 }
 
-/**
- * Remembers the run that is trained now.
- * @returns the run whose class an execution takes: one outside of any run follows the last one, and stands alone before there is one.
- */
-export function enterRun(state: ClusterState, run: string | null): string | null {
-  if (run !== null) state.lastRun = run;
-  return state.lastRun;
-}
-
 function pinOf(state: ClusterState, execution: Execution): ClassPin | null {
   const { run } = execution;
   return run === null ? execution.pin : (state.pins.get(run) ?? null);

@@ -9,7 +9,7 @@ import type { UnitId, WorkerId } from '@ravenlab/protocol';
 import { ENGINE_LIMITS, LIMITS } from '@ravenlab/protocol';
 import { grantAudits } from './audits.js';
 import { backUp } from './backup.js';
-import { admits, classOf, enterRun } from './classes.js';
+import { admits, classOf } from './classes.js';
 import { dispatch } from './dispatch.js';
 import type { ClusterEffect, ClusterEvent, EffectBody } from './events.js';
 import { moveExecution } from './executionTable.js';
@@ -285,7 +285,7 @@ function submit(state: ClusterState, spec: ExecutionSpec, now: number): void {
     unitsLeft: units.length,
     submittedAtMs: now,
     workers: new Set(),
-    run: spec.audit === undefined ? enterRun(state, spec.run) : null,
+    run: spec.audit === undefined ? spec.run : null,
     pin: null,
   };
   state.executions.set(spec.id, execution);

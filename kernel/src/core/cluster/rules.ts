@@ -46,8 +46,5 @@ export function restoreRules(state: ClusterState, rules: Rules): void {
   }
   for (const [worker, count] of rules.verified) state.verified.set(worker as WorkerId, count);
   state.mixesClasses = rules.mixesClasses;
-  for (const [run, pin] of rules.pins) {
-    setPin(state, run, { ...pin });
-    state.lastRun = run;
-  }
+  for (const [run, pin] of rules.pins) setPin(state, run, { ...pin });
 }

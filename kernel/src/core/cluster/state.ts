@@ -59,7 +59,7 @@ export interface UnitSpec {
 
 export interface ExecutionSpec {
   readonly id: ExecutionId;
-  /** The run that it is a step of; null for anything else. Decides whose bits it takes. */
+  /** The run whose bits it takes: its own, or the one that it looks at. Null: it stands alone. */
   readonly run: string | null;
   readonly programs: readonly ProgramSpec[];
   /** Needed by every unit, beside its program. */
@@ -97,9 +97,9 @@ export interface Execution {
   unitsLeft: number;
   readonly submittedAtMs: number;
   readonly workers: Set<WorkerId>;
-  /** The run whose class it takes, for as long as it lasts: its own, else the last one at its start. */
+  /** The run whose class it takes. */
   readonly run: string | null;
-  /** Of an execution before any run. */
+  /** Of an execution that stands alone. */
   pin: ClassPin | null;
 }
 
@@ -198,7 +198,6 @@ export interface ClusterState {
   readonly verified: Map<WorkerId, number>;
   /** Bit class of each run, oldest first; bounded. */
   readonly pins: Map<string, ClassPin>;
-  lastRun: string | null;
   /** The user allows results of different bit classes in one run. */
   mixesClasses: boolean;
   /** Of the programs that workers hold. */
@@ -257,7 +256,6 @@ export function createCluster(firstUnitId = 1, firstLeaseId = 1): ClusterState {
     bannedWallets: new Map(),
     verified: new Map(),
     pins: new Map(),
-    lastRun: null,
     mixesClasses: false,
     unitTimes: new Map(),
     backupCredit: 0,

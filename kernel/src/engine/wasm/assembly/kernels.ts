@@ -58,11 +58,14 @@ export function sumSquares(ptr: usize, n: u32): f64 {
   return f64x2.extract_lane(sum, 0) + f64x2.extract_lane(sum, 1);
 }
 
-/** min(max(g · factor, -limit), limit): the clipped gradient; a limit of ∞ and a factor of 1 leave it as it is. */
+/**
+ * min(max(g · factor, -limit), limit): the clipped gradient; a limit of ∞ and a factor of 1 leave it as it is. The p-forms are one
+ * instruction each; they keep a NaN that is their first operand, and for everything else give the bits of min and max here.
+ */
 // @ts-ignore: decorator
 @inline
 function clipped(g: v128, factor: v128, low: v128, high: v128): v128 {
-  return f32x4.min(f32x4.max(f32x4.mul(g, factor), low), high);
+  return f32x4.pmin(f32x4.pmax(f32x4.mul(g, factor), low), high);
 }
 
 /** dst ← keep · state + momentum · value. */

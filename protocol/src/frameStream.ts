@@ -1,12 +1,19 @@
 /**
  * @file Messages of several frames on a byte stream: `[magic, count, length × count]` as little-endian words, then the frames,
- * each part padded to 8 bytes. Knows bytes only; the stream is frameSocket.ts.
+ * each part padded to 8 bytes. A frame that lies aside (aside.ts) has the top bit in its length and its place for a body. Knows
+ * bytes only; the stream is frameSocket.ts.
  */
+import type { AsideReader, AsideWriter } from './aside.js';
 import { RemoteProtocolError } from './errors.js';
 import { ENGINE_LIMITS, LIMITS } from './limits.js';
 
 /** "RVK1". */
 const MAGIC = 0x314b_5652;
+/** Between two messages: "RVKO", the memory of this name is offered; "RVKT", everything below this position is taken. */
+const NOTES = { offer: 0x4f4b_5652, taken: 0x544b_5652 } as const;
+/** In a length: the frame lies aside. */
+const ASIDE = 2 ** 31;
+const PLACE_BYTES = 8;
 /** So that a received frame can be viewed as any array. */
 const ALIGN_BYTES = 8;
 const PREFIX_BYTES = 8;
@@ -41,19 +48,45 @@ const tableBytes = (count: number): number => padded(PREFIX_BYTES + count * WORD
 const isShort = (frame: { readonly byteLength: number }): boolean =>
   frame.byteLength < LIMITS.packBelowBytes;
 
+/** What the two sides tell each other about what lies aside. */
+export type Note = keyof typeof NOTES;
+
+/** A note as bytes, to be written between two messages. */
+export function encodeNote(note: Note, word: number): Uint8Array {
+  const bytes = new Uint8Array(PREFIX_BYTES);
+  viewOf(bytes).setUint32(0, NOTES[note], true);
+  viewOf(bytes).setUint32(WORD_BYTES, word, true);
+  return bytes;
+}
+
+export interface EncodedFrames {
+  /** To be written in this order; those of the caller must not change before they are. */
+  readonly pieces: readonly Uint8Array[];
+  /** No piece is the caller's. */
+  readonly isCopied: boolean;
+}
+
 /**
  * The message as pieces to write in this order. Short frames are copied into the pieces; long ones are pieces themselves
  * and must not change before they are written.
  * @throws RemoteProtocolError when the receiver would refuse it.
  */
-export function encodeFrames(frames: readonly Uint8Array[], bounds: FrameBounds): Uint8Array[] {
-  checkLengths(
-    frames.map((frame) => frame.byteLength),
-    bounds,
-  );
+export function encodeFrames(
+  message: readonly Uint8Array[],
+  bounds: FrameBounds,
+  aside: AsideWriter | null = null,
+): EncodedFrames {
+  const words = message.map((frame) => frame.byteLength);
+  checkLengths(words, bounds);
+  const frames = message.map((frame, index) => {
+    const position = isShort(frame) ? null : (aside?.write(frame) ?? null);
+    if (position === null) return frame;
+    words[index] = frame.byteLength + ASIDE;
+    return placeOf(position);
+  });
   const firstLong = frames.findIndex((frame) => !isShort(frame));
   let next = firstLong < 0 ? frames.length : firstLong;
-  const pieces: Uint8Array[] = [joined(frames.slice(0, next), tableOf(frames))];
+  const pieces: Uint8Array[] = [joined(frames.slice(0, next), tableOf(words))];
   while (next < frames.length) {
     const frame = frames[next] ?? PADDING;
     let end = next + 1;
@@ -66,16 +99,22 @@ export function encodeFrames(frames: readonly Uint8Array[], bounds: FrameBounds)
     }
     next = end;
   }
-  return pieces;
+  return { pieces, isCopied: firstLong < 0 };
 }
 
-function tableOf(frames: readonly Uint8Array[]): Uint8Array {
-  const table = new Uint8Array(tableBytes(frames.length));
+function placeOf(position: number): Uint8Array {
+  const place = new Uint8Array(PLACE_BYTES);
+  viewOf(place).setFloat64(0, position, true);
+  return place;
+}
+
+function tableOf(lengths: readonly number[]): Uint8Array {
+  const table = new Uint8Array(tableBytes(lengths.length));
   const words = viewOf(table);
   words.setUint32(0, MAGIC, true);
-  words.setUint32(WORD_BYTES, frames.length, true);
-  frames.forEach(({ byteLength }, i) => {
-    words.setUint32(PREFIX_BYTES + i * WORD_BYTES, byteLength, true);
+  words.setUint32(WORD_BYTES, lengths.length, true);
+  lengths.forEach((length, i) => {
+    words.setUint32(PREFIX_BYTES + i * WORD_BYTES, length, true);
   });
   return table;
 }
@@ -118,6 +157,11 @@ function checkCount(count: number, bounds: FrameBounds): void {
   );
 }
 
+interface Borrowed extends Pick<AsideReader, 'read'> {
+  /** Everything below has been read. */
+  taken(position: number): void;
+}
+
 export interface ReaderOptions {
   readonly bounds: FrameBounds;
   /**
@@ -127,6 +171,10 @@ export interface ReaderOptions {
   readonly memory: 'kept' | 'lent';
   /** Memory that need not be cleared. Not of a pool: a frame that is kept must not keep its neighbours of other messages. */
   readonly allocate?: (sizeBytes: number) => Uint8Array;
+  /** Where frames may lie aside; without it such a length is above any bound. */
+  readonly aside?: Borrowed;
+  /** Gets what the other side says of what lies aside; without it that is no message of this protocol. */
+  readonly onNote?: (note: Note, word: number) => void;
 }
 
 /** A result with its outputs, twice over. */
@@ -152,7 +200,13 @@ export class FrameReader {
   private filled = 0;
   /** Frames of the message; 0 while its prefix is not there. */
   private count = 0;
+  /** Bytes of each frame in the stream. */
   private lengths: readonly number[] | null = null;
+  /** Bytes of each frame that lies aside, 0 for the others; null when none does. */
+  private asideLengths: readonly number[] | null = null;
+  private asideArena: Uint8Array = NOTHING;
+  private readonly aside: Borrowed | null;
+  private readonly onNote: NonNullable<ReaderOptions['onNote']> | null;
   private isLent = false;
   private run: Run | null = null;
   private frames: Uint8Array[] = [];
@@ -162,6 +216,8 @@ export class FrameReader {
     this.bounds = options.bounds;
     this.lentBytes = options.memory === 'lent' ? LENT_BYTES : 0;
     this.allocate = options.allocate ?? ((sizeBytes) => new Uint8Array(sizeBytes));
+    this.aside = options.aside ?? null;
+    this.onNote = options.onNote ?? null;
   }
 
   /** True between two messages. */
@@ -207,6 +263,12 @@ export class FrameReader {
   private readPrefix(): void {
     const words = viewOf(this.prefix);
     const magic = words.getUint32(0, true);
+    if (this.onNote !== null && (magic === NOTES.offer || magic === NOTES.taken)) {
+      const word = words.getUint32(WORD_BYTES, true);
+      this.restart();
+      this.onNote(magic === NOTES.offer ? 'offer' : 'taken', word);
+      return;
+    }
     if (magic !== MAGIC) {
       throw new RemoteProtocolError(
         `a message begins with 0x${magic.toString(16)}, expected 0x${MAGIC.toString(16)}: the other side speaks another protocol`,
@@ -222,10 +284,15 @@ export class FrameReader {
     const words = viewOf(this.target);
     const lengths: number[] = [];
     for (let i = 0; i < this.count; i++) lengths.push(words.getUint32(i * WORD_BYTES, true));
-    checkLengths(lengths, this.bounds);
-    this.lengths = lengths;
+    const isAside = (length: number): boolean => this.aside !== null && length >= ASIDE;
+    const whole = lengths.map((length) => (isAside(length) ? length - ASIDE : length));
+    checkLengths(whole, this.bounds);
+    this.lengths = lengths.map((length) => (isAside(length) ? PLACE_BYTES : length));
+    this.asideLengths = lengths.some(isAside)
+      ? lengths.map((length) => (isAside(length) ? length - ASIDE : 0))
+      : null;
     // All of it is one run then: two would share the arena.
-    this.isLent = lengths.reduce((sum, length) => sum + padded(length), 0) <= this.lentBytes;
+    this.isLent = whole.reduce((sum, length) => sum + padded(length), 0) <= this.lentBytes;
   }
 
   /** Expects the next frames, or hands out the message when there are none. */
@@ -233,7 +300,7 @@ export class FrameReader {
     const lengths = this.lengths ?? [];
     const first = this.frames.length;
     if (first === this.count) {
-      const { frames } = this;
+      const frames = this.fetched();
       this.restart();
       this.onMessage(frames);
       return;
@@ -247,6 +314,38 @@ export class FrameReader {
     } while (end < this.count && sizeBytes + padded(lengths[end] ?? 0) <= limit);
     this.run = { end };
     this.expect(sizeBytes);
+  }
+
+  /** The frames of the message, with those that lie aside in their places. */
+  private fetched(): Uint8Array[] {
+    const { aside, asideLengths, frames } = this;
+    if (aside === null || asideLengths === null) return frames;
+    const memory = this.asideMemory(asideLengths.reduce((sum, length) => sum + padded(length), 0));
+    let at = 0;
+    let end = 0;
+    const fetched = frames.map((place, index) => {
+      const length = asideLengths[index] ?? 0;
+      if (length === 0) return place;
+      const frame = memory.subarray(at, at + length);
+      at += padded(length);
+      const position = viewOf(place).getFloat64(0, true);
+      if (!Number.isSafeInteger(position) || position < 0) {
+        throw new RemoteProtocolError(`a frame lies at ${String(position)}, which is no place`);
+      }
+      aside.read(position, frame);
+      end = position + length;
+      return frame;
+    });
+    aside.taken(end);
+    return fetched;
+  }
+
+  private asideMemory(sizeBytes: number): Uint8Array {
+    if (!this.isLent) return this.allocate(sizeBytes);
+    if (this.asideArena.byteLength < sizeBytes) {
+      this.asideArena = this.allocate(Math.min(this.lentBytes, 2 * sizeBytes));
+    }
+    return this.asideArena;
   }
 
   private closeRun({ end }: Run): void {
@@ -268,6 +367,7 @@ export class FrameReader {
   private restart(): void {
     this.count = 0;
     this.lengths = null;
+    this.asideLengths = null;
     this.frames = [];
     this.expect(PREFIX_BYTES);
     this.target = this.prefix;

@@ -20,6 +20,8 @@ export {
   encodeWorkerMessage,
   messageBytes,
 } from './codec.js';
+export type { AsideReader, AsideWriter } from './aside.js';
+export { ASIDE_BYTES, AsideRing, asidePath } from './aside.js';
 export type { FrameSocketHandlers, FrameSocketOptions } from './frameSocket.js';
 export { FrameSocket } from './frameSocket.js';
 export { KERNEL_BOUNDS, WORKER_BOUNDS } from './frameStream.js';

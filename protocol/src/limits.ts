@@ -92,6 +92,8 @@ export const LIMITS = {
   creditEveryBytes: 1 * MIB,
   /** A row block of a data tensor; at least one row. */
   blockBytes: 1 * MIB,
+  /** Memory in which a worker leaves long frames for an engine on its machine; three results of a model of 600,000 weights. */
+  asideBytes: 8 * MIB,
   /** Outputs of one unit above this go ahead in RESULT messages, so that the sum overlaps the transfer. */
   resultAheadBytes: 8 * MIB,
   /** Committed versions of the states that the engine keeps. */
@@ -457,6 +459,8 @@ export const WORKER_LIMITS = {
   executables: 32,
   /** Sets of outputs kept of each program to be written again: one a level of the sum of 64 units. */
   outputSets: 7,
+  /** Memory of answers that have left, kept for the next ones. */
+  spareBuffers: 3,
   /** Versions of a state that a worker which makes them itself has room for: one is read, one made, one may be read elsewhere. */
   replicaVersions: 4,
   /** Updates that a worker is to make: of the step that it computes, and of the one that is here already. */

@@ -255,7 +255,9 @@ describe('hostile and unlucky surroundings', () => {
         // Half of them cannot even frame what they say.
         const frames = [randomBytes(i * 7), randomBytes(64)];
         peer.write(
-          n % 2 === 0 ? (frames[1] ?? '') : Buffer.concat(encodeFrames(frames, WORKER_BOUNDS)),
+          n % 2 === 0
+            ? (frames[1] ?? '')
+            : Buffer.concat(encodeFrames(frames, WORKER_BOUNDS).pieces),
         );
       }
     });

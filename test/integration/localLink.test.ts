@@ -1,10 +1,11 @@
 /** @file An engine's port and a worker's link over a real unix socket: bulk, order, the end of either side. */
-import { mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { SocketPort } from '../../kernel/src/engine/socketPort.js';
 import type { Peer, PortHandlers } from '../../kernel/src/engine/transport.js';
 import { LocalLink } from '../../worker/src/net/localLink.js';
+import { until } from './lib/engineUnderTest.js';
 
 const MIB = 1 << 20;
 const MESSAGES = 20;
@@ -98,6 +99,8 @@ test('a worker that comes before its engine joins it, and joins the next one whe
 });
 
 test('60 MiB go up in order, and what was said last is heard before the end', async () => {
+  const ours = /^ravenlab-[0-9a-f]{8}$/;
+  const before = new Set(existsSync('/dev/shm') ? readdirSync('/dev/shm') : []);
   const engine = new Engine();
   const port = new SocketPort(engine);
   await port.listen(path);
@@ -111,9 +114,18 @@ test('60 MiB go up in order, and what was said last is heard before the end', as
     bytes[number * 1000] = number;
     link.send([Uint8Array.of(number), bytes, bytes, bytes]);
   }
+  // By now the engine has found the memory that the worker lends, and nobody else ever will.
+  if (existsSync('/dev/shm')) {
+    await until('the room in it', () => link.send([Uint8Array.of(0), new Uint8Array(MIB)]));
+    expect(readdirSync('/dev/shm').filter((name) => ours.test(name) && !before.has(name))).toEqual(
+      [],
+    );
+  }
   expect(await engine.story.next()).toBe('bulk is there');
   const expected = Array.from({ length: MESSAGES }, (_, i) => (i + 1) * 1000);
-  expect(engine.marks).toEqual(expected.map((mark) => [0, mark, mark, mark]));
+  expect(engine.marks.filter(({ length }) => length === 4)).toEqual(
+    expected.map((mark) => [0, mark, mark, mark]),
+  );
   link.send([Buffer.from('goodbye')]);
   const closed = link.close();
   expect(await engine.story.next()).toBe('goodbye');

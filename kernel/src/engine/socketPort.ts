@@ -2,6 +2,7 @@
 import { createServer } from 'node:net';
 import type { Socket } from 'node:net';
 import { ENGINE_LIMITS, FrameSocket, WORKER_BOUNDS } from '@ravenlab/protocol';
+import { SharedRing } from './sharedRing.js';
 import type { Peer, PortHandlers } from './transport.js';
 
 /** ZeroMQ's way through two more threads each way would cost a small unit more than all the rest of it. */
@@ -49,6 +50,7 @@ export class SocketPort {
         handlers.onError(error instanceof Error ? error : new Error(String(error)));
       }
     };
+    const borrows = new SharedRing();
     const connection = new FrameSocket(
       socket,
       {
@@ -59,13 +61,17 @@ export class SocketPort {
         },
         onClose: (error) => {
           this.connections.delete(connection);
+          borrows.close();
           if (this.isClosing) return;
           guarded(() => {
             handlers.onClose(peer, error);
           });
         },
       },
-      { bounds: WORKER_BOUNDS, memory: 'lent', later: (callback) => process.nextTick(callback) },
+      {
+        ...{ bounds: WORKER_BOUNDS, memory: 'lent', borrows },
+        later: (callback) => process.nextTick(callback),
+      },
     );
     this.connections.add(connection);
     const peer: Peer = {

@@ -2,7 +2,7 @@
 import { Duplex } from 'node:stream';
 import { RemoteProtocolError } from '@ravenlab/protocol';
 import { FrameSocket } from '../../../protocol/src/frameSocket.js';
-import { WORKER_BOUNDS } from '../../../protocol/src/frameStream.js';
+import { WORKER_BOUNDS, encodeNote } from '../../../protocol/src/frameStream.js';
 
 const OPTIONS = {
   bounds: WORKER_BOUNDS,
@@ -55,7 +55,7 @@ interface Side {
   readonly closed: (Error | null)[];
 }
 
-function pair(pauseAboveBytes?: number): { near: Side; far: Side } {
+function pair(given: { near?: object; far?: object } = {}): { near: Side; far: Side } {
   const ends = [new End({ allowHalfOpen: false }), new End({ allowHalfOpen: false })] as const;
   [ends[0].other, ends[1].other] = [ends[1], ends[0]];
   const side = (end: End, options = {}): Side => {
@@ -71,8 +71,8 @@ function pair(pauseAboveBytes?: number): { near: Side; far: Side } {
     return { end, socket, messages, closed };
   };
   return {
-    near: side(ends[0], pauseAboveBytes === undefined ? {} : { pauseAboveBytes }),
-    far: side(ends[1]),
+    near: side(ends[0], given.near),
+    far: side(ends[1], given.far),
   };
 }
 
@@ -93,7 +93,7 @@ test('messages of one turn go in one write and arrive in order', async () => {
 });
 
 test('a side whose answers are not read reads nothing more until they are', async () => {
-  const { near, far } = pair(50_000);
+  const { near, far } = pair({ near: { pauseAboveBytes: 50_000 } });
   far.end.pause();
   // What a socket takes although nobody reads.
   near.socket.send([Buffer.alloc(100_000)]);
@@ -155,4 +155,64 @@ test('whoever closes in the middle of a chunk hears nothing more of it', async (
   await settled();
   expect(heard).toEqual([1]);
   expect(far.messages).toEqual([]);
+});
+
+describe('memory that both sides see', () => {
+  const long = Buffer.alloc(100_000, 'x');
+  const memory = (isThere: boolean) => {
+    const frames = new Map<number, Uint8Array>();
+    const freed: number[] = [];
+    return {
+      freed,
+      lends: {
+        name: 7,
+        write: (frame: Uint8Array) => {
+          frames.set(frames.size, Uint8Array.from(frame));
+          return frames.size - 1;
+        },
+        taken: (position: number) => {
+          freed.push(position);
+        },
+      },
+      borrows: {
+        open: (name: number) => isThere && name === 7,
+        read: (position: number, target: Uint8Array) => {
+          target.set(frames.get(position) ?? []);
+        },
+      },
+    };
+  };
+
+  test('takes long frames once the other side has found it, and they may change at once', async () => {
+    const { lends, borrows, freed } = memory(true);
+    const { near, far } = pair({ far: { borrows } });
+    near.socket.offer(lends);
+    expect(near.socket.send([long])).toBe(false);
+    await settled();
+    expect(freed).toEqual([0]);
+    expect(near.socket.send([long])).toBe(true);
+    await settled();
+    expect(far.messages).toEqual([long.toString(), long.toString()]);
+    expect(freed).toEqual([0, long.byteLength]);
+  });
+
+  test('is not used where the other side does not find it', async () => {
+    const { lends, borrows, freed } = memory(false);
+    const { near, far } = pair({ far: { borrows } });
+    near.socket.offer(lends);
+    await settled();
+    expect(near.socket.send([long])).toBe(false);
+    await settled();
+    expect(far.messages).toEqual([long.toString()]);
+    expect(freed).toEqual([]);
+  });
+
+  test('is offered to nobody who has not asked for it, nor taken from nobody', async () => {
+    const { lends } = memory(true);
+    const { near, far } = pair();
+    near.socket.offer(lends);
+    near.end.write(encodeNote('taken', 0));
+    await settled();
+    expect(far.closed[0]?.message).toContain('memory that this connection has not');
+  });
 });

@@ -10,7 +10,7 @@ const KEPT: ReaderOptions = { bounds: KERNEL_BOUNDS, memory: 'kept' };
 const LENT: ReaderOptions = { bounds: KERNEL_BOUNDS, memory: 'lent' };
 
 function bytesOf(...messages: readonly (readonly Uint8Array[])[]): Buffer {
-  return Buffer.concat(messages.flatMap((frames) => encodeFrames(frames, KERNEL_BOUNDS)));
+  return Buffer.concat(messages.flatMap((frames) => encodeFrames(frames, KERNEL_BOUNDS).pieces));
 }
 
 /** What a reader makes of the stream when it comes in pieces of these sizes, over and over. */
@@ -81,7 +81,7 @@ test('every frame can be viewed as an array of any type, and holds no memory of 
 test('long frames are pieces of their own, also from shared memory; nothing is copied', () => {
   const shared = new Uint8Array(new SharedArrayBuffer(LONG + 1));
   const frames = [new Uint8Array(3), shared, new Uint8Array(2), new Uint8Array(LONG)];
-  const pieces = encodeFrames(frames, KERNEL_BOUNDS);
+  const { pieces } = encodeFrames(frames, KERNEL_BOUNDS);
   expect(pieces).toContain(shared);
   expect(pieces.map((piece) => piece.byteLength)).toEqual([24 + 8, LONG + 1, 7, 8, LONG]);
 });

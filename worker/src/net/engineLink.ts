@@ -40,8 +40,11 @@ const HANDSHAKES = 5;
 export interface Link {
   /** Connects, and keeps connecting until `close`. */
   open(): void;
-  /** Queues a message. Dropped when the link is down: the conversation it belonged to is over. */
-  send(frames: Uint8Array[]): void;
+  /**
+   * Queues a message. Dropped when the link is down: the conversation it belonged to is over.
+   * @returns whether its frames may change now.
+   */
+  send(frames: Uint8Array[]): boolean;
   /** Gives the connection up and makes a new one, after `pauseMs` at the earliest. */
   restart(pauseMs?: number): void;
   /** Closes once what was sent before has left. */
@@ -97,14 +100,16 @@ export class EngineLink implements Link {
     void this.receive(socket);
   }
 
-  send(frames: Uint8Array[]): void {
-    if (!this.isUp) return;
+  send(frames: Uint8Array[]): boolean {
+    if (!this.isUp) return true;
     if (this.queue.length >= WORKER_LIMITS.sendQueue) {
       this.restart();
-      return;
+      return true;
     }
     this.queue.push(frames);
     if (!this.isSending) void this.flush();
+    // libzmq reads them when it likes.
+    return false;
   }
 
   restart(pauseMs = 0): void {

@@ -6,6 +6,7 @@ import { connect } from 'node:net';
 import type { Socket } from 'node:net';
 import { FrameSocket, WORKER_BOUNDS, WORKER_LIMITS } from '@ravenlab/protocol';
 import type { Link, LinkEvents } from './engineLink.js';
+import { SharedRing } from './sharedRing.js';
 
 /** One read takes as much as a socket holds. */
 const READ_BYTES = 256 * 1024;
@@ -41,6 +42,7 @@ export class LocalLink implements Link {
       },
     };
     const stream = connect({ path: this.path, onread });
+    let ring: SharedRing | null = null;
     const connection = new FrameSocket(
       stream,
       {
@@ -48,25 +50,32 @@ export class LocalLink implements Link {
           if (this.stream === stream) this.events.message(frames);
         },
         onClose: () => {
+          ring?.close();
           if (this.stream === stream) this.lost();
         },
       },
-      { bounds: WORKER_BOUNDS, memory: 'lent', later: (callback) => process.nextTick(callback) },
+      {
+        ...{ bounds: WORKER_BOUNDS, memory: 'lent' },
+        later: (callback) => process.nextTick(callback),
+      },
     );
     this.stream = stream;
     stream.once('connect', () => {
       if (this.stream !== stream) return;
       this.delayMs = WORKER_LIMITS.reconnectMinMs;
       this.connection = connection;
+      ring = SharedRing.create();
+      if (ring !== null) connection.offer(ring);
       this.events.up();
     });
   }
 
-  send(frames: Uint8Array[]): void {
+  send(frames: Uint8Array[]): boolean {
     const { connection } = this;
-    if (connection === null) return;
-    if (connection.queuedBytes > WORKER_LIMITS.sendQueueBytes) this.restart();
-    else connection.send(frames);
+    if (connection === null) return true;
+    if (connection.queuedBytes <= WORKER_LIMITS.sendQueueBytes) return connection.send(frames);
+    this.restart();
+    return true;
   }
 
   restart(pauseMs = 0): void {

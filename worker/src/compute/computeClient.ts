@@ -4,7 +4,7 @@
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import type { WireError } from '@ravenlab/protocol';
-import { RavenError, WORKER_LIMITS, fromWireError } from '@ravenlab/protocol';
+import { LIMITS, RavenError, WORKER_LIMITS, fromWireError } from '@ravenlab/protocol';
 import type { ComputeHost, HostEnd, HostEvents, OpenHost } from './computeHost.js';
 import type {
   ComputeOptions,
@@ -118,6 +118,15 @@ export class ComputeClient {
     const reason = isLate ? tooLong : (silence ?? '');
     host.abandon();
     this.replace({ code: 'internal', reason });
+  }
+
+  /** Memory of results that nobody reads any more; a process has its own. */
+  giveBack({ outcomes }: ComputeResults): void {
+    if (this.options.isolation !== 'thread') return;
+    const outputs = outcomes.flatMap((outcome) => outcome.outputs);
+    const large = outputs.filter(({ byteLength }) => byteLength >= LIMITS.packBelowBytes);
+    const buffers = [...new Set(large.map(({ buffer }) => buffer as ArrayBuffer))];
+    if (buffers.length > 0) this.post({ kind: 'spent', buffers }, buffers);
   }
 
   /**

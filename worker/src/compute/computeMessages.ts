@@ -88,6 +88,8 @@ export type ToCompute =
       readonly keys: readonly BlobKey[];
     }
   | { readonly kind: 'forgetSlots' }
+  /** Overtakes what is queued: memory of answers that have left. To a thread only. */
+  | { readonly kind: 'spent'; readonly buffers: readonly ArrayBuffer[] }
   /** Overtakes what is queued: these units of the batch are not run any more. */
   | { readonly kind: 'skip'; readonly batch: number; readonly units: readonly number[] }
   | { readonly kind: 'forget'; readonly keys: readonly BlobKey[] }

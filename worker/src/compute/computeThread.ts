@@ -24,7 +24,7 @@ const PACK_BELOW_BYTES = 4096;
 const nowUs = (): number => performance.now() * US_PER_MS;
 
 /** All but what overtakes the queue: a tensor may be dropped and come again while a batch before both still runs. */
-type Queued = Exclude<ToCompute, { kind: 'skip' | 'stop' | 'advance' }>;
+type Queued = Exclude<ToCompute, { kind: 'skip' | 'stop' | 'advance' | 'spent' }>;
 
 class ComputeLoop {
   private readonly port: MessagePort;
@@ -89,6 +89,9 @@ class ComputeLoop {
       }
       case 'advance':
         this.executor.announce(message.message);
+        return;
+      case 'spent':
+        this.executor.takeBack(message.buffers);
         return;
       default:
         this.queue.push(message);

@@ -27,6 +27,7 @@ import { GroupForms } from './group/groupForms.js';
 import { GroupSum } from './merge.js';
 import { OutputSets } from './outputSets.js';
 import { Replica } from './replica.js';
+import { SpareBuffers } from './spareBuffers.js';
 import type { SumMemories } from './wasm/sumLoops.js';
 
 interface Prepared {
@@ -61,6 +62,7 @@ export class Executor {
   /** Least recently used first. */
   private readonly prepared = new Map<ProgramHash, Prepared>();
   private readonly tensors = new TensorTable();
+  private readonly spares = new SpareBuffers();
   private readonly forms: GroupForms;
   private readonly replica: Replica | null;
 
@@ -78,6 +80,11 @@ export class Executor {
 
   put(key: BlobKey, bytes: Uint8Array): void {
     this.tensors.set(key, bytes);
+  }
+
+  /** Memory of answers that have left. */
+  takeBack(buffers: readonly ArrayBuffer[]): void {
+    this.spares.give(buffers);
   }
 
   /** The update to make after an execution. */
@@ -123,7 +130,7 @@ export class Executor {
       const isLone = shards.length === 1;
       for (let unit = 0; unit < shards.length; unit++) {
         const outcome = isSkipped(unit) ? cancelled(unit) : runUnit(unit, true);
-        if (isLone) yield* this.advancing(batch, outcome, outcome.outputs);
+        if (isLone) yield* this.advancing(batch, outcome, outcome.outputs, null);
         else yield [outcome];
       }
       return;
@@ -131,7 +138,7 @@ export class Executor {
     const advancing =
       merge.groups.length === 1
         ? (outcome: UnitOutcome, whole: readonly TensorData[]) =>
-            this.advancing(batch, outcome, whole)
+            this.advancing(batch, outcome, whole, sets)
         : unchanged;
     const sum = new GroupSum(merge.sums, (outputs) => sets.give(outputs), sets.add, sets.round);
     let first = 0;
@@ -172,13 +179,14 @@ export class Executor {
     };
   }
 
-  /** The answer of a whole execution, and after it the update that was announced. @param outputs read before it is yielded. */
+  /** The answer of a whole execution, and after it the update that was announced. @param whole the sum, in memory of `sets`. */
   private *advancing(
     { execution }: ComputeBatch,
     outcome: UnitOutcome,
-    outputs: readonly TensorData[],
+    whole: readonly TensorData[],
+    sets: OutputSets | null,
   ): Generator<readonly UnitOutcome[], void> {
-    const update = outcome.status === 'ok' ? this.replica?.begin(execution, outputs) : null;
+    const update = outcome.status === 'ok' ? this.replica?.begin(execution, whole, sets) : null;
     yield [update ? { ...outcome, isAdvancing: true } : outcome];
     update?.();
   }
@@ -273,7 +281,7 @@ export class Executor {
       executable: this.backend.compile(program),
       isFloat: types.map(({ dtype }) => dtype === 'float32'),
       scratch: [],
-      sets: new OutputSets(types, this.memories),
+      sets: new OutputSets(types, this.memories, this.spares),
     };
   }
 
@@ -355,7 +363,8 @@ function* runGroup(group: Group): Generator<readonly UnitOutcome[], void> {
     yield* blame(group, output);
     return;
   }
-  yield* advancing({ unit: first, status: 'ok', computeUs, outputs, output, error: null }, outputs);
+  // Nothing is written into a set before the next unit runs.
+  yield* advancing({ unit: first, status: 'ok', computeUs, outputs, output, error: null }, whole);
 }
 
 /** Of these units the first that nobody waits for; undefined when there is none. */

@@ -14,6 +14,7 @@ import {
 } from '@ravenlab/protocol';
 import { isFinite32 } from './finite.js';
 import { addInto, roundInto } from './merge.js';
+import { SpareBuffers } from './spareBuffers.js';
 import type { SumMemories, SumMemory } from './wasm/sumLoops.js';
 
 const ALIGN_BYTES = 16;
@@ -24,14 +25,21 @@ type OutputSet = readonly TensorData[];
 export class OutputSets {
   private readonly types: readonly TensorType[];
   private readonly memories: SumMemories | null;
+  private readonly spares: SpareBuffers;
   /** From the first set on; null where there is none: sets are then what earlier runs returned. */
   private memory: SumMemory | null = null;
   private isOpen = false;
   private free: OutputSet[] = [];
 
-  constructor(types: readonly TensorType[], memories: SumMemories | null) {
+  /** @param spares for the copies that leave */
+  constructor(
+    types: readonly TensorType[],
+    memories: SumMemories | null,
+    spares = new SpareBuffers(),
+  ) {
     this.types = types;
     this.memories = memories;
+    this.spares = spares;
   }
 
   /** Arrays to write a run's outputs into, the most recently used first; undefined: the run makes its own. */
@@ -82,7 +90,7 @@ export class OutputSets {
     const isOurs = this.isInMemory(outputs);
     if (!isOurs && rows.every((row) => row === null)) return outputs;
     const sizes = outputs.map(({ byteLength }, i) => wireBytes(byteLength, sums[i] ?? 'first'));
-    const buffer = new ArrayBuffer(sizes.reduce((sum, size) => sum + aligned(size), 0));
+    const buffer = this.spares.take(sizes.reduce((sum, size) => sum + aligned(size), 0));
     let at = 0;
     const copies = outputs.map((output, index) => {
       const row = rows[index] ?? null;
@@ -97,18 +105,30 @@ export class OutputSets {
     return copies;
   }
 
+  /** Room that `moveTo` takes. */
+  get sizeBytes(): number {
+    return this.setBytes * WORKER_LIMITS.outputSets;
+  }
+
+  /** Writes outputs there from now on; those of before are nobody's. @param start a multiple of 16 */
+  moveTo(memory: SumMemory, start: number): void {
+    this.isOpen = true;
+    this.memory = memory;
+    this.free = [];
+    const bytes = this.setBytes;
+    for (let set = WORKER_LIMITS.outputSets - 1; set >= 0; set--) {
+      this.free.push(this.setAt(memory.buffer, start + set * bytes));
+    }
+  }
+
   private get setBytes(): number {
     return this.types.reduce((sum, type) => sum + aligned(byteSizeOf(type)), 0);
   }
 
   private open(): void {
     this.isOpen = true;
-    const bytes = this.setBytes;
-    this.memory = this.memories?.create(bytes * WORKER_LIMITS.outputSets) ?? null;
-    if (this.memory === null) return;
-    for (let set = WORKER_LIMITS.outputSets - 1; set >= 0; set--) {
-      this.free.push(this.setAt(this.memory.buffer, set * bytes));
-    }
+    const memory = this.memories?.create(this.sizeBytes) ?? null;
+    if (memory !== null) this.moveTo(memory, 0);
   }
 
   private setAt(buffer: ArrayBuffer, start: number): TensorData[] {

@@ -15,6 +15,7 @@ import { WORKER_LIMITS, applyUpdates, slotCount } from '@ravenlab/protocol';
 import type { BlobKey } from '../core/state.js';
 import { stateKey } from '../core/state.js';
 import type { TensorTable } from './assemble.js';
+import type { OutputSets } from './outputSets.js';
 import type { SumMemories, SumMemory } from './wasm/sumLoops.js';
 
 const ALIGN_BYTES = 16;
@@ -83,10 +84,15 @@ export class Replica {
 
   /**
    * Takes the sum of an execution that was announced.
-   * @param outputs finite; read before this returns.
+   * @param outputs finite; they must stay as they are until the update is made.
+   * @param sets what they are of; moves to the memory of the weights, so that later ones need not be copied there.
    * @returns what makes the update, to be called once; null when there is none to make, or it cannot be made here.
    */
-  begin(execution: ExecutionId, outputs: readonly TensorData[]): (() => void) | null {
+  begin(
+    execution: ExecutionId,
+    outputs: readonly TensorData[],
+    sets: OutputSets | null = null,
+  ): (() => void) | null {
     const message = this.announced.get(execution);
     if (message === undefined) return null;
     this.announced.delete(execution);
@@ -96,7 +102,7 @@ export class Replica {
       [state, ...slots].every((ref) => this.tensors.has(stateKey(ref))),
     );
     if (!isHere) return null;
-    const arena = this.arenaFor(message);
+    const arena = this.arenaFor(message, sets);
     if (arena === null) return null;
     const parts: Part[] = [];
     for (const update of message.updates) {
@@ -174,9 +180,12 @@ export class Replica {
       new Uint8Array(buffer, source.ptr, sizeBytes).set(this.tensors.bytes(key));
       source.key = key;
     }
-    new Uint8Array(buffer, gradient, sizeBytes).set(
-      new Uint8Array(value.buffer, value.byteOffset, sizeBytes),
-    );
+    const isHere = value.buffer === buffer;
+    if (!isHere) {
+      new Uint8Array(buffer, gradient, sizeBytes).set(
+        new Uint8Array(value.buffer, value.byteOffset, sizeBytes),
+      );
+    }
     if (slots !== null) {
       slots.keptBy = null;
       for (const [index, ptr] of slots.blocks.entries()) {
@@ -190,7 +199,7 @@ export class Replica {
       ...{ rule, stepsDone, clip, output, sizeBytes },
       dst: target.ptr,
       state: source.ptr,
-      value: gradient,
+      value: isHere ? value.byteOffset : gradient,
       slots: slots?.blocks ?? [],
       elements: value.length,
       isFloat: value instanceof Float32Array,
@@ -198,7 +207,7 @@ export class Replica {
   }
 
   /** Memory with a place for all that is updated; null when the machine has no room for it. */
-  private arenaFor({ updates }: AdvanceMessage): Arena | null {
+  private arenaFor({ updates }: AdvanceMessage, sets: OutputSets | null): Arena | null {
     const { arena } = this;
     const isAll = updates.every(({ state, rule, optimizerId }) => {
       const copy = arena?.copies.get(state.stateId);
@@ -206,12 +215,12 @@ export class Replica {
       return copy !== undefined && blocks === slotCount(rule);
     });
     if (isAll) return arena;
-    this.arena = this.grown(updates);
+    this.arena = this.grown(updates, sets);
     return this.arena;
   }
 
   /** A new memory for these and for what is held of others, with the slots that are there. */
-  private grown(updates: readonly AdvanceUpdate[]): Arena | null {
+  private grown(updates: readonly AdvanceUpdate[], sets: OutputSets | null): Arena | null {
     const wanted = new Map<StateId, { sizeBytes: number; slots: Map<number, number> }>();
     for (const [stateId, { sizeBytes, versions, slots }] of this.arena?.copies ?? []) {
       if (versions.every(({ key }) => key === null)) continue;
@@ -244,8 +253,10 @@ export class Replica {
       ]);
       copies.set(stateId, { sizeBytes, versions, gradient, slots: new Map(places) });
     }
+    const setsAt = take(sets?.sizeBytes ?? 0);
     const memory = this.memories.create(end);
     if (memory === null) return null;
+    sets?.moveTo(memory, setsAt);
     const arena: Arena = { memory, copies };
     if (this.arena !== null) moveSlots(this.arena, arena);
     return arena;

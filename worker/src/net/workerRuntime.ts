@@ -134,7 +134,9 @@ export class WorkerRuntime {
       failed: (error) => this.failed(error),
     });
     this.compute = new ComputeClient(options.compute, {
-      results: (message) => this.takeResults(message),
+      results: (message) => {
+        if (this.takeResults(message)) this.compute.giveBack(message);
+      },
       crashed: (error) => this.computeCrashed(error),
       hopeless: (error) => this.end('stopped', error),
     });
@@ -449,9 +451,11 @@ export class WorkerRuntime {
     else this.takeResults({ kind: 'results', batch: batch.id, outcomes });
   }
 
-  private takeResults({ batch, outcomes: said }: ComputeResults): void {
+  /** @returns whether nobody reads the outputs any more. */
+  private takeResults({ batch, outcomes: said }: ComputeResults): boolean {
     const started = this.state.batches.get(batch);
-    if (started === undefined) return;
+    if (started === undefined) return true;
+    let isCopied = true;
     const { run, outputBytes } = started;
     const outcomes = said.map((outcome) => checkedOutcome(outcome, outputBytes));
     if (outcomes.some(({ isAdvancing }) => isAdvancing === true)) {
@@ -468,11 +472,13 @@ export class WorkerRuntime {
       const wanted = outcomes.flatMap((outcome, i) =>
         openOutcomes(outcome, covered[i] ?? [], open),
       );
-      for (const message of answersOf(effect.batch, wanted)) this.send(message);
+      for (const message of answersOf(effect.batch, wanted))
+        isCopied = this.send(message) && isCopied;
       this.paidWork?.delivered(effect.batch, wanted);
       this.count(run, wanted);
     }
     this.leaveWhenDrained();
+    return isCopied;
   }
 
   private count(run: RunMessage, outcomes: readonly UnitOutcome[]): void {
@@ -544,8 +550,9 @@ export class WorkerRuntime {
     if (this.state.draining) this.end('stopped', null);
   }
 
-  private send(message: WorkerToEngine): void {
-    this.link.send(encodeWorkerMessage(message));
+  /** @returns whether what the message carries may change now. */
+  private send(message: WorkerToEngine): boolean {
+    return this.link.send(encodeWorkerMessage(message));
   }
 
   private failed(error: Error): void {

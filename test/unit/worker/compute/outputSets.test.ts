@@ -19,6 +19,7 @@ import { addInto } from '../../../../worker/src/compute/merge.js';
 import { nativeRuntime } from '../../../../worker/src/compute/onnx/nativeRuntime.js';
 import { OnnxBackend } from '../../../../worker/src/compute/onnx/onnxBackend.js';
 import { OutputSets } from '../../../../worker/src/compute/outputSets.js';
+import { SpareBuffers } from '../../../../worker/src/compute/spareBuffers.js';
 import { SumMemories } from '../../../../worker/src/compute/wasm/sumLoops.js';
 
 const LOOPS = resolve(__dirname, '../../../../worker/dist/compute/wasm/sums.wasm');
@@ -87,6 +88,28 @@ describe('sums in the memory of a program', () => {
     set.forEach((data) => data.fill(0));
     expect(gone.map(bits)).toEqual(before);
     expect(gone[0]?.buffer).not.toBe(set[0]?.buffer);
+  });
+
+  test('leave in memory that came back from answers before them', () => {
+    const spares = new SpareBuffers();
+    const sets = new OutputSets(TYPES, memories(), spares);
+    const gone = sets.detach(sets.take() ?? [], ['float32', 'first']);
+    spares.give([gone[0]?.buffer as ArrayBuffer]);
+    const next = sets.detach(sets.take() ?? [], ['float32', 'first']);
+    expect(next[0]?.buffer).toBe(gone[0]?.buffer);
+  });
+
+  test("move to another memory, and sets of before are nobody's", () => {
+    const sets = new OutputSets(TYPES, memories());
+    const old = sets.take() ?? [];
+    const memory = memories().create(sets.sizeBytes + 64);
+    if (memory === null) throw new Error('no memory');
+    sets.moveTo(memory, 64);
+    sets.give(old);
+    const taken = Array.from({ length: WORKER_LIMITS.outputSets }, () => sets.take() ?? []);
+    for (const [first] of taken) expect(first?.buffer).toBe(memory.buffer);
+    expect(Math.min(...taken.flat().map(({ byteOffset }) => byteOffset))).toBe(64);
+    expect(sets.take()).toBeUndefined();
   });
 
   test('run out of sets after as many as the limit says, and take back only their own', () => {

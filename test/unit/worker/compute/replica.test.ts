@@ -11,6 +11,7 @@ import type {
 } from '@ravenlab/protocol';
 import { LIMITS, applyUpdates, slotCount } from '@ravenlab/protocol';
 import { TensorTable } from '../../../../worker/src/compute/assemble.js';
+import { OutputSets } from '../../../../worker/src/compute/outputSets.js';
 import { Replica } from '../../../../worker/src/compute/replica.js';
 import { SumMemories } from '../../../../worker/src/compute/wasm/sumLoops.js';
 import { stateKey } from '../../../../worker/src/core/state.js';
@@ -98,6 +99,15 @@ class Scene {
 
   /** @returns whether it makes the update of this execution, from version `step` on. */
   make(step: number, options: Partial<AdvanceUpdate> = {}, rule = ADAM): boolean {
+    this.announce(step, options, rule);
+    const outputs = [Float32Array.of(0.25), ...gradients(step)];
+    const make = this.replica.begin(step as ExecutionId, outputs);
+    for (const output of outputs) output.fill(NaN);
+    make?.();
+    return make !== null;
+  }
+
+  announce(step: number, options: Partial<AdvanceUpdate> = {}, rule = ADAM): void {
     const updates = SIZES.map((_, state): AdvanceUpdate => ({
       ...{ state: ref(state, step), output: state + 1, rule, optimizerId: 1, clip: 0 },
       ...{ stepsDone: step - 1, slotsOf: (step - 1) as ExecutionId, slots: [] },
@@ -105,11 +115,6 @@ class Scene {
     }));
     const execution = step as ExecutionId;
     this.replica.announce({ kind: 'advance', execution, clips: [NORM], updates });
-    const outputs = [Float32Array.of(0.25), ...gradients(step)];
-    const make = this.replica.begin(execution, outputs);
-    for (const output of outputs) output.fill(NaN);
-    make?.();
-    return make !== null;
   }
 
   keep(step: number): void {
@@ -138,6 +143,34 @@ test.each([ADAM, SGD])('makes the bits of the engine, step after step: $name', (
     expect(scene.bytes(step + 1)).toEqual(reference.bytes());
     scene.forget(step);
   }
+});
+
+test('reads gradients where the run wrote them, once its outputs lie beside the weights', () => {
+  const scene = new Scene();
+  const reference = new Reference(ADAM);
+  const types = [1, ...SIZES].map((size) => ({ dtype: 'float32', shape: [size] }) as const);
+  const sets = new OutputSets(types, SumMemories.load(LOOPS));
+  const memory: ArrayBufferLike[] = [];
+  for (let step = 1; step <= 3; step++) {
+    const set = sets.take() ?? [];
+    [Float32Array.of(0.25), ...gradients(step)].forEach((data, index) => {
+      (set[index] as Float32Array).set(data);
+    });
+    memory.push(set[0]?.buffer as ArrayBuffer);
+    scene.announce(step);
+    const make = scene.replica.begin(step as ExecutionId, set, sets);
+    // The first is copied out of a memory that the sets leave; later ones are read when the update is made.
+    if (step === 1) for (const data of set) data.fill(NaN);
+    make?.();
+    sets.give(set);
+    scene.keep(step);
+    reference.step(gradients(step));
+    expect(scene.bytes(step + 1)).toEqual(reference.bytes());
+    scene.forget(step);
+  }
+  expect(memory[1]).not.toBe(memory[0]);
+  expect(memory[2]).toBe(memory[1]);
+  expect(scene.tensors.bytes(stateKey(ref(0, 4))).buffer).toBe(memory[2]);
 });
 
 test('goes on from slots that were sent', () => {

@@ -106,8 +106,9 @@ export class Bids {
       us = finishUs;
     }
     if (found === null) return null;
-    const fetch = missingFor(found.member, this.execution, units);
-    return { choice: { ...found, fetch }, us, soonestUs };
+    const { member, evicted } = found;
+    const fetch = missingFor(member, this.execution, units);
+    return { choice: { member, evicted, fetch }, us, soonestUs };
   }
 
   /** To be called after a grant to the member. */

@@ -11,12 +11,8 @@ import type { SimContext } from './context.js';
 import type { SimResult } from './messages.js';
 import type { SimTrace } from './trace.js';
 
-/** All sets are derived from each other again with every few events: one that went wrong stays wrong until then. */
-const CHECK_EVERY = 4;
 const TICK: ClusterEvent = { kind: 'tick' };
 const NO_RESULTS: readonly SimResult[] = [];
-
-const isEnd = ({ kind }: ClusterEffect): boolean => kind === 'committed' || kind === 'failed';
 
 /** Thrown where the process is killed. */
 class Killed extends Error {}
@@ -75,7 +71,7 @@ export class SimLoop {
     const made = step(this.state, seen, trace.events, context.heap.nowMs);
     const effects = canary?.effects === undefined ? made : canary.effects(made, seen, this.state);
     if (trace.isOn) trace.note(context.heap.nowMs, seen, effects);
-    if (trace.events % CHECK_EVERY === 0 || effects.some(isEnd)) this.check();
+    this.check();
     this.results = results;
     try {
       for (const effect of effects) {

@@ -8,9 +8,9 @@ import { measure } from './lib/measure.js';
 import { report } from './lib/report.js';
 
 /** The simulator runs for minutes and hours: what the compiler takes at its start is not the price of a schedule. */
-const WARM_UP_SEEDS = 2_000;
-const SEEDS = 4_000;
-const SEEDS_PER_SAMPLE = 20;
+const WARM_UP_SEEDS = 10_000;
+const SEEDS = 10_000;
+const SEEDS_PER_SAMPLE = 50;
 const HEAP_DEPTH = 40;
 const DELAYS = 101;
 

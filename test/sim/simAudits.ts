@@ -265,8 +265,14 @@ export function auditsOf(
     readonly onCaught: (worker: WorkerId) => void;
   },
 ): SimAudits {
+  const { context, state, flaw, feed, nextExecution, after } = options;
   return new SimAudits({
-    ...options,
+    context,
+    state,
+    flaw,
+    feed,
+    nextExecution,
+    after,
     onHeld: (from) => {
       life.journal.feed({ kind: 'held', from });
     },
@@ -280,7 +286,7 @@ export function auditsOf(
         return;
       }
       life.journal.feed({ kind: 'abandon' });
-      options.after(GRACE_MS, () => {
+      after(GRACE_MS, () => {
         life.die();
       });
     },

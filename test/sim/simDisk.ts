@@ -61,10 +61,7 @@ export class SimDisk {
   boot = 1;
   /** Writes are refused until then. */
   fullUntilMs = 0;
-  private readonly slots: Slot[] = Array.from({ length: IMAGE_SLOTS }, () => ({
-    image: null,
-    isSynced: false,
-  }));
+  private readonly slots: Slot[] = [];
   private transactions: { readonly transaction: Transaction; readonly boot: number }[] = [];
   /** Transactions that a loss of power spares. */
   private synced = 0;
@@ -73,6 +70,8 @@ export class SimDisk {
   /** @param isAnyBoot planted: an image that was not forced out is trusted after a loss of power. */
   constructor(isAnyBoot = false) {
     this.isAnyBoot = isAnyBoot;
+    for (let slot = 0; slot < IMAGE_SLOTS; slot++)
+      this.slots.push({ image: null, isSynced: false });
   }
 
   beginImage(slot: number): void {

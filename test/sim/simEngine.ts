@@ -456,7 +456,7 @@ export class SimEngine implements JournalOwner, LoopOwner {
   ): void {
     const { kernel } = this;
     const { version, weight, sum } = result;
-    this.loop.after(1, () => {
+    this.loop.after(this.context.plan.answerMs ?? 1, () => {
       if (this.kernel === kernel)
         kernel?.onReply({ id, isOk, version, weight, sum, pin: this.pin });
     });
@@ -473,7 +473,7 @@ export class SimEngine implements JournalOwner, LoopOwner {
     this.book.settle(point);
     const { kernel } = this;
     if (kernel !== null && point.session === this.session) {
-      this.loop.after(1, () => {
+      this.loop.after(this.context.plan.answerMs ?? 1, () => {
         if (this.kernel === kernel) kernel.onDurable(point.request);
       });
     }

@@ -8,9 +8,11 @@ import type { RequestPoint } from '../../kernel/src/core/journal/paidBook.js';
 import type { Canary } from './canaries.js';
 import type { Hazard, SimContext } from './context.js';
 import { SimViolation } from './context.js';
+import { cellName } from './cells.js';
+import { AT_COMMIT, AT_COMMIT_MS, OWN_FAULTS, STRIKES } from './hostFaults.js';
+import type { OwnFault } from './hostFaults.js';
 import type { Link } from './link.js';
 import type { ToEngine, ToWorker } from './messages.js';
-import type { Fault } from './plan.js';
 import { SimDisk, rowKey } from './simDisk.js';
 import { SimEngine } from './simEngine.js';
 import { IDS_PER_LIFE } from './simEngineParts.js';
@@ -22,47 +24,7 @@ import { FIRST_WEIGHT, nextWeight, undisturbedSum } from './values.js';
 
 const BEAT_MS = 100;
 const BAN_MS = 3_000;
-const DRAIN_MS = [500, 25_000] as const;
 const CLASSES = [0, 1] as const;
-
-const OWN_FAULTS = [
-  'engineCrash',
-  'kernelCrash',
-  'powerCut',
-  'diskFull',
-  'cancel',
-  'drain',
-  'userPause',
-  'userBan',
-] as const satisfies readonly Fault[];
-type OwnFault = (typeof OWN_FAULTS)[number];
-
-const STRIKES: Readonly<Record<OwnFault, (host: SimHost) => void>> = {
-  engineCrash: (host) => {
-    host.killEngine();
-  },
-  kernelCrash: (host) => {
-    host.killKernel();
-  },
-  powerCut: (host) => {
-    host.cutPower();
-  },
-  diskFull: (host) => {
-    host.fillDisk();
-  },
-  cancel: (host) => {
-    host.kernel?.stop();
-  },
-  drain: (host) => {
-    host.engine?.user.drain(host.anyone(), host.context.work.pick(DRAIN_MS));
-  },
-  userPause: (host) => {
-    host.engine?.user.pause(host.anyone());
-  },
-  userBan: (host) => {
-    host.ban(host.anyone());
-  },
-};
 
 const answerKey = ({ worker, salt, shard, count, value }: Lie): string =>
   [worker, salt, shard, count, value].join(' ');
@@ -184,7 +146,7 @@ export class SimHost implements Host, KernelWorld {
     const { onTransition } = this;
     if (onTransition === null) return;
     engine.state.trace.watch = (table, status, cause) => {
-      onTransition(`${table}.${status}.${cause}`);
+      onTransition(cellName(table, status, cause));
     };
   }
 
@@ -343,7 +305,7 @@ export class SimHost implements Host, KernelWorld {
   }
 
   private committed(version: number, step: Step): void {
-    const { salt, weight } = step;
+    const { salt, weight, point } = step;
     const { shards } = this.context.plan;
     const before = this.weightOf(version - 1);
     const data = this.dataOf.get(salt) ?? Number.NaN;
@@ -370,7 +332,20 @@ export class SimHost implements Host, KernelWorld {
     if (this.history.some((known) => known.salt === salt)) {
       throw new SimViolation(`version ${String(version)}: its step was made before`);
     }
-    this.history.push({ ...step, isWrong });
+    this.history.push({ salt, weight, point, isWrong });
+    this.strikeSoon();
+  }
+
+  /** Perhaps before the step is journaled. */
+  private strikeSoon(): void {
+    const { context } = this;
+    const { rates, commitFactor = 0 } = context.plan;
+    for (const fault of AT_COMMIT) {
+      if (!context.befalls(fault, rates[fault] * commitFactor)) continue;
+      context.heap.after(context.faults.between(0, context.faults.pick(AT_COMMIT_MS)), () => {
+        if (!context.isHealed) STRIKES[fault](this);
+      });
+    }
   }
 
   acknowledged(version: number, salt: number): void {

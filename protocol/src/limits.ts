@@ -341,6 +341,11 @@ export const ENGINE_LIMITS = {
   lingerMs: 60_000,
   /** Images and data that an engine left for a kernel that did not come are removed after this long; ms. */
   keepSavedMs: 7 * 86_400_000,
+  /** Names of the temporary folder that a new engine looks at, and folders of dead engines that it removes. */
+  sweepNames: 16_384,
+  sweepFolders: 256,
+  /** File that says whose a folder of sockets is. */
+  ownerBytes: 4 * KIB,
   /** Panel pushes to the kernel; per second. */
   panelHz: 4,
   /** Gone contributors that the panel still lists. */

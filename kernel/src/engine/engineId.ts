@@ -5,6 +5,7 @@ import { homedir, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { EngineId } from '@ravenlab/protocol';
 import { RavenError } from '@ravenlab/protocol';
+import { signFolder } from './socketOwner.js';
 
 /** Name of a socket folder, before its random end. */
 export const SOCKET_FOLDER = 'ravenlab-';
@@ -40,6 +41,7 @@ export function engineFolder(engineId: EngineId, env: Env = process.env): string
 export function socketFolder(): string {
   const folder = mkdtempSync(join(tmpdir(), SOCKET_FOLDER));
   chmodSync(folder, PRIVATE);
+  signFolder(folder);
   const longest = join(folder, 'workers.sock');
   if (longest.length > SOCKET_PATH_MAX) {
     throw new RavenError(

@@ -2,6 +2,7 @@
  * @file The life of the engine process: made from its environment, started, ended when nobody needs it or it cannot go on. It outlives
  * its kernel for a while and ends by itself; its life hangs on no pipe.
  */
+import { tmpdir } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import type { Worker } from 'node:worker_threads';
 import * as zmq from 'zeromq';
@@ -11,7 +12,8 @@ import { engineChain } from './chain/engineChain.js';
 import { priceOfChoice } from './chain/prices.js';
 import { DEFAULT_ENGINE_HOST, readEngineEnv } from './engineEnv.js';
 import { Engine } from './engine.js';
-import { dataHome, newEngineId } from './engineId.js';
+import { SOCKET_FOLDER, dataHome, newEngineId } from './engineId.js';
+import { sweepSockets } from './socketOwner.js';
 
 /** What closing may take, image and ledger included; ms. */
 const CLOSE_MS = 5_000;
@@ -85,6 +87,10 @@ export async function runEngine(journalThread: Worker): Promise<void> {
   try {
     const endpoint = await engine.start();
     process.stdout.write(`${JSON.stringify({ endpoint, engineId })}\n`);
+    // Nobody waits for it, and what cannot be swept harms nobody.
+    sweepSockets(tmpdir(), SOCKET_FOLDER).catch((error: unknown) => {
+      log(`sockets of earlier engines could not be swept: ${String(error)}`);
+    });
   } catch (error) {
     log(textOf(error));
     process.exit(1);

@@ -2,7 +2,8 @@
  * @file One jest project per test folder; what each folder may touch is its own contract.
  *
  * Sources are compiled to CommonJS by swc, so `jest.mock`-free tests start fast; types are checked by
- * `tsc -b`, never here. Suites that spawn real processes use the built `dist` and run one at a time.
+ * `tsc -b`, never here. Suites that spawn real processes use the built `dist` and run two at a time, or alone
+ * where they measure time (scripts/lib/suites.mjs).
  */
 const compiler = {
   '^.+\\.(tsx?|mjs)$': [

@@ -81,32 +81,56 @@ function countJest(report, code) {
 /** Suites without processes of their own take all cores: jest by itself leaves one, which is half of two. */
 const ALL_CORES = ['--maxWorkers=100%'];
 
+async function runJest({ name, limitMs }, env, log, args) {
+  const output = resultFile(log);
+  const jestArgs = ['--selectProjects', name, '--json', `--outputFile=${output}`, ...args];
+  const result = await run(process.execPath, [bin('jest/bin/jest.js'), ...jestArgs], {
+    ...{ log, env },
+    timeoutMs: limitMs,
+  });
+  if (result.timedOut || !existsSync(output)) {
+    const why = result.timedOut ? 'did not end in time' : 'ended without a report';
+    return { passed: 0, failed: 1, skipped: [], detail: `jest ${why}\n${tail(result.output)}` };
+  }
+  return countJest(JSON.parse(readFileSync(output, 'utf8')), result.code);
+}
+
 /**
  * One jest project, named as its folder under test/.
- * @param {{ prepare?: (context: SuiteContext) => Promise<NodeJS.ProcessEnv>, args?: string[] }} [options]
+ * @param {object} [options]
+ * @param {(context: SuiteContext) => Promise<NodeJS.ProcessEnv>} [options.prepare]
+ * @param {string[]} [options.args]
+ * @param {string[]} [options.alone] files that run after the others, one at a time
  */
 const jestProject =
-  ({ prepare, args = ALL_CORES } = {}) =>
+  ({ prepare, args = ALL_CORES, alone = [] } = {}) =>
   async (context) => {
     const { name } = context;
     const files = listFiles([`test/${name}`]).filter((file) => file.endsWith('.test.ts'));
-    if (files.length === 0) {
-      return { passed: 0, failed: 1, detail: `test/${name} holds no *.test.ts file` };
+    const missing = alone.filter((file) => !files.includes(`test/${name}/${file}.test.ts`));
+    if (files.length === 0 || missing.length > 0) {
+      const what = files.length === 0 ? '*.test.ts file' : missing.join(', ');
+      return { passed: 0, failed: 1, detail: `test/${name} holds no ${what}` };
     }
     const env = cleanEnv({ FORCE_COLOR: '0', ...(await prepare?.(context)) });
-    const output = resultFile(name);
-    const jestArgs = ['--selectProjects', name, '--json', `--outputFile=${output}`, ...args];
-    const result = await run(process.execPath, [bin('jest/bin/jest.js'), ...jestArgs], {
-      log: name,
-      env,
-      timeoutMs: context.limitMs,
-    });
-    if (result.timedOut || !existsSync(output)) {
-      const why = result.timedOut ? 'did not end in time' : 'ended without a report';
-      return { passed: 0, failed: 1, detail: `jest ${why}\n${tail(result.output)}` };
-    }
-    return countJest(JSON.parse(readFileSync(output, 'utf8')), result.code);
+    if (alone.length === 0) return runJest(context, env, name, args);
+    const pattern = `test/${name}/(${alone.join('|')})\\.test\\.ts$`;
+    const together = await runJest(context, env, name, [
+      `--testPathIgnorePatterns=${pattern}`,
+      ...args,
+    ]);
+    const one = [`--testPathPatterns=${pattern}`, '--runInBand'];
+    const after = await runJest(context, env, `${name}.alone`, one);
+    return {
+      passed: together.passed + after.passed,
+      failed: together.failed + after.failed,
+      skipped: [...together.skipped, ...after.skipped],
+      detail: [together.detail, after.detail].filter((text) => text !== '').join('\n'),
+    };
   };
+
+/** What they test is how long something takes, in times that a neighbour on the same cores would spend. */
+const TIMED = ['durability', 'kernelCluster', 'kernelInterrupt', 'quickRuns', 'start'];
 
 /** A Python runner of ours that writes { passed, failed, skipped, detail } as JSON. */
 const python = (script, args) => async (context) => {
@@ -226,7 +250,12 @@ const ROWS = [
   ['simulation', 'logic', 2, simulation],
   ['conformance', 'processes', 12, jestProject({ prepare: conformanceEnv })],
   ['contracts', 'processes', 6, jestProject({ args: ['--runInBand'] })],
-  ['integration', 'processes', 14, jestProject({ prepare: processEnv, args: ['--runInBand'] })],
+  [
+    'integration',
+    'processes',
+    14,
+    jestProject({ prepare: processEnv, args: ['--maxWorkers=2'], alone: TIMED }),
+  ],
   [
     'kernel',
     'processes',

@@ -64,6 +64,12 @@ def text_of(cell):
     return plain("\n".join(parts))
 
 
+def complaints_of(cell):
+    """What the cell wrote to stderr: type errors, warnings of the engine."""
+    streams = [each for each in cell.get("outputs", []) if each["output_type"] == "stream"]
+    return plain("".join(joined(each["text"]) for each in streams if each["name"] == "stderr"))
+
+
 def check(expectation, text):
     """The reason an expectation does not hold, or None."""
     pattern = expectation["match"]
@@ -135,6 +141,9 @@ def run(path, timeout_s, update):
     else:
         result.passed += 1
     for cell in code_cells:
+        complaint = complaints_of(cell)
+        if complaint:
+            result.problems.append(f"expected nothing on stderr; it was:\n{tail(complaint)}")
         for expectation in cell.metadata.get("ravenlab", {}).get("expect", []):
             reason = check(expectation, text_of(cell))
             if reason is None:

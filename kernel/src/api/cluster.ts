@@ -93,7 +93,7 @@ const COLUMNS: readonly Column[] = [
 ];
 
 /** The workers at one moment, shown as a table. */
-class WorkerTable implements Iterable<Contributor> {
+export class WorkerTable implements Iterable<Contributor> {
   readonly state: PanelState;
 
   constructor(state: PanelState) {

@@ -1,6 +1,7 @@
 /** @file What a cell imports from 'ravenlab'. */
 export type { DType, Shape } from '@ravenlab/protocol';
 export { load, save } from './checkpoint.js';
+export type { WorkerTable } from './cluster.js';
 export { cluster } from './cluster.js';
 export * as data from './data/data.js';
 export * from './functions.js';

@@ -13,7 +13,13 @@ describe('LanguageTypeService', () => {
     const apiTypesPath = join(directory, 'api.d.ts');
     writeFileSync(
       apiTypesPath,
-      'export declare function tensor(x: number[]): { shape: number[] };',
+      [
+        'declare const SHOWN: unique symbol;',
+        'declare class Table { [SHOWN](): void; private rows: string[]; readonly size: number }',
+        'export declare function tensor(x: number[]): { shape: number[] };',
+        'export declare function table(): Table;',
+        'export {};',
+      ].join('\n'),
     );
     service = new LanguageTypeService({ notebookDir: directory, apiTypesPath });
   }, 60_000);
@@ -34,6 +40,10 @@ describe('LanguageTypeService', () => {
 
   it.each<readonly [name: string, ...cells: string[]]>([
     ['an assignment', 'let lr = 0.1', 'lr = 0.01'],
+    [
+      'a value whose type has no name outside of its module',
+      'import { table } from "ravenlab"; const found = table(); found.size.toFixed()',
+    ],
     ['a changed type', 'let x = 1', 'let x = "a"', 'x.toUpperCase()'],
     ['a redefined class', 'class A { v = 1 }', 'class A { w = 1 }', 'new A().w'],
     [

@@ -135,8 +135,9 @@ export class LanguageTypeService {
   }
 
   private diagnose(code: string, shift: number): TypeDiagnostic[] {
-    return this.service
-      .getSemanticDiagnostics(this.cellPath)
+    const program = this.service.getProgram();
+    // Not the service's, which add what cannot be written down in a declaration file: nobody exports a cell's types but we.
+    return (program?.getSemanticDiagnostics(program.getSourceFile(this.cellPath)) ?? [])
       .filter(({ start, category }) => {
         const isError = category === ts.DiagnosticCategory.Error && start !== undefined;
         return isError && start >= shift && start <= shift + code.length;

@@ -22,7 +22,7 @@ import type { AlertLevel, PanelState } from './state.js';
 import { ALERT_LEVELS, readPanelState } from './state.js';
 
 export const PANEL_TARGET = 'ravenlab.cluster.v1';
-export const PANEL_PROTO = 2;
+export const PANEL_PROTO = 3;
 /** `kernel_info_reply.implementation` and kernelspec name that promise this target. */
 export const PANEL_KERNEL = 'ravenlab';
 

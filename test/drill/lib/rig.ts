@@ -290,6 +290,8 @@ export async function promisesOf(rig: Rig): Promise<Figure[]> {
   const perUnit = RECIPES[model].microShard;
   const unitsMissing = reference.audit.units - books.units;
   const backups = count('backupsGranted');
+  const trials = count('trialsDoubled');
+  const budget = BACKUP_SHARE * books.units + ENGINE_LIMITS.backupUnitsSaved;
   const again = count('leasesGranted') - count('unitsDone') - backups;
   return [
     note('steps', (epochs * RECIPES[model].rows) / RECIPES[model].batch),
@@ -308,7 +310,8 @@ export async function promisesOf(rig: Rig): Promise<Figure[]> {
     note('units replayed after a crash of the engine', rig.replayedUnits),
     note('leases lost', count('leasesLost')),
     atMost('units leased again', again, count('leasesLost')),
-    atMost('backup leases', backups, BACKUP_SHARE * books.units + ENGINE_LIMITS.backupUnitsSaved),
+    atMost('backup leases', backups - trials, budget),
+    note('backup leases of what newcomers were tried with', trials),
     note('late answers dropped', count('staleResults')),
   ];
 }

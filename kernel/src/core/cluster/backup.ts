@@ -128,7 +128,9 @@ function doubleGroup(
   const leftUs = timeLeftUs(holder, group, pass.now);
   const choice = idleFor(state, execution, idle, pass.now).fastest(units, leftUs);
   if (choice === null) return;
-  state.backupCredit -= costOf(holder, units.length);
+  const cost = costOf(holder, units.length);
+  state.backupCredit -= cost;
+  if (cost === 0) state.counters.trialsDoubled += units.length;
   grantTo(state, execution, units, choice, pass);
   // One is idle no more.
   idle.clear();

@@ -171,6 +171,8 @@ export interface ClusterCounters {
   leasesLost: number;
   /** Of leasesGranted: those of a unit that had one, and those that were first. */
   backupsGranted: number;
+  /** Of these, of the one unit that a newcomer is tried with: they cost nothing, and there is one for each that joins. */
+  trialsDoubled: number;
   backupsWon: number;
   staleResults: number;
   unitsDone: number;
@@ -271,6 +273,7 @@ export function createCluster(firstUnitId = 1, firstLeaseId = 1): ClusterState {
       leasesGranted: 0,
       leasesLost: 0,
       backupsGranted: 0,
+      trialsDoubled: 0,
       backupsWon: 0,
       staleResults: 0,
       unitsDone: 0,

@@ -116,6 +116,23 @@ describe('backups', () => {
     expect(s.state.counters.backupsGranted).toBe(0);
   });
 
+  test('of the unit that a newcomer is tried with cost nothing, and are counted apart', () => {
+    const s = trained(40);
+    s.join('n', { isNew: true });
+    s.submit({ id: 2, units: 8 });
+    expect(s.leasesOf('n')).toHaveLength(1);
+    s.state.backupCredit = 0;
+    const before = { ...s.state.counters };
+    for (let turn = 0; turn < 5; turn++) {
+      s.finish('a');
+      s.finish('b');
+      s.passAlive(100);
+    }
+    expect(s.state.counters.trialsDoubled - before.trialsDoubled).toBe(1);
+    expect(s.state.counters.backupsGranted - before.backupsGranted).toBe(1);
+    expect(s.state.backupCredit).toBeGreaterThan(0);
+  });
+
   test('pay the first one only, and a refusal of one leaves the unit to the other', () => {
     const s = trained(40);
     const paidBefore = s.state.ledger.totalPosted;

@@ -1,10 +1,10 @@
 /**
- * @file Signatures over secp256k1 of 32-byte digests, by libsecp256k1 in WebAssembly: the same bytes as any other implementation
- * gives (RFC 6979), in constant time, and several times as fast as JavaScript. Knows no messages.
+ * @file Signatures over secp256k1 of 32-byte digests: the same bytes as any other implementation gives (RFC 6979), in constant
+ * time. Knows no messages.
  */
 import { keccak256 } from 'ethers';
-import { recover, signRecoverable } from 'tiny-secp256k1';
 import type { Address, Hash32 } from '@ravenlab/protocol';
+import { CURVE } from './curve.js';
 
 /** ERC-2098: r, and s with the parity of y in its highest bit. */
 export interface CompactSignature {
@@ -19,12 +19,12 @@ const PARITY_BIT = 0x80;
 
 /** @param privateKey 32 bytes */
 export function signDigest(digest: Uint8Array, privateKey: Uint8Array): CompactSignature {
-  const { signature, recoveryId } = signRecoverable(digest, privateKey);
+  const { signature, parity } = CURVE.sign(digest, privateKey);
   // An r beyond the order of the curve would need a third bit; nobody has ever seen one.
-  if (recoveryId > 1) throw new Error('a signature does not fit the compact form');
+  if (parity > 1) throw new Error('a signature does not fit the compact form');
   const r = hexOf(signature.subarray(0, WORD_BYTES));
   const vs = signature.slice(WORD_BYTES);
-  if (recoveryId === 1) vs[0] = (vs[0] ?? 0) | PARITY_BIT;
+  if (parity === 1) vs[0] = (vs[0] ?? 0) | PARITY_BIT;
   return { r, vs: hexOf(vs) };
 }
 
@@ -36,7 +36,7 @@ export function recoverDigest(digest: Uint8Array, { r, vs }: CompactSignature): 
   signature[WORD_BYTES] = (signature[WORD_BYTES] ?? 0) & ~PARITY_BIT;
   if (BigInt(`0x${signature.toString('hex', WORD_BYTES)}`) > HALF_ORDER) return null;
   try {
-    const key = recover(digest, signature, parity, false);
+    const key = CURVE.recover(digest, signature, parity);
     return key === null ? null : (`0x${keccak256(key.subarray(1)).slice(-40)}` as Address);
   } catch {
     // Not every pair of words is a point.

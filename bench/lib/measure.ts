@@ -29,20 +29,35 @@ async function takeSample(run: () => unknown, calls: number): Promise<number> {
 
 /**
  * Times every contestant, taking turns sample by sample.
+ * @returns the samples of each, by name and in order: those of one place were taken one after the other; ns per call
+ */
+export async function takeSamples<Name extends string>(
+  contestants: readonly (Contestant & { readonly name: Name })[],
+  { samples, warmUp, callsPerSample = 1 }: MeasureOptions,
+): Promise<Readonly<Record<Name, readonly number[]>>> {
+  const taken = Object.fromEntries(contestants.map(({ name }) => [name, [] as number[]])) as Record<
+    Name,
+    number[]
+  >;
+  for (let round = 0; round < warmUp + samples; round += 1) {
+    for (const { name, run } of contestants) {
+      const sampleNs = await takeSample(run, callsPerSample);
+      if (round >= warmUp) taken[name].push(sampleNs);
+    }
+  }
+  return taken;
+}
+
+/**
+ * Times every contestant, taking turns sample by sample.
  * @returns one summary per contestant, by name; times are per call
  */
 export async function measure<Name extends string>(
   contestants: readonly (Contestant & { readonly name: Name })[],
-  { samples, warmUp, callsPerSample = 1 }: MeasureOptions,
+  options: MeasureOptions,
 ): Promise<Readonly<Record<Name, Summary>>> {
-  const taken = new Map<Name, number[]>(contestants.map(({ name }) => [name, []]));
-  for (let round = 0; round < warmUp + samples; round += 1) {
-    for (const { name, run } of contestants) {
-      const sampleNs = await takeSample(run, callsPerSample);
-      if (round >= warmUp) taken.get(name)?.push(sampleNs);
-    }
-  }
-  const summaries = [...taken].map(([name, ns]) => [name, summarise(ns)] as const);
+  const taken = await takeSamples(contestants, options);
+  const summaries = contestants.map(({ name }) => [name, summarise(taken[name])] as const);
   return Object.fromEntries(summaries) as Record<Name, Summary>;
 }
 

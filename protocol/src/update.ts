@@ -30,7 +30,8 @@ export type UpdateRule =
 
 /** Exports of the compiled loops; pointers are byte addresses of 16-byte aligned arrays, `n` counts elements. */
 export interface UpdateLoops {
-  addF32(dst: number, src: number, n: number): void;
+  /** 1 when no sum is NaN or infinite. */
+  addF32(dst: number, src: number, n: number): number;
   addI32(dst: number, src: number, n: number): void;
   /** 1 when no element is NaN or infinite. */
   allFinite(ptr: number, n: number): number;

@@ -30,6 +30,8 @@ export class OutputSets {
   private memory: SumMemory | null = null;
   private isOpen = false;
   private free: OutputSet[] = [];
+  /** Arrays whose last addition said that they are finite, and that nothing has been written into since. */
+  private readonly finite = new Set<TensorData>();
 
   /** @param spares for the copies that leave */
   constructor(
@@ -45,6 +47,7 @@ export class OutputSets {
   /** Arrays to write a run's outputs into, the most recently used first; undefined: the run makes its own. */
   take(): OutputSet | undefined {
     if (!this.isOpen) this.open();
+    this.finite.clear();
     return this.free.pop();
   }
 
@@ -60,9 +63,11 @@ export class OutputSets {
     const { memory } = this;
     const isOurs = target.buffer === memory?.buffer && addend.buffer === memory.buffer;
     if (!isOurs || target.constructor !== addend.constructor) addInto(target, addend);
-    else if (target instanceof Float32Array)
-      memory.loops.addF32(target.byteOffset, addend.byteOffset, target.length);
-    else if (target instanceof Int32Array)
+    else if (target instanceof Float32Array) {
+      const isFinite = memory.loops.addF32(target.byteOffset, addend.byteOffset, target.length);
+      if (isFinite === 1) this.finite.add(target);
+      else this.finite.delete(target);
+    } else if (target instanceof Int32Array)
       memory.loops.addI32(target.byteOffset, addend.byteOffset, target.length);
     else addInto(target, addend);
   };
@@ -71,6 +76,7 @@ export class OutputSets {
   readonly round = (target: TensorData, format: NarrowFormat): void => {
     const { memory } = this;
     const isOurs = memory !== null && target.buffer === memory.buffer;
+    this.finite.delete(target);
     if (isOurs && target instanceof Float32Array)
       memory.loops[ROUND_LOOPS[format]](target.byteOffset, target.length);
     else roundInto(target, format);
@@ -146,6 +152,7 @@ export class OutputSets {
 
   private isFinite(data: Float32Array): boolean {
     const { memory } = this;
+    if (this.finite.has(data)) return true;
     if (data.buffer !== memory?.buffer) return isFinite32(data);
     return memory.loops.allFinite(data.byteOffset, data.length) === 1;
   }

@@ -128,7 +128,8 @@ const sums = (outcomes: readonly UnitOutcome[]): number[][] =>
 
 /** Runs the batch as often as it takes until a form could be ready; forgets the runs. */
 function comesAgain({ executor, runs }: World, batch: ComputeBatch): void {
-  for (let i = 0; i < WORKER_LIMITS.groupAfterBatches; i++) {
+  const { groupAfterBatches, groupTrialsMax } = WORKER_LIMITS;
+  for (let i = 1; i < groupAfterBatches + groupTrialsMax; i++) {
     answer(executor, batch);
     executor.improve(batch);
   }
@@ -187,7 +188,8 @@ test.each([
 });
 
 test('a form that seems no quicker is tried again later, and not for ever', () => {
-  const { groupAfterBatches, groupVerdictsApart, groupVerdicts, groupTrialsMax } = WORKER_LIMITS;
+  const { groupAfterBatches, groupVerdictsApart, groupVerdicts } = WORKER_LIMITS;
+  const { groupTrialsGood, groupTrialsMax } = WORKER_LIMITS;
   let slow = 1;
   const world = worldOf({ rules: RULES, takesUs: (units) => (units === 1 ? 100 : slow * 400) });
   const batch = batchOf([4]);
@@ -197,22 +199,48 @@ test('a form that seems no quicker is tried again later, and not for ever', () =
       world.executor.improve(batch);
     }
   };
-  comes(groupAfterBatches);
+  comes(groupAfterBatches + groupTrialsMax - 1);
   expect(world.runs.filter((units) => units === 4)).toHaveLength(groupTrialsMax);
   expect(world.compiled).toEqual([1]);
   slow = 0.5;
   comes(groupAfterBatches * groupVerdictsApart - groupAfterBatches - 1);
   expect(world.compiled).toEqual([1]);
-  comes(1);
+  comes(groupTrialsGood);
   expect(world.compiled).toEqual([1, 4]);
+  world.runs.length = 0;
+  comes(1);
+  expect(world.runs).toEqual([4]);
 
   const other = worldOf({ rules: RULES, takesUs: (units) => units * 100 });
-  for (let i = 0; i < groupAfterBatches * groupVerdictsApart ** groupVerdicts; i++) {
+  const enough = groupAfterBatches * groupVerdictsApart ** groupVerdicts;
+  for (let i = 0; i < enough + groupVerdicts * groupTrialsMax; i++) {
     answer(other.executor, batch);
     other.executor.improve(batch);
   }
   const trials = other.runs.filter((units) => units === 4);
   expect(trials).toHaveLength(groupVerdicts * groupTrialsMax);
+});
+
+test('a form is refused that seemed quicker only while the machine did something else', () => {
+  let slowUntil = 0;
+  let at = 0;
+  const world = worldOf({
+    rules: RULES,
+    // What runs one by one is hindered in the first three of the trials.
+    takesUs: (units) => (units === 1 && ++at <= slowUntil ? 1_000 : units === 1 ? 100 : 500),
+  });
+  const batch = batchOf([4]);
+  answer(world.executor, batch);
+  world.executor.improve(batch);
+  answer(world.executor, batch);
+  at = 0;
+  slowUntil = 4 * 4 + 2 * 4;
+  for (let i = 0; i < WORKER_LIMITS.groupTrialsMax; i++) {
+    world.executor.improve(batch);
+    answer(world.executor, batch);
+  }
+  expect(world.compiled).toEqual([1]);
+  expect(world.runs.at(-1)).toBe(1);
 });
 
 test('a run that fails at once is made again one by one, and so are the later ones', () => {

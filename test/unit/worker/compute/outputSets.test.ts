@@ -78,6 +78,30 @@ describe('sums in the memory of a program', () => {
     expect(sets.firstNonFinite(set)).toBe(2);
   });
 
+  test('are known to be finite by their last addition, until they are rounded or written again', () => {
+    const sets = new OutputSets(TYPES, memories());
+    const [target, addend] = [sets.take(), sets.take()];
+    const [sum, other] = [target?.[0], addend?.[0]] as [Float32Array, Float32Array];
+    const added = (a: number, b: number): number => {
+      sum[20] = a;
+      other[20] = b;
+      sets.add(sum, other);
+      return sets.firstNonFinite([sum]);
+    };
+    expect(added(1, 2)).toBe(-1);
+    expect(added(3e38, 3e38)).toBe(0);
+    expect(added(1, NaN)).toBe(0);
+    // The largest float32 but one rounds to infinity in 16 bits.
+    expect(added(3.4e38, 0)).toBe(-1);
+    sets.round(sum, 'bfloat16');
+    expect(sets.firstNonFinite([sum])).toBe(0);
+    expect(added(1, 2)).toBe(-1);
+    sets.give(addend ?? []);
+    sets.take();
+    sum[20] = Infinity;
+    expect(sets.firstNonFinite([sum])).toBe(0);
+  });
+
   test('leave as copies that later runs do not touch, and the set is used again', () => {
     const sets = new OutputSets(TYPES, memories());
     const set = sets.take() ?? [];

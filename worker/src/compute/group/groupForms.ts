@@ -1,8 +1,8 @@
 /**
  * @file Which groups of units run as one program, and when that program is made: after the units have run one by one a few
- * times and an answer has left, never before a step. A form is tried first on units whose sum is known; one that is not
- * quicker, or whose bits differ, is not used. A machine that does other things too may hide which is quicker: it is then tried
- * again later. What a group is worth to the engine is not its business.
+ * times and an answer has left, never before a step. A form is tried first on units whose sum is known, once after each of
+ * several batches, because a machine that does other things too is slow for moments; one whose bits differ is never used, one that is
+ * not quicker is tried again a few times, ever later. What a group is worth to the engine is not its business.
  */
 import type { Program, ProgramHash, SumForm, TensorData } from '@ravenlab/protocol';
 import { WORKER_LIMITS, allocate, byteSizeOf, narrowRow, sizeOf } from '@ravenlab/protocol';
@@ -68,18 +68,28 @@ export class FusedUnits {
   }
 }
 
+/** A form that is being tried. */
+interface Trying {
+  readonly fused: FusedUnits;
+  /** Shortest times so far. */
+  aloneUs: number;
+  togetherUs: number;
+  pairs: number;
+}
+
 interface Entry {
   readonly hash: ProgramHash;
   /** Batches that had such a group. */
   batches: number;
   /** Times that nothing was clear. */
   undecided: number;
+  trying: Trying | null;
   /** 'never': not possible here, or not quicker. */
   fused: FusedUnits | null | 'never';
 }
 
-/** 'never': not possible here, or slower. 'unclear': neither seems quicker now. */
-type Verdict = FusedUnits | 'never' | 'unclear';
+/** 'use': it is quicker. 'never': its bits differ. 'unclear': it does not seem quicker now. */
+type Verdict = 'use' | 'never' | 'unclear' | 'open';
 
 /** A batch that has been answered, and what it takes to run its first units once more. */
 export interface Trial {
@@ -131,7 +141,7 @@ export class GroupForms {
     if (entry !== undefined) this.end(entry);
   }
 
-  /** Makes and tries a form for the groups of a batch when they have come often enough; at most one at a time. */
+  /** Makes a form for the groups of a batch when they have come often enough, and tries it once. */
   improve(batch: ComputeBatch, prepare: () => Trial): void {
     const { foldRules } = this.backend;
     const { sums = [] } = batch.merge ?? {};
@@ -145,28 +155,31 @@ export class GroupForms {
       hash: batch.hash,
       batches: 0,
       undecided: 0,
+      trying: null,
       fused: null,
     };
     this.touch(key, entry);
-    if (entry.fused !== null || ++entry.batches < batchesBefore(entry)) return;
+    if (entry.fused !== null) return;
+    if (entry.trying === null && ++entry.batches < batchesBefore(entry)) return;
     const trial = prepare();
     const form: GroupForm = {
       units,
       perUnit: batch.inputs.map(isPerUnit),
       summed: sums.map((sum) => sum !== 'first'),
     };
-    const group = groupProgram(trial.program, form, foldRules);
-    entry.fused = 'never';
-    if (group === null || bytesOf(group) > this.runBytes) return;
-    const verdict = this.tried(trial, group, units);
-    const isOpen = verdict === 'unclear' && ++entry.undecided < WORKER_LIMITS.groupVerdicts;
-    if (verdict !== 'unclear') entry.fused = verdict;
-    else if (isOpen) entry.fused = null;
+    try {
+      entry.trying ??= this.begin(trial, groupProgram(trial.program, form, foldRules), units);
+      if (entry.trying === null) this.end(entry);
+      else this.conclude(entry, entry.trying, this.tried(trial, entry.trying));
+    } catch (error) {
+      this.end(entry);
+      throw error;
+    }
     this.makeRoom();
   }
 
   release(): void {
-    for (const { fused } of this.entries.values()) if (isReady(fused)) fused.release();
+    for (const entry of this.entries.values()) madeFor(entry)?.release();
   }
 
   forgetProgram(hash: ProgramHash): void {
@@ -182,32 +195,43 @@ export class GroupForms {
     this.entries.clear();
   }
 
-  private tried(trial: Trial, group: GroupProgram, units: number): Verdict {
-    const { groupUs, groupTrialsMin, groupTrialsMax, groupClearLoss } = WORKER_LIMITS;
-    let aloneUs = Infinity;
-    let togetherUs = Infinity;
-    const [known, firstUs] = this.timed(() => trial.alone(units));
+  /** Null where it is not possible, or not worth it. */
+  private begin(trial: Trial, group: GroupProgram | null, units: number): Trying | null {
+    if (group === null || bytesOf(group) > this.runBytes) return null;
+    const [, firstUs] = this.timed(() => trial.alone(units));
     // Long units use the machine well already, and between units messages are taken.
-    if (firstUs > groupUs) return 'never';
+    if (firstUs > WORKER_LIMITS.groupUs) return null;
     const fused = new FusedUnits(group, units, this.backend.compile(group.program));
-    let verdict: Verdict = 'unclear';
-    try {
-      for (let i = 1; i <= groupTrialsMax && verdict === 'unclear'; i++) {
-        const [sums, fusedUs] = this.timed(() => trial.together(fused));
-        const [, unitsUs] = this.timed(() => trial.alone(units));
-        togetherUs = Math.min(togetherUs, fusedUs);
-        aloneUs = Math.min(aloneUs, unitsUs);
-        const isSame = sums.every((sum, index) => haveSameBits(sum, known[index]));
-        // Only where the backend's rules are wrong, or do not know this machine.
-        if (!isSame) verdict = 'never';
-        else if (i < groupTrialsMin) continue;
-        else if (togetherUs < aloneUs) verdict = fused;
-        else if (togetherUs > aloneUs * groupClearLoss) verdict = 'never';
-      }
-    } finally {
-      if (verdict !== fused) fused.dispose();
+    return { fused, aloneUs: Infinity, togetherUs: Infinity, pairs: 0 };
+  }
+
+  /** Runs the units both ways. */
+  private tried(trial: Trial, trying: Trying): Verdict {
+    const { groupTrialsMin, groupTrialsGood, groupTrialsMax, groupClearLoss } = WORKER_LIMITS;
+    const { fused } = trying;
+    const [sums, togetherUs] = this.timed(() => trial.together(fused));
+    const [known, aloneUs] = this.timed(() => trial.alone(fused.units));
+    // Only where the backend's rules are wrong, or do not know this machine.
+    if (!sums.every((sum, index) => haveSameBits(sum, known[index]))) return 'never';
+    trying.togetherUs = Math.min(trying.togetherUs, togetherUs);
+    trying.aloneUs = Math.min(trying.aloneUs, aloneUs);
+    trying.pairs++;
+    const ratio = trying.togetherUs / trying.aloneUs;
+    if (trying.pairs >= groupTrialsMin && ratio > groupClearLoss) return 'unclear';
+    if (trying.pairs >= groupTrialsGood && ratio < 1) return 'use';
+    return trying.pairs < groupTrialsMax ? 'open' : 'unclear';
+  }
+
+  private conclude(entry: Entry, { fused }: Trying, verdict: Verdict): void {
+    if (verdict === 'open') return;
+    if (verdict === 'use') {
+      entry.trying = null;
+      entry.fused = fused;
+      return;
     }
-    return verdict;
+    this.end(entry);
+    const isOpen = verdict === 'unclear' && ++entry.undecided < WORKER_LIMITS.groupVerdicts;
+    if (isOpen) entry.fused = null;
   }
 
   private timed<T>(work: () => T): readonly [result: T, us: number] {
@@ -219,18 +243,18 @@ export class GroupForms {
   private touch(key: string, entry: Entry): void {
     this.entries.delete(key);
     this.entries.set(key, entry);
-    for (const [oldest, { fused }] of this.entries) {
+    for (const [oldest, other] of this.entries) {
       if (this.entries.size <= WORKER_LIMITS.groupForms) break;
-      if (isReady(fused)) fused.dispose();
+      this.end(other);
       this.entries.delete(oldest);
     }
   }
 
   /** Of executables there are fewer than of what is known of forms. */
   private makeRoom(): void {
-    const ready = [...this.entries.values()].filter(({ fused }) => isReady(fused));
-    const excess = Math.max(0, ready.length - WORKER_LIMITS.groupExecutables);
-    for (const entry of ready.slice(0, excess)) {
+    const made = [...this.entries.values()].filter((entry) => madeFor(entry) !== null);
+    const excess = Math.max(0, made.length - WORKER_LIMITS.groupExecutables);
+    for (const entry of made.slice(0, excess)) {
       this.end(entry);
       entry.fused = null;
       entry.batches = 0;
@@ -238,13 +262,15 @@ export class GroupForms {
   }
 
   private end(entry: Entry): void {
-    if (isReady(entry.fused)) entry.fused.dispose();
+    madeFor(entry)?.dispose();
+    entry.trying = null;
     entry.fused = 'never';
   }
 }
 
-function isReady(fused: Entry['fused']): fused is FusedUnits {
-  return fused !== null && fused !== 'never';
+/** Its program, in use or tried. */
+function madeFor({ fused, trying }: Entry): FusedUnits | null {
+  return (fused === 'never' ? null : fused) ?? trying?.fused ?? null;
 }
 
 /** How many batches come before a form is tried, or tried again. */

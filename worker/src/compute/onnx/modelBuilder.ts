@@ -17,11 +17,12 @@ export type Attribute = number | string | readonly number[] | { readonly float: 
 export type Attributes = Readonly<Record<string, Attribute>>;
 
 // TensorProto.DataType
-export const ONNX_TYPE: Readonly<Record<DType | 'int64', number>> = {
+export const ONNX_TYPE: Readonly<Record<DType | 'int64' | 'float16', number>> = {
   float32: 1,
   int32: 6,
   int64: 7,
   bool: 9,
+  float16: 10,
 };
 
 /** Newest IR and operator set that every ONNX Runtime since 1.18 runs. */

@@ -7,7 +7,8 @@ import { LOGS, ROOT } from './paths.mjs';
 
 /** How much of a failed command's output its error quotes; the whole is in the log file. */
 const TAIL_LINES = 40;
-const TAIL_BYTES = 16_384;
+/** The last line of the drills is all their figures. */
+const TAIL_BYTES = 65_536;
 const KILL_AFTER_MS = 5_000;
 
 /** @type {Set<import('node:child_process').ChildProcess>} */

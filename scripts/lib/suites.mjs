@@ -195,14 +195,15 @@ async function drills(context) {
   }
   const { verdicts } = JSON.parse(lastLine);
   const ran = verdicts.filter(({ skipped }) => skipped === null);
-  const failed = ran.filter(({ isGood }) => !isGood).length;
+  const failed = ran.filter(({ isGood }) => !isGood);
   return {
-    passed: ran.length - failed,
-    failed,
+    passed: ran.length - failed.length,
+    failed: failed.length,
     skipped: verdicts
       .filter(({ skipped }) => skipped !== null)
       .map(({ drill, skipped }) => `${drill} (${skipped})`),
-    detail: failed === 0 ? '' : tail(result.output.trimEnd().slice(0, -lastLine.length)),
+    // Only these: the figures of those that held would push them out of sight.
+    detail: failed.map(({ text }) => text).join('\n'),
   };
 }
 

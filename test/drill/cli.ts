@@ -74,7 +74,11 @@ async function main(): Promise<number> {
   }
   const machine = { cpu: cpus()[0]?.model.trim(), cores: cpus().length, load: loadavg()[0] };
   const isHeld = verdicts.every((verdict) => isGood(verdict, slack));
-  const judged = verdicts.map((verdict) => ({ ...verdict, isGood: isGood(verdict, slack) }));
+  const judged = verdicts.map((verdict) =>
+    isGood(verdict, slack)
+      ? { ...verdict, isGood: true }
+      : { ...verdict, isGood: false, text: format(verdict, slack) },
+  );
   const options = { seed, slack, isShort: values.short };
   console.log(JSON.stringify({ ...options, isHeld, verdicts: judged, machine }));
   return isHeld ? 0 : 1;

@@ -24,19 +24,35 @@ const LIES: readonly (readonly [lie: string, model: ModelName, isInShort: boolea
 const FOUND_WITHIN = 100;
 /** Audits may cost so much of what all strangers compute. */
 const OVERHEAD_PERCENT = 10;
+/** Times that a course is run until each liar was given work. */
+const COURSES_MAX = 3;
 const HONEST_UNITS = 10_000;
 const HONEST_WORKERS = 3;
 const EPOCHS = 8;
 /** The user's own worker, beside the crowd. */
 const ENV = { RAVENLAB_AUDITS: 'on', RAVENLAB_LOCAL_WORKERS: '1' };
 
+interface Course {
+  readonly figures: readonly Figure[];
+  /** Liars that were not given a unit to lie about. */
+  readonly idle: number;
+}
+
+/** A run may end before a liar got its first unit, on a busy machine above all: it says nothing of that liar. */
+async function course(...args: Parameters<typeof courseOnce>): Promise<Figure[]> {
+  for (let run = 1; ; run++) {
+    const { figures, idle } = await courseOnce(...args);
+    if (idle === 0 || run === COURSES_MAX) return [...figures, note('courses', run)];
+  }
+}
+
 /** Liars join first, so that each gets work before it can be found by the lies of another. */
-async function course(
+async function courseOnce(
   model: ModelName,
   epochs: number,
   honest: number,
   lies: readonly string[],
-): Promise<Figure[]> {
+): Promise<Course> {
   const reference = await referenceFor(model, epochs);
   const rig = await Rig.start({ model, epochs, workers: honest, env: ENV });
   try {
@@ -56,9 +72,8 @@ async function course(
       found.reduce((units, id) => units + (rows.get(id) ?? 0), 0);
     const units = found.map((id) => refused.get(id) ?? 0);
     const others = [...ids].filter(([id]) => !found.includes(id));
-    // On a busy machine a run may end before a liar got its first unit.
     const idle = others.filter(([id]) => !refused.has(id) && !paid.has(id));
-    return [
+    const figures = [
       ...others.map(([id, lie]) => {
         const row = panel.contributors.find(({ workerId }) => workerId === id);
         const words = rig.kernel.notices.filter((text) => text.includes(id.slice(0, 6)));
@@ -67,7 +82,7 @@ async function course(
       }),
       note('liars', lies.join(', ')),
       none('liars that were not found', others.length - idle.length),
-      atMost('liars that were given no work', idle.length, lies.length - 1),
+      none('liars that were given no work', idle.length),
       none('honest workers accused', caught.length - found.length),
       atMost('units of a liar until it was found', Math.max(0, ...units), FOUND_WITHIN),
       // The first answer of a stale or copied result is its own.
@@ -78,6 +93,7 @@ async function course(
       none('samples counted twice', finish.tally?.twice ?? 0),
       note('times the run went back', rig.kernel.notices.filter(wentBack).length),
     ];
+    return { figures, idle: idle.length };
   } finally {
     await rig.close();
   }

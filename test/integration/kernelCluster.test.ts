@@ -3,7 +3,7 @@
 import { JupyterClient } from './lib/jupyterClient.js';
 
 const SET_UP = `
-import { tensor, nn, optim } from 'ravenlab';
+import { cluster, tensor, nn, optim } from 'ravenlab';
 const x = tensor([[1, 2], [3, 4]]);
 const model = new nn.Linear(2, 1);
 const opt = new optim.SGD(model.parameters(), { lr: 0.01 });
@@ -48,6 +48,8 @@ describe('a cell that trains', () => {
   });
 
   it('runs finally blocks once when Stop cuts off a wait', async () => {
+    // Without workers the wait is long: Stop cannot fall on what the cell itself does between two.
+    expect((await client.execute('await cluster.scale(0)')).error).toBeUndefined();
     const { done } = client.startExecute(
       'let cleaned = 0; try { while (true) await step().data(); } finally { cleaned++; }',
     );

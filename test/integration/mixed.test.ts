@@ -10,18 +10,18 @@ const reference = undisturbedRun(STEPS);
 
 afterEach(stopEngines);
 
-async function threeClasses() {
-  const engine = await startEngine(BACKENDS.length, {
-    env: { RAVENLAB_LOCAL_BACKENDS: BACKENDS.join(',') },
+async function start(backends: readonly string[]) {
+  const engine = await startEngine(backends.length, {
+    env: { RAVENLAB_LOCAL_BACKENDS: backends.join(',') },
   });
-  await waitForWorkers(engine, BACKENDS.length);
+  await waitForWorkers(engine, backends.length);
   const training = new Training(engine);
   await training.prepare();
   return { engine, training };
 }
 
 test('three backends together learn what one does, within rounding, and the run says that it is of the tolerance tier', async () => {
-  const { engine, training } = await threeClasses();
+  const { engine, training } = await start(BACKENDS);
   await engine.command('configure', { mixClasses: true });
   await training.run(STEPS);
   const { losses } = await reference();
@@ -42,12 +42,14 @@ test('three backends together learn what one does, within rounding, and the run 
 });
 
 test('unless they are mixed one class does all of it, and its bits are those of that class alone', async () => {
-  const { engine, training } = await threeClasses();
+  const { engine, training } = await start(BACKENDS);
   await training.run(STEPS);
   const { panel } = await engine.status();
   const busy = panel.contributors.filter(({ unitsDone }) => unitsDone > 0);
-  expect(busy.map(({ backend }) => backend)).toEqual(['onnx-cpu']);
+  expect(busy).toHaveLength(1);
   expect(panel.job?.promise).toBe('same-bits');
-  expect(training.losses).toEqual((await reference()).losses);
   expect(engine.notices).toEqual([]);
+  // The fastest, as they measured themselves: on a busy machine that may be any.
+  const alone = await start(busy.map(({ backend }) => backend));
+  expect(training.losses).toEqual(await alone.training.run(STEPS));
 });

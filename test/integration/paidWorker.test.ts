@@ -1,6 +1,6 @@
 /**
- * @file A real engine on a network of its own pays a real worker that joined by invite; then both are killed, and what was earned is
- * redeemed from the worker's disk alone, to the last base unit.
+ * @file A real engine on a network of its own pays a real worker that joined by invite, and settles by itself what its settings say;
+ * then both are killed, and what else was earned is redeemed from the worker's disk alone, to the last base unit.
  *
  * @jest-environment ./test/support/nativeArrays.ts
  */
@@ -11,6 +11,7 @@ import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { formatUnits } from 'ethers';
 import type { Account } from '@ravenlab/contracts';
 import { createKeystore } from '@ravenlab/contracts';
 import type { Payee } from '@ravenlab/protocol';
@@ -32,6 +33,8 @@ const DECIMALS = 6;
 const DEPOSIT = 1_000n * 10n ** BigInt(DECIMALS);
 /** Of a model as small as this one's, so that its units cost more than the smallest amount there is. */
 const PER_TFLOP = '25';
+/** More than half of what is earned, so that it is settled once. */
+const SETTLE_AT_LEAST = 1_500n;
 const PASSWORD = 'of a test';
 const STEPS = 40;
 
@@ -84,6 +87,8 @@ async function writeSettings(): Promise<string> {
     job: job.id,
     signer: key('signer'),
     payer: key('payer'),
+    // Gas costs next to nothing: what counts is the amount, or a day.
+    settle: { etherPrice: '0.01', timesFee: 1, atLeast: formatUnits(SETTLE_AT_LEAST, DECIMALS) },
     confirmations: 1,
   };
   const file = join(home, 'chain.json');
@@ -147,6 +152,16 @@ test('training is paid, and redeemed from the disk of its worker when everybody 
   // What was earned is of the size of the work, and not of another token's.
   expect(BigInt(row.metered)).toBeGreaterThan(BigInt(row.units));
   expect(BigInt(row.metered)).toBeLessThan(DEPOSIT);
+  expect(BigInt(row.metered)).toBeLessThan(2n * SETTLE_AT_LEAST);
+
+  // Nobody asked for it.
+  const settled = await until('what was due on the chain', async () => {
+    const now = await payee();
+    return now !== null && now.settled !== '0' && BigInt(now.settled);
+  });
+  expect(settled).toBeGreaterThanOrEqual(SETTLE_AT_LEAST);
+  expect(settled).toBeLessThan(BigInt(row.metered));
+  expect(await escrow.balance(lane.deal.payee)).toBe(settled);
   running.kill('SIGKILL');
   process.kill(enginePid, 'SIGKILL');
   await soon(once(running, 'exit'), 'end of the worker');
@@ -164,6 +179,8 @@ test('training is paid, and redeemed from the disk of its worker when everybody 
     env: { ...process.env, RAVENLAB_HOME: workerHome },
   });
   const { code, output } = await ended(redeem);
+  const rest = BigInt(row.metered) - settled;
+  expect(output).toContain(`${formatUnits(rest, DECIMALS)} TUSD`);
   expect(output).toContain(`paid to ${address}`);
   expect(code).toBe(0);
   expect(await escrow.balance(address)).toBe(BigInt(row.metered));

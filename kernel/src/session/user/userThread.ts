@@ -18,9 +18,13 @@ import { installGlobals, installStreams, installTslab, JupyterApi } from './note
 import { OutputPort } from './outputPort.js';
 import { ThreadSession } from './threadSession.js';
 
+/** An error that a library throws keeps the line of the cell that called it: V8's ten frames may end inside of the library. */
+const STACK_FRAMES = 64;
+
 start(workerData as UserThreadData);
 
 function start(data: UserThreadData): void {
+  Error.stackTraceLimit = STACK_FRAMES;
   const scope = new CellScope(data.control);
   const output = new OutputPort(data.port, data.control, scope);
   const session = new ThreadSession(data, output, scope);

@@ -209,6 +209,8 @@ export const ENGINE_LIMITS = {
   members: 1_024,
   /** Executions in flight; a later one waits in the request queue. */
   executions: 1_024,
+  /** Steps begun before the version that they begin with is committed: two, so that what the engine does for one takes no worker's time. */
+  stepsAhead: 2,
   /** Requests of the kernel that wait for their turn. */
   queuedRequests: 16_384,
   /** Micro-shards of one execution. */
@@ -286,6 +288,8 @@ export const ENGINE_LIMITS = {
   checkRowsShare: 8,
   /** Checks of fewer operations are made on the I/O loop: a hop to the thread costs more; FLOPs. */
   inlineCheckFlops: 200_000,
+  /** Largest answer that the engine computes anew itself, to decide between strangers; FLOPs, some seconds in float64. */
+  judgeFlops: 500_000_000,
   /** Checks that wait for the thread; beyond, answers are left to audits; bytes. */
   checkBytes: 256 * MIB,
   /** After a cheat was caught, audits under way get this long to catch others before the run goes back; ms. */
@@ -466,22 +470,24 @@ export const WORKER_LIMITS = {
   outputSets: 7,
   /** Memory of answers that have left, kept for the next ones. */
   spareBuffers: 3,
-  /** Versions of a state that a worker which makes them itself has room for: one is read, one made, one may be read elsewhere. */
-  replicaVersions: 4,
-  /** Updates that a worker is to make: of the step that it computes, and of the one that is here already. */
-  advances: 2,
+  /** Versions of a state that a worker which makes them itself has room for: one is read, one made, the others may be read elsewhere. */
+  replicaVersions: 5,
+  /** Updates that a worker is to make: of the step that it computes, and of those that are here already. */
+  advances: 3,
   /** RUN messages held, waiting or queued; further ones are refused unit by unit. */
   batches: 4_096,
   /**
    * Groups of units that run as one program: units of one run, a power of two; batches that come before the program is made;
-   * runs that it is tried in, at least and at most; how many times as long as its units it takes when it is clear that it is
-   * not worth it; verdicts, and how many times as many batches come before the next one, when nothing is clear; memory of one
-   * run, bytes, and at most one of so many parts of the worker's; longest time of its units one by one, µs.
+   * batches in a row after each of which it is tried once, at least before it is put off, before it is used, and at most; how
+   * many times as long as its units it takes when it is put off at once; how often it is put off, and how many times as many
+   * batches come before the next time; memory of one run, bytes, and at most one of so many parts of the
+   * worker's; longest time of its units one by one, µs.
    */
   groupUnits: 8,
   groupAfterBatches: 2,
-  groupTrialsMin: 2,
-  groupTrialsMax: 5,
+  groupTrialsMin: 3,
+  groupTrialsGood: 4,
+  groupTrialsMax: 6,
   groupClearLoss: 1.15,
   groupVerdicts: 3,
   groupVerdictsApart: 8,

@@ -34,7 +34,7 @@ export interface AuditorOptions {
   readonly cluster: ClusterState;
   readonly heap: SharedHeap;
   readonly reducers: Reducers;
-  readonly checks: Pick<UnitChecks, 'prepare'>;
+  readonly checks: Pick<UnitChecks, 'prepare' | 'recompute'>;
   readonly feed: (event: ClusterEvent) => void;
   readonly beforeSubmit: () => void;
   readonly nextExecution: () => ExecutionId;

@@ -3,7 +3,7 @@
  * what follows. Which answers are audited, and what that says of others, is `core/verify/auditBook.ts`.
  *
  * The user's own workers judge. Where there are none, another owner's worker repeats the answer, and a third one decides if
- * they differ: then two owners that agree on a lie are believed.
+ * they differ: then two owners that agree on a lie are believed. Without a third one the engine computes it anew.
  */
 import type { DoneMessage, ExecutionId, LeaseId, WorkerId } from '@ravenlab/protocol';
 import { ENGINE_LIMITS } from '@ravenlab/protocol';
@@ -21,12 +21,13 @@ import { firstNotFinite } from '../core/verify/compare.js';
 import type { Fate } from '../core/verify/fate.js';
 import { fateOf } from '../core/verify/fate.js';
 import { findingOf } from '../core/verify/finding.js';
+import { agreesWith } from '../core/verify/recompute.js';
 import type { Audit, AuditedExecution, AuditorOptions, Before, Rival } from './auditCase.js';
 import { flopsOf, workOf } from './auditCase.js';
 import type { AuditedPlan } from './auditedPlan.js';
 import { auditKey, auditSpec, auditedPlan, paidAudits, partsOfAudit } from './auditedPlan.js';
 import { Collector } from './collector.js';
-import type { Kept } from './keptAnswers.js';
+import type { Kept, Said } from './keptAnswers.js';
 import { KeptAnswers, agree, saidBy } from './keptAnswers.js';
 import { readsData } from './planView.js';
 import { isProof } from './unitChecks.js';
@@ -396,11 +397,7 @@ export class Auditor {
       const who = member.isTrusted ? 'a worker of yours gets' : 'two others agree on';
       this.catch(kept, `${who} another result`);
     }
-    for (const rival of rivals) {
-      const isLie = !agree(rival.said, said);
-      if (rival.work !== null) this.judged(rival.work, isLie);
-      if (isLie) this.accuse(rival.said.worker, kept, 'asked to repeat it, it gave another result');
-    }
+    this.judgeRivals(kept, rivals, (rival) => agree(rival, said));
   }
 
   /** What it did of an audit that is not finished is paid. */
@@ -421,7 +418,58 @@ export class Auditor {
       this.drop(kept, before, false);
       return;
     }
-    this.fates[this.fateOf(kept, before, isTrusted)](kept, before);
+    const fate = this.fateOf(kept, before, isTrusted);
+    if (fate === 'redo' && this.recompute(kept, before)) return;
+    this.fates[fate](kept, before);
+  }
+
+  /**
+   * Strangers contradict each other, and nobody can be asked: the engine does it itself, if it can. Only within a bit class is
+   * another result a lie; across two of them both may be honest, where values overflow in one of them alone.
+   * @returns whether it does.
+   */
+  private recompute(kept: Kept, before: Before): boolean {
+    const { said, bound, answer } = kept;
+    const isSameClass = before.rivals.every((rival) => rival.said.bitClass === said.bitClass);
+    if (before.rivals.length === 0 || !isSameClass || said.parts === null) return false;
+    const isBegun = this.options.checks.recompute(bound, answer, (truth) => {
+      this.checking.delete(kept);
+      if (this.book.isOpen(answer)) this.decide(kept, before, truth);
+      else this.drop(kept, before, false);
+    });
+    if (isBegun) this.checking.add(kept);
+    return isBegun;
+  }
+
+  /** @param truth as the engine computed it; null: it could not. */
+  private decide(kept: Kept, before: Before, truth: readonly Part[] | null): void {
+    const isRight = ({ parts }: Said): boolean =>
+      truth !== null && parts !== null && agreesWith(truth, parts) === true;
+    const rivals = before.rivals.filter((rival) => !this.book.isCaught(rival.said.worker));
+    const isTrue = isRight(kept.said);
+    // All of them, or none: what tells them apart is smaller than what rounding does.
+    if (rivals.every((rival) => isRight(rival.said) === isTrue)) {
+      this.fates.redo(kept, before);
+      return;
+    }
+    if (isTrue) {
+      this.settled(this.book.clean(kept.answer), null);
+      kept.release();
+    } else this.catch(kept, 'the engine computed it anew and gets another result');
+    this.judgeRivals(kept, rivals, isRight);
+    this.options.onEnded();
+  }
+
+  private judgeRivals(
+    kept: Kept,
+    rivals: readonly Rival[],
+    isRight: (said: Said) => boolean,
+  ): void {
+    for (const { said, work } of rivals) {
+      const isLie = !isRight(said);
+      if (work !== null) this.judged(work, isLie);
+      if (isLie) this.accuse(said.worker, kept, 'asked to repeat it, it gave another result');
+    }
   }
 
   private fateOf(kept: Kept, { rivals, failures, sinceMs }: Before, isTrusted: boolean): Fate {

@@ -23,7 +23,7 @@ import { isCompared } from './auditedPlan.js';
 import type { Block, SharedHeap } from './heap.js';
 import type { BoundPlan, RobustSum } from './planView.js';
 import type { NarrowPart, ReduceBody, Reducer, RobustParts, SumLayout } from './reducer.js';
-import { placeAlong, tensorFrom } from './tensorBytes.js';
+import { floatsOf, placeAlong, tensorFrom } from './tensorBytes.js';
 
 const ALIGN_BYTES = 16;
 const aligned = (bytes: number): number => Math.ceil(bytes / ALIGN_BYTES) * ALIGN_BYTES;
@@ -361,10 +361,6 @@ export class Collector {
     const extent = (starts[shard + 1] ?? start) - start;
     placeAlong(planned.type, whole, planned.axis, bytes, start, extent);
   }
-}
-
-function floatsOf({ buffer, byteOffset, byteLength }: Uint8Array): Float32Array {
-  return new Float32Array(buffer, byteOffset, byteLength / DTYPE_BYTES.float32);
 }
 
 /** Prefix sums of the shards' extents along the axis of a concatenated output. */

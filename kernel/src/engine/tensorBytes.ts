@@ -7,6 +7,11 @@ export function bytesOf(data: ArrayBufferView): Uint8Array {
   return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
 }
 
+/** Bytes of float32 values as such; copies nothing. */
+export function floatsOf({ buffer, byteOffset, byteLength }: Uint8Array): Float32Array {
+  return new Float32Array(buffer, byteOffset, byteLength / DTYPE_BYTES.float32);
+}
+
 /** Cuts bytes into frames of at most LIMITS.frameBytes; copies nothing. */
 export function framesOf(data: ArrayBufferView): Uint8Array[] {
   const bytes = bytesOf(data);

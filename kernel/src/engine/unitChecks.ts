@@ -1,6 +1,6 @@
 /**
- * @file Answers of strangers held against inputs that the engine has: small ones at once, large ones on a thread of their own.
- * What is checked and how is `core/verify/checkUnit.ts`; what follows is the auditor's.
+ * @file Answers of strangers held against inputs that the engine has, or computed anew from them: small checks at once, all else on a
+ * thread of their own. What is checked and how is `core/verify/checkUnit.ts`; what follows is the auditor's.
  */
 import { Worker } from 'node:worker_threads';
 import type { Program, TensorData, TensorType } from '@ravenlab/protocol';
@@ -25,6 +25,8 @@ import { checkUnit } from '../core/verify/checkUnit.js';
 import type { Part } from '../core/verify/compare.js';
 import type { Proof } from '../core/verify/provable.js';
 import { proofOf } from '../core/verify/provable.js';
+import type { DisputedUnits } from '../core/verify/recompute.js';
+import { recompute } from '../core/verify/recompute.js';
 import { isCompared } from './auditedPlan.js';
 import type { DataTensor } from './dataStore.js';
 import type { SharedHeap } from './heap.js';
@@ -33,14 +35,29 @@ import type { Resources } from './resources.js';
 import { secretRandom } from './secretRandom.js';
 import { rowBytes } from './states.js';
 
+type Job =
+  | { readonly kind: 'check'; readonly check: UnitCheck }
+  | { readonly kind: 'recompute'; readonly units: DisputedUnits };
+
+type JobResult =
+  | { readonly kind: 'check'; readonly verdict: CheckVerdict }
+  | { readonly kind: 'recompute'; readonly parts: readonly Part[] | null };
+
 export interface CheckThreadRequest {
   readonly id: number;
-  readonly check: UnitCheck;
+  readonly job: Job;
 }
 
 export interface CheckThreadReply {
   readonly id: number;
-  readonly verdict: CheckVerdict;
+  readonly result: JobResult;
+}
+
+/** @param random uniform in [0, 1), unknown to who answered. */
+export function carryOut(job: Job, random: () => number): JobResult {
+  return job.kind === 'check'
+    ? { kind: 'check', verdict: checkUnit(job.check, random) }
+    : { kind: 'recompute', parts: recompute(job.units) };
 }
 
 /** Backends whose float32 is held against the bound by test/conformance/verify.test.ts wherever the suite runs. */
@@ -69,7 +86,7 @@ export interface PreparedCheck {
 }
 
 interface Waiting {
-  readonly onDone: (verdict: CheckVerdict) => void;
+  readonly onDone: (result: JobResult) => void;
   readonly sizeBytes: number;
 }
 
@@ -114,15 +131,59 @@ export class UnitChecks {
     const sizeBytes = bytesIn(check);
     if (this.isClosed || this.waitingBytes + sizeBytes > ENGINE_LIMITS.checkBytes) return null;
     const run: PreparedCheck['run'] = (onDone) => {
-      this.post(check, { onDone, sizeBytes });
+      const told = (result: JobResult): void => {
+        if (result.kind === 'check') onDone(result.verdict);
+      };
+      this.post({ kind: 'check', check }, { onDone: told, sizeBytes });
     };
     return { flops, isInline: false, run };
+  }
+
+  /**
+   * Computes an answer anew, in float64; calls back later, with null when that could not be done.
+   * @returns whether it will: not what is too large, or was made from what the engine has not got.
+   */
+  recompute(
+    bound: BoundPlan,
+    answer: Answer,
+    onDone: (parts: readonly Part[] | null) => void,
+  ): boolean {
+    const units = this.disputed(bound, answer);
+    if (units === null) return false;
+    const sizeBytes = bytesOf(units.shards.flat());
+    if (this.isClosed || this.waitingBytes + sizeBytes > ENGINE_LIMITS.checkBytes) return false;
+    const told = (result: JobResult): void => {
+      if (result.kind === 'recompute') onDone(result.parts);
+    };
+    this.post({ kind: 'recompute', units }, { onDone: told, sizeBytes });
+    return true;
   }
 
   async close(): Promise<void> {
     this.isClosed = true;
     this.waiting.clear();
     await this.thread?.terminate();
+  }
+
+  private disputed(bound: BoundPlan, { shard, count }: Answer): DisputedUnits | null {
+    const { plan, programs, spec, sums } = bound;
+    const number = plan.shards[shard]?.program ?? -1;
+    const known = programs[number];
+    const flops = count * (spec.programs[number]?.flops ?? Infinity);
+    if (known === undefined || flops > ENGINE_LIMITS.judgeFlops) return null;
+    const { program } = known;
+    const shards: TensorData[][] = [];
+    for (let each = shard; each < shard + count; each++) {
+      if (plan.shards[each]?.program !== number) return null;
+      const values = program.inputs.map((type, index) => this.valuesOf(bound, index, type, each));
+      const whole = values.filter((value) => value !== null);
+      if (whole.length < values.length) return null;
+      shards.push(whole);
+    }
+    const outputs = plan.outputs.flatMap((output, index) =>
+      isCompared(output, shard) ? [{ output: index, isSum: sums[index] !== 'first' }] : [],
+    );
+    return { program, shards, outputs };
   }
 
   private proofOf(program: Program): Proof | null {
@@ -200,24 +261,24 @@ export class UnitChecks {
     return pieces;
   }
 
-  private post(check: UnitCheck, waiting: Waiting): void {
+  private post(job: Job, waiting: Waiting): void {
     if (this.isClosed) return;
     const id = this.nextId++;
     this.waiting.set(id, waiting);
     this.waitingBytes += waiting.sizeBytes;
-    const request: CheckThreadRequest = { id, check };
+    const request: CheckThreadRequest = { id, job };
     this.thread ??= this.spawn();
     this.thread.postMessage(request);
   }
 
   private spawn(): Worker {
     const thread = new Worker(new URL('./checkThread.js', import.meta.url));
-    thread.on('message', ({ id, verdict }: CheckThreadReply) => {
+    thread.on('message', ({ id, result }: CheckThreadReply) => {
       const waiting = this.waiting.get(id);
       if (waiting === undefined) return;
       this.waiting.delete(id);
       this.waitingBytes -= waiting.sizeBytes;
-      waiting.onDone(verdict);
+      waiting.onDone(result);
     });
     thread.on('error', (error) => {
       const cause = error instanceof Error ? error : new Error(String(error));
@@ -271,6 +332,9 @@ function cut(frames: readonly Uint8Array[], from: number, length: number): Uint8
 }
 
 function bytesIn({ shards, answers }: UnitCheck): number {
-  const elements = [...shards.flat(), ...answers.map((answer) => answer?.data ?? null)];
-  return elements.reduce((sum, values) => sum + 4 * (values?.length ?? 0), 0);
+  return bytesOf([...shards.flat(), ...answers.map((answer) => answer?.data ?? null)]);
+}
+
+function bytesOf(values: readonly (ArrayLike<number> | null)[]): number {
+  return values.reduce((sum, each) => sum + 4 * (each?.length ?? 0), 0);
 }

@@ -48,6 +48,13 @@ test('operands may be moved, selected and rounded once; each product before coun
   });
 });
 
+test('operands in float16 are as good as others', () => {
+  const program = programOf((b, x, w) => [
+    b.product(b.op('roundFloat16', [x]), b.op('roundFloat16', [w]), false, true),
+  ]);
+  expect(proofOf(program)).toMatchObject({ nodes: [0, 1], outputs: [{ output: 0, roundings: 0 }] });
+});
+
 test.each<readonly [string, Parameters<typeof programOf>[0]]>([
   ['a function of the product', (b, x, w) => [b.op('relu', [b.product(x, w, false, true)])]],
   [

@@ -1,5 +1,6 @@
 /** @file What the kernel asks of the engine: states, data, executions, commands. Plain data; no transport. */
 import type { Aggregate } from './aggregate.js';
+import type { LossScaleRule } from './lossScale.js';
 import type { UpdateRule } from './update.js';
 import type { TensorData } from './dtype.js';
 import type { DataId, ProgramHash, RunId, StateId, StateVersion } from './ids.js';
@@ -58,7 +59,8 @@ export interface StateUpdate {
   readonly stateId: StateId;
   /** Index of the output that holds the gradient or the value. */
   readonly output: number;
-  readonly rule: UpdateRule;
+  /** With a `lossScale` among them, a step whose value for it is above 0 leaves what optimizers update as it is. */
+  readonly rule: UpdateRule | LossScaleRule;
   /** Optimizer instance the slots belong to; 0 for rules without slots. */
   readonly optimizerId: number;
 }

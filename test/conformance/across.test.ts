@@ -1,6 +1,6 @@
 /**
  * @file Honest answers of different bit classes are taken for the same answer: the tolerance that audits use across classes,
- * held against the loss and all gradients of whole models.
+ * held against the loss and all gradients of whole models, and of a step in float16.
  *
  * @jest-environment ./test/support/nativeArrays.ts
  */
@@ -10,12 +10,16 @@ import type { Part } from '../../kernel/src/core/verify/compare.js';
 import { isClose } from '../../kernel/src/core/verify/compare.js';
 import { BACKENDS_UNDER_TEST, open, runOnce } from './lib/backends.js';
 import { MODEL_NAMES, capturedModel } from './lib/captured.js';
+import { float16Step } from './lib/float16Step.js';
 
 const LIES: readonly (readonly [string, (value: number) => number])[] = [
   ['zeros', () => 0],
   ['a flipped sign', (value) => -value],
   ['a hundredth too large', (value) => value * 1.01],
 ];
+
+/** What goes backward is not far below the largest float16. */
+const FLOAT16 = { name: 'step in float16', scale: 2 ** 14 };
 
 const FORMATS = Object.keys(NARROW) as NarrowFormat[];
 
@@ -44,7 +48,8 @@ function partsOf({ outputs, nodes, inputs }: Program, results: readonly TensorDa
 }
 
 async function answerOf(backend: (typeof BACKENDS_UNDER_TEST)[number], model: string) {
-  const { program, inputs } = capturedModel(model);
+  const { program, inputs } =
+    model === FLOAT16.name ? float16Step(FLOAT16.scale) : capturedModel(model);
   const opened = await open(backend);
   const results = runOnce(opened, program, inputs);
   const parts = partsOf(program, results);
@@ -52,7 +57,7 @@ async function answerOf(backend: (typeof BACKENDS_UNDER_TEST)[number], model: st
   return parts;
 }
 
-describe.each(MODEL_NAMES)('%s', (model) => {
+describe.each([...MODEL_NAMES, FLOAT16.name])('%s', (model) => {
   test.each(BACKENDS_UNDER_TEST.filter((name) => name !== 'onnx-cpu'))(
     'what %s answers is close to what onnx-cpu does',
     async (name) => {

@@ -1,6 +1,6 @@
 /**
  * @file Gradients as ordinary programs: every case of the gradient table, differentiated by autograd, on every backend
- * against the float64 oracle; and whole models against what PyTorch computed.
+ * against the float64 oracle; whole models against what PyTorch computed; and a whole step in float16.
  *
  * @jest-environment ./test/support/nativeArrays.ts
  */
@@ -18,6 +18,7 @@ import { boolLeaf, floatLeaf, floats, intLeaf } from '../unit/core/lib/oracle.js
 import { readVectors, vectorOf } from '../unit/core/lib/vectors.js';
 import { BACKENDS_UNDER_TEST, expectClose, open, runOnce } from './lib/backends.js';
 import { MODEL_NAMES, capture, capturedModel } from './lib/captured.js';
+import { FLOAT16_TOLERANCE, float16Step } from './lib/float16Step.js';
 import { allowedError } from './lib/support.js';
 
 const g = new GraphBuilder();
@@ -83,5 +84,31 @@ describe.each(BACKENDS_UNDER_TEST)('%s', (name) => {
       const expected = what === 'loss' ? [vectors.loss] : vectorOf(vectors, `grad/${what}`).data;
       expectClose(outputs[position]!, expected, `${model}, ${what}`);
     });
+  });
+
+  test('a step in float16 gives the loss and the gradients of the oracle', () => {
+    const { program, inputs, outputIndex } = float16Step(2 ** 10);
+    const [actual, expected] = [runOnce(backend, program, inputs), runReference(program, inputs)];
+    expect(outputIndex).toHaveLength(5);
+    for (const output of outputIndex) {
+      const wanted = expected[output] ?? [];
+      const largest = Array.from(wanted).reduce(
+        (most, value) => Math.max(most, Math.abs(value)),
+        0,
+      );
+      const off = Array.from(actual[output] ?? [], (value, i) =>
+        Math.abs(value - (wanted[i] ?? NaN)),
+      );
+      expect(off).toHaveLength(wanted.length);
+      expect(Math.max(...off)).toBeLessThanOrEqual(FLOAT16_TOLERANCE * largest);
+    }
+    expect(Array.from(actual[outputIndex[4] ?? -1] ?? [])).toEqual([0, 0]);
+  });
+
+  test('a step in float16 says that gradients overflow, in numbers that can be added up', () => {
+    const { program, inputs, outputIndex } = float16Step(2 ** 24);
+    const outputs = runOnce(backend, program, inputs);
+    expect(outputs.every((values) => Array.from(values).every(Number.isFinite))).toBe(true);
+    expect(outputs[outputIndex[4] ?? -1]?.[0]).toBeGreaterThan(0);
   });
 });

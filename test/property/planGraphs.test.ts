@@ -56,8 +56,11 @@ function leaves(): GraphNode[] {
   ];
 }
 
-/** Ops that keep their own statistics per micro-shard or draw by it differ from the uncut graph on purpose. */
-const BY_CUT: readonly OpName[] = ['normalize', 'normalizeGrad', 'variance', 'randomUniform'];
+/** Ops that keep their own statistics per micro-shard, draw by it or take its part of a sum differ from the uncut graph on purpose. */
+const BY_CUT: readonly OpName[] = [
+  ...(['normalize', 'normalizeGrad', 'variance', 'randomUniform'] as const),
+  ...(['roundFloat16', 'finiteOr'] as const),
+];
 const TRIED = OP_NAMES.filter((op) => !BY_CUT.includes(op));
 
 function subset(random: Random, rank: number): number[] {

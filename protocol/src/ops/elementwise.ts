@@ -96,6 +96,19 @@ const clip: OpRow<{ readonly min: 'float'; readonly max: 'float' }> = {
   flops: outputSize,
 };
 
+/** x where it is finite, `value` where it is NaN or infinite. */
+const finiteOr: OpRow<{ readonly value: 'float' }> = {
+  arity: 1,
+  params: { value: 'float' },
+  infer(inputs, { value }) {
+    const x = at(inputs, 0);
+    requireDType('finiteOr', x, 'float32');
+    if (!Number.isFinite(value)) fail('finiteOr', `value ${String(value)} is not finite`);
+    return x;
+  },
+  flops: outputSize,
+};
+
 const NUMBERS = ['float32', 'int32'] as const;
 const ANY = ['float32', 'int32', 'bool'] as const;
 
@@ -121,6 +134,9 @@ export const ELEMENTWISE_OPS = {
   sigmoid: unary('sigmoid', 6),
   erf: unary('erf', 8),
   relu: unary('relu', 1),
+  /** The nearest float16 as a float32, ties to even; beyond 65504 infinity: what narrow.ts does to a tensor on its way. */
+  roundFloat16: unary('roundFloat16', 1),
+  finiteOr,
   logicalNot: unary('logicalNot', 1, ['bool']),
   add: binary('add', 1, NUMBERS),
   sub: binary('sub', 1, NUMBERS),

@@ -88,6 +88,8 @@ const WIRE_ORDER = [
   'gather',
   'scatterAdd',
   'oneHot',
+  'roundFloat16',
+  'finiteOr',
 ] as const satisfies readonly OpName[];
 
 /** Compiles only while every op has a code. */

@@ -296,6 +296,22 @@ export const FORWARD_CASES: ForwardCases = {
   abs: numbers(-3, 3),
   sign: [...numbers(-3, 3), on('zeros', floatsOf([3], 0, -0, 1e-30))],
   floor: [...unary(-3, 3), on('whole numbers', floatsOf([4], -2, -0.5, 0, 7))],
+  roundFloat16: [
+    ...unary(-3, 3),
+    on('beyond the ends', floatsOf([6], 65_519, 65_520, -65_520, 1e30, Infinity, -Infinity)),
+    on('ties', floatsOf([5], 1 + 2 ** -11, 1 + 3 * 2 ** -11, 2049, 2051, -2049)),
+    on('next to powers of two', floatsOf([4], 2 - 2 ** -23, 1 - 2 ** -24, 4096, 2 ** -14)),
+    on('small ones', floatsOf([5], 2 ** -24, 2 ** -25, 3 * 2 ** -25, 2 ** -14 - 2 ** -26, 1e-30)),
+  ],
+  finiteOr: [
+    { name: 'finite', inputs: [within(-3, 3, 20)], params: { value: 0 } },
+    {
+      name: 'what is not finite',
+      inputs: [floatsOf([6], 1, NaN, -Infinity, 3.4e38, Infinity, -0)],
+      params: { value: 7 },
+    },
+    { name: 'no elements', inputs: [f(0)], params: { value: 1 } },
+  ],
   exp: unary(-8, 8),
   log: unary(0.01, 50),
   sqrt: unary(0, 50),

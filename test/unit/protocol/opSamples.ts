@@ -78,6 +78,8 @@ export const OP_SAMPLES: { readonly [N in OpName]: readonly OpSample<N>[] } = {
   abs: numeric(1),
   sign: numeric(1),
   floor: unary(1),
+  roundFloat16: unary(1),
+  finiteOr: [{ inputs: [f32(4)], params: { value: 0 }, type: f32(4), flops: 4 }],
   exp: unary(4),
   log: unary(4),
   sqrt: unary(2),

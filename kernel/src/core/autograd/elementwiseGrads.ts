@@ -84,6 +84,15 @@ export const ELEMENTWISE_GRADS = {
   ],
   // y > 0 where x > 0; using y lets a worker forget x. 0 at the kink, as everywhere.
   relu: [(g, dy, y) => g.where(g.binary('greater', y, g.scalar(0)), dy, g.scalar(0))],
+  // Straight through: the slope of the steps is 0 nearly everywhere, that of what they stand for is 1.
+  roundFloat16: [(_g, dy) => dy],
+  // What takes the place of x is a constant. 0·x is 0 where x is finite.
+  finiteOr: [
+    (g, dy, y) => {
+      const zeros = g.apply('mul', [inputOf(y, 0), g.scalar(0)], {});
+      return g.where(g.binary('equal', zeros, zeros), dy, g.scalar(0));
+    },
+  ],
 
   add: [(_g, dy) => dy, (_g, dy) => dy],
   sub: [(_g, dy) => dy, (g, dy) => g.unary('neg', dy)],

@@ -2,7 +2,7 @@
 import { sizeOf } from '@ravenlab/protocol';
 import type { GraphBuilder } from '../graph/build.js';
 import type { GraphNode, OpNode } from '../graph/node.js';
-import { inputOf } from '../graph/node.js';
+import { inputOf, isOp } from '../graph/node.js';
 import type { GradRules } from './gradRule.js';
 import { once } from './gradRule.js';
 
@@ -19,12 +19,20 @@ function rowsOf(g: GraphBuilder, x: GraphNode): GraphNode {
   return g.reshape(x, [rows, columns]);
 }
 
+/** The gradient of a product of rounded operands is a product of rounded operands too. */
+function alike(g: GraphBuilder, dy: GraphNode, node: OpNode): GraphNode {
+  return node.inputs.every((input) => isOp(input, 'roundFloat16'))
+    ? g.apply('roundFloat16', [dy], {})
+    : dy;
+}
+
 // Y = A·B                        dA = dY·Bᵀ      dB = Aᵀ·dY
 // Y = Aᵀ·B                       dA = B·dYᵀ      dB = A·dY
 // Y = A·Bᵀ                       dA = dY·B       dB = dYᵀ·A
 // Y = Aᵀ·Bᵀ                      dA = Bᵀ·dYᵀ     dB = dYᵀ·Aᵀ
-function matMulGradA(g: GraphBuilder, dy: GraphNode, node: OpNode<'matMul'>): GraphNode {
+function matMulGradA(g: GraphBuilder, gradient: GraphNode, node: OpNode<'matMul'>): GraphNode {
   const { transposeA, transposeB } = node.params;
+  const dy = alike(g, gradient, node);
   const a = inputOf(node, 0);
   const b = inputOf(node, 1);
   if (sharesWeight(node)) {
@@ -33,8 +41,9 @@ function matMulGradA(g: GraphBuilder, dy: GraphNode, node: OpNode<'matMul'>): Gr
   return transposeA ? g.matMul(b, dy, transposeB, true) : g.matMul(dy, b, false, !transposeB);
 }
 
-function matMulGradB(g: GraphBuilder, dy: GraphNode, node: OpNode<'matMul'>): GraphNode {
+function matMulGradB(g: GraphBuilder, gradient: GraphNode, node: OpNode<'matMul'>): GraphNode {
   const { transposeA, transposeB } = node.params;
+  const dy = alike(g, gradient, node);
   const shared = sharesWeight(node);
   const a = shared ? rowsOf(g, inputOf(node, 0)) : inputOf(node, 0);
   const flat = shared ? rowsOf(g, dy) : dy;
@@ -53,26 +62,26 @@ export const LINEAR_GRADS = {
   conv2d: [
     (g, dy, y) => {
       const params = { ...y.params, inputSize: spatial(inputOf(y, 0)) };
-      return g.apply('conv2dGradInput', [dy, inputOf(y, 1)], params);
+      return g.apply('conv2dGradInput', [alike(g, dy, y), inputOf(y, 1)], params);
     },
     (g, dy, y) => {
       const params = { ...y.params, kernelSize: spatial(inputOf(y, 1)) };
-      return g.apply('conv2dGradWeight', [inputOf(y, 0), dy], params);
+      return g.apply('conv2dGradWeight', [inputOf(y, 0), alike(g, dy, y)], params);
     },
   ],
   conv2dGradInput: [
-    (g, dx, node) => g.apply('conv2d', [dx, inputOf(node, 1)], windowOf(node)),
+    (g, dx, node) => g.apply('conv2d', [alike(g, dx, node), inputOf(node, 1)], windowOf(node)),
     (g, dx, node) => {
       const params = { ...windowOf(node), kernelSize: spatial(inputOf(node, 1)) };
-      return g.apply('conv2dGradWeight', [dx, inputOf(node, 0)], params);
+      return g.apply('conv2dGradWeight', [alike(g, dx, node), inputOf(node, 0)], params);
     },
   ],
   conv2dGradWeight: [
     (g, dw, node) => {
       const params = { ...windowOf(node), inputSize: spatial(inputOf(node, 0)) };
-      return g.apply('conv2dGradInput', [inputOf(node, 1), dw], params);
+      return g.apply('conv2dGradInput', [inputOf(node, 1), alike(g, dw, node)], params);
     },
-    (g, dw, node) => g.apply('conv2d', [inputOf(node, 0), dw], windowOf(node)),
+    (g, dw, node) => g.apply('conv2d', [inputOf(node, 0), alike(g, dw, node)], windowOf(node)),
   ],
 
   maxPool2d: [(g, dy, y) => g.apply('maxPool2dGrad', [inputOf(y, 0), dy], y.params)],

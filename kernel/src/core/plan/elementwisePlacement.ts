@@ -44,6 +44,10 @@ function hasPartial(inputs: readonly Placement[]): boolean {
 /** f(Σ xₛ) is not Σ f(xₛ): the sum must exist first, so a partial operand does not fit. */
 const nonlinear: AnyRule = (context) => (hasPartial(context.inputs) ? [] : alignments(context));
 
+/** Made of each micro-shard's own part, also of one that is still to be summed: how the batch is cut is part of what the op means. */
+const local: AnyRule = (context) =>
+  hasPartial(context.inputs) ? [{ inputs: [PARTIAL], output: PARTIAL }] : alignments(context);
+
 /** f(Σ xₛ) = Σ f(xₛ). */
 const linear: AnyRule = (context) =>
   hasPartial(context.inputs) ? [{ inputs: [PARTIAL], output: PARTIAL }] : alignments(context);
@@ -116,6 +120,8 @@ export const ELEMENTWISE_PLACEMENTS = {
   sigmoid: nonlinear,
   erf: nonlinear,
   relu: nonlinear,
+  roundFloat16: local,
+  finiteOr: local,
   logicalNot: nonlinear,
   add: additive,
   sub: additive,

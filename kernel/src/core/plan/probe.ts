@@ -73,8 +73,11 @@ export function firstNonFinite(probe: Probe, flags: ArrayLike<number>): number |
 function badValues({ probed, values }: Probe, flags: ArrayLike<number>): boolean[] {
   const flagged = new Map(values.map((id, k) => [id, flags[k] !== 0]));
   const isBad = probed.inputs.map((_, id) => flagged.get(id) ?? false);
-  for (const node of probed.nodes) {
-    isBad.push(flagged.get(isBad.length) ?? node.inputs.some((input) => isBad[input] === true));
+  for (const { op, inputs } of probed.nodes) {
+    const follows = (): boolean => inputs.some((input) => isBad[input] === true);
+    // What hides a value that is not finite is no less on the way to it.
+    const isHidden = op === 'finiteOr' && follows();
+    isBad.push(isHidden || (flagged.get(isBad.length) ?? follows()));
   }
   return isBad;
 }

@@ -1,6 +1,6 @@
 /** @file Oracle rows: sources, elementwise arithmetic, comparison and selection. */
 import type { TensorType } from '@ravenlab/protocol';
-import { sizeOf, uniform } from '@ravenlab/protocol';
+import { NARROW, sizeOf, uniform } from '@ravenlab/protocol';
 import type { Value, Values } from './arrays.js';
 import { forEachIndex, makeValues, mapBroadcast } from './arrays.js';
 import { erf } from './erf.js';
@@ -64,6 +64,13 @@ export const ELEMENTWISE_ORACLE = {
   sigmoid: each((x = NaN) => 1 / (1 + Math.exp(-x))),
   erf: each((x = NaN) => erf(x)),
   relu: each((x = NaN) => (x <= 0 ? 0 : x)),
+  roundFloat16: (inputs) => {
+    const values = Float32Array.from(arg(inputs, 0).data);
+    NARROW.float16.round(values);
+    return Float64Array.from(values);
+  },
+  finiteOr: (inputs, { value }, out) =>
+    mapBroadcast(out, inputs, (x = NaN) => (Number.isFinite(Math.fround(x)) ? x : value)),
   logicalNot: each((x = NaN) => Number(x === 0)),
   add: each((a = NaN, b = NaN) => a + b),
   sub: each((a = NaN, b = NaN) => a - b),

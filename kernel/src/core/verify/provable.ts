@@ -40,7 +40,7 @@ export interface Proof {
 /** Roundings that each op before a product adds. */
 const ROUNDINGS: Partial<Record<OpName, number>> = {
   ...{ full: 0, iota: 0, cast: 0, where: 0, clip: 0, neg: 0, abs: 0, sign: 0, floor: 0, relu: 0 },
-  ...{ maximum: 0, minimum: 0, add: 0, sub: 0, mul: 1 },
+  ...{ maximum: 0, minimum: 0, add: 0, sub: 0, mul: 1, roundFloat16: 0 },
   ...{ equal: 0, notEqual: 0, less: 0, lessEqual: 0, greater: 0, greaterEqual: 0 },
   ...{ logicalNot: 0, logicalAnd: 0, logicalOr: 0 },
   ...{ reshape: 0, transpose: 0, broadcastTo: 0, concat: 0, slice: 0, pad: 0, tile: 0 },

@@ -108,6 +108,24 @@ describe('the gradient table', () => {
     }
   });
 
+  test('roundFloat16 passes its gradient straight through', () => {
+    const x = floatLeaf([2], [0.2, 1 + 2 ** -11]);
+    const dy = floatLeaf([2], [3, -5]);
+    const loss = g.mul(applyOp('roundFloat16', [x], {}), dy);
+    const all = applyOp('sum', [loss], { axes: [0], keepDims: false });
+    const [gradient] = backward(all, [x]);
+    expect([...evaluate([gradient!])[0]!]).toEqual([3, -5]);
+  });
+
+  test('finiteOr has no gradient where something stands in', () => {
+    const x = floatLeaf([3], [2, NaN, -Infinity]);
+    const dy = floatLeaf([3], [3, -5, 7]);
+    const loss = g.mul(applyOp('finiteOr', [x], { value: 1 }), dy);
+    const all = applyOp('sum', [loss], { axes: [0], keepDims: false });
+    const [gradient] = backward(all, [x]);
+    expect([...evaluate([gradient!])[0]!]).toEqual([3, 0, 0]);
+  });
+
   test('normalizeGrad is linear in its gradient and refuses its input', () => {
     const x = floatLeaf([2, 3], floats([2, 3], 1));
     const dy = floatLeaf([2, 3], floats([2, 3], 2));

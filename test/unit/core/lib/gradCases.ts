@@ -166,6 +166,8 @@ export const GRAD_CASES: GradCases = {
   iota: [],
   randomUniform: [],
   floor: [],
+  roundFloat16: [],
+  finiteOr: [{ name: 'finite', inputs: [f(2, 3)], params: { value: 0 } }],
   sign: [],
   logicalNot: [],
   equal: [],
@@ -337,4 +339,4 @@ export const GRAD_CASES: GradCases = {
 };
 
 /** Inputs that have a gradient op of their own but cannot be drawn at random; tested by name. */
-export const TESTED_BY_NAME: readonly OpName[] = ['maxPool2dGrad', 'normalizeGrad'];
+export const TESTED_BY_NAME: readonly OpName[] = ['roundFloat16', 'maxPool2dGrad', 'normalizeGrad'];

@@ -27,9 +27,14 @@ function run(op: OpName, types: TensorType[], params: object, data: number[][]):
 const VECTORS = readOpVectors();
 
 describe('against PyTorch', () => {
-  test('every op but the random source has a vector', () => {
+  // PyTorch draws other numbers, and has no float32 of float16 steps.
+  test('every op but those of our own has a vector', () => {
     const covered = new Set(VECTORS.map(({ op }) => op));
-    expect(OP_NAMES.filter((op) => !covered.has(op))).toEqual(['randomUniform']);
+    expect(OP_NAMES.filter((op) => !covered.has(op))).toEqual([
+      'randomUniform',
+      'roundFloat16',
+      'finiteOr',
+    ]);
   });
 
   const cases = VECTORS.map((vector, k) => [`${vector.op} (case ${String(k)})`, vector] as const);
@@ -70,6 +75,17 @@ describe('corners', () => {
     const x = [1.9, -1.9, 3e9, -3e9];
     expect(run('cast', [f(4)], { dtype: 'int32' }, [x])).toEqual([1, -1, 2147483647, -2147483648]);
     expect(run('cast', [f(3)], { dtype: 'bool' }, [[0, -0.5, 2]])).toEqual([0, 1, 1]);
+  });
+
+  test('float16 steps: ties go to even, the smallest is 2^-24, and from 65520 on it is infinity', () => {
+    const x = [1 + 2 ** -11, 1 + 3 * 2 ** -11, 2 ** -25, 3 * 2 ** -25, 65519, 65520, -65520];
+    const nearest = [1, 1 + 2 ** -9, 0, 2 ** -23, 65504, Infinity, -Infinity];
+    expect(run('roundFloat16', [f(7)], {}, [x])).toEqual(nearest);
+  });
+
+  test('finiteOr keeps what float32 can say', () => {
+    const x = [1, -0, NaN, Infinity, -Infinity, 1e39, 3.4e38];
+    expect(run('finiteOr', [f(7)], { value: 5 }, [x])).toEqual([1, -0, 5, 5, 5, 5, 3.4e38]);
   });
 
   test('int32 products wrap as on every machine', () => {

@@ -29,6 +29,8 @@ const FOLD_TABLE: FoldRows<OpName> = {
   sigmoid: aligned,
   erf: aligned,
   relu: aligned,
+  roundFloat16: aligned,
+  finiteOr: aligned,
   logicalNot: aligned,
   add: aligned,
   sub: aligned,

@@ -28,6 +28,8 @@ type ElementwiseOp =
   | 'sigmoid'
   | 'erf'
   | 'relu'
+  | 'roundFloat16'
+  | 'finiteOr'
   | 'logicalNot'
   | 'add'
   | 'sub'
@@ -63,6 +65,22 @@ const cast: Emit<'cast'> = (inputs, { graph, params }) => {
   const x = operand(inputs, 0);
   if (x.type.dtype === params.dtype) return x.name;
   return graph.node('Cast', [x.name], { to: ONNX_TYPE[params.dtype] });
+};
+
+/** There and back: ONNX Runtime keeps a pair of casts that loses something. */
+const roundFloat16: Emit<'roundFloat16'> = (inputs, { graph }) => {
+  const half = graph.node('Cast', [operand(inputs, 0).name], { to: ONNX_TYPE.float16 });
+  return graph.node('Cast', [half], { to: ONNX_TYPE.float32 });
+};
+
+const MAX_FLOAT32 = (2 - 2 ** -23) * 2 ** 127;
+
+/** A comparison that NaN and infinity fail. */
+const finiteOr: Emit<'finiteOr'> = (inputs, { graph, params }) => {
+  const { name } = operand(inputs, 0);
+  const size = graph.node('Abs', [name]);
+  const isFinite = graph.node('LessOrEqual', [size, graph.scalar('float32', MAX_FLOAT32)]);
+  return graph.node('Where', [isFinite, name, graph.scalar('float32', params.value)]);
 };
 
 /** `condition ? a : b`; ONNX Runtime has no Where for bool, so there it is logic. */
@@ -139,6 +157,8 @@ export const EMIT_ELEMENTWISE: EmitRows<ElementwiseOp & keyof typeof OPS> = {
   sigmoid: direct('Sigmoid'),
   erf: direct('Erf'),
   relu: direct('Relu'),
+  roundFloat16,
+  finiteOr,
   logicalNot: direct('Not'),
   add: direct('Add'),
   sub: direct('Sub'),

@@ -3,6 +3,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import type { Tensor } from '@tensorflow/tfjs-core';
 import type { EMIT_ELEMENTWISE } from '../onnx/emitElementwise.js';
 import { cast } from './tfKernels.js';
+import { roundFloat16 } from './tfRound.js';
 import type { TfRows } from './tfRow.js';
 import { binary, operand, unary } from './tfRow.js';
 
@@ -54,6 +55,11 @@ export const TF_ELEMENTWISE: TfRows<keyof typeof EMIT_ELEMENTWISE> = {
   sigmoid: unary(tf.sigmoid),
   erf: unary(tf.erf),
   relu: unary(tf.relu),
+  roundFloat16: unary(roundFloat16),
+  finiteOr: (inputs, { params }) => {
+    const x = operand(inputs, 0);
+    return tf.where(tf.isFinite(x), x, tf.fill(x.shape, params.value));
+  },
   logicalNot: unary(tf.logicalNot),
   add: binary(tf.add),
   sub: binary(tf.sub),

@@ -1,6 +1,6 @@
 /**
- * @file The quickstart notebook on every backend that starts here, on three of them at once, and with gradients in fewer bytes,
- * each against the same course on onnx-cpu. Real kernel, engine and workers. `--only=name,…` runs some; onnx-cpu always runs, as the baseline.
+ * @file The quickstart notebook on every backend that starts here, on three of them at once, with gradients in fewer bytes and with
+ * products in float16, each against the same course on onnx-cpu. Real kernel, engine and workers. `--only=name,…` runs some; onnx-cpu always runs, as the baseline.
  */
 import type { WireFormat } from '@ravenlab/protocol';
 import { deviceEnv } from '../scripts/lib/devices.mjs';
@@ -23,6 +23,7 @@ interface Case {
   readonly backends: readonly string[];
   readonly course: Course;
   readonly wire?: WireFormat;
+  readonly compute?: 'float16';
   readonly first?: string;
 }
 
@@ -37,6 +38,7 @@ const CASES: readonly Case[] = [
   ...(['bfloat16', 'float16', 'int8'] as const).map((wire) => ({
     ...{ name: `wire ${wire}`, backends: twice(BASELINE), course: WHOLE, wire },
   })),
+  { name: 'float16', backends: twice(BASELINE), course: WHOLE, compute: 'float16' },
   {
     name: 'mixed',
     backends: ['onnx-cpu', 'tfjs-webgpu', 'onnx-wasm'],
@@ -81,15 +83,17 @@ for (const each of chosen.filter((one) => !starts(one))) {
 }
 const baselines = new Map<Course, Learned>();
 const verdicts: Verdict[] = [];
-for (const { name, backends, course, first, wire = 'float32' } of chosen.filter(starts)) {
+for (const each of chosen.filter(starts)) {
+  const { name, backends, course, first, wire = 'float32', compute = 'float32' } = each;
   let baseline = baselines.get(course);
   if (baseline === undefined) {
-    baseline = await quickstart({ backends: twice(BASELINE), wire: 'float32', env }, course);
+    const plain = { wire: 'float32', compute: 'float32' } as const;
+    baseline = await quickstart({ backends: twice(BASELINE), ...plain, env }, course);
     baselines.set(course, baseline);
     console.log(line(BASELINE, course, baseline));
   }
   const turn = first === undefined ? {} : { first };
-  const learned = await quickstart({ backends, wire, env, ...turn }, course);
+  const learned = await quickstart({ backends, wire, compute, env, ...turn }, course);
   console.log(line(name, course, learned));
   verdicts.push({
     metric: `${name}, points of accuracy away from ${BASELINE}`,

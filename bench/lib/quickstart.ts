@@ -17,6 +17,8 @@ export interface Crowd {
   readonly backends: readonly string[];
   /** What gradients travel as. */
   readonly wire: WireFormat;
+  /** What products are made in. */
+  readonly compute: 'float32' | 'float16';
   /** The backend that computes alone until its worker has done a few units: much slower than others, it is outrun ever after. */
   readonly first?: string;
   /** What drivers need. */
@@ -91,7 +93,7 @@ function cellsOf({ digits, epochs }: Course): string[] {
 
 /** Runs the notebook. @throws Error of the first cell that fails. */
 export async function quickstart(
-  { backends, wire, first: firstToWork, env }: Crowd,
+  { backends, wire, compute, first: firstToWork, env }: Crowd,
   course: Course,
 ): Promise<Learned> {
   const home = mkdtempSync(join(tmpdir(), 'ravenlab-quickstart-'));
@@ -113,7 +115,7 @@ export async function quickstart(
     const [first = '', ...rest] = cellsOf(course);
     await run(first.replace('cluster.ready(2)', `cluster.ready(${String(backends.length)})`));
     const isMixed = new Set(backends).size > 1;
-    await run(`cluster.wire = '${wire}';`);
+    await run(`cluster.wire = '${wire}'; cluster.compute = '${compute}';`);
     if (isMixed) await run('await cluster.configure({ mixClasses: true });');
     let printed = '';
     let trainMs = NaN;

@@ -1,6 +1,7 @@
 /** @file `loss.backward()`: finds the parameters a loss depends on and adds the gradient graphs to their `grad`. */
 import { AutogradError, formatShape, sizeOf } from '@ravenlab/protocol';
 import { backward as differentiate } from '../core/autograd/backward.js';
+import { scaledBackward } from '../core/autograd/lossScaling.js';
 import type { GraphNode, LeafNode } from '../core/graph/node.js';
 import { add, originLine } from './emit.js';
 import { isDifferentiable } from './gradMode.js';
@@ -28,7 +29,10 @@ export function backward(
   if (path.leaves.length === 0) throw noParameters(node);
   const owners = path.leaves.map((leaf) => requireCurrent(runtime, leaf));
   if (!retainGraph) for (const member of path.nodes) spent.add(member);
-  const gradients = differentiate(node, path.leaves);
+  const gradients =
+    runtime.compute === 'float16'
+      ? scaledBackward(node, path.leaves, runtime.lossScaler.node)
+      : differentiate(node, path.leaves);
   gradients.forEach((gradient, index) => {
     const owner = owners[index];
     if (gradient === null || owner === undefined) return;

@@ -12,6 +12,8 @@ import { readTensorFile, writeTensorFile } from './safetensors.js';
 
 /** Names of momenta: `optimizer.<parameter>.<slot>`. */
 const OPTIMIZER = 'optimizer.';
+/** The scale of a float16 run's losses, and how many steps were good with it. */
+const LOSS_SCALE = `${OPTIMIZER}lossScale`;
 /** Metadata: the bookmark, and a checksum of it and of all tensors. */
 const RUN = 'run';
 const DIGEST = 'digest';
@@ -27,7 +29,7 @@ function partsOf(what: Module | Checkpoint): Checkpoint {
  * @throws DataError when the file cannot be written; the RavenError of a step in flight that fails.
  */
 export async function save(path: string, what: Module | Checkpoint): Promise<void> {
-  const { tensors, slots, bookmark } = await takeSnapshot(partsOf(what));
+  const { tensors, slots, bookmark, lossScale } = await takeSnapshot(partsOf(what));
   const all = new Map(tensors);
   slots.forEach((arrays, parameter) => {
     arrays.forEach((data, slot) => {
@@ -35,6 +37,8 @@ export async function save(path: string, what: Module | Checkpoint): Promise<voi
       all.set(`${OPTIMIZER}${String(parameter)}.${String(slot)}`, entry);
     });
   });
+  if (lossScale !== null)
+    all.set(LOSS_SCALE, { data: lossScale, dtype: 'float32', shape: [lossScale.length] });
   const run = JSON.stringify(bookmark);
   writeTensorFile(path, all, { [RUN]: run, [DIGEST]: digestOf(all, run) });
 }
@@ -73,7 +77,8 @@ export async function load(
   checkDigest(where, file);
   const tensors = new Map([...file.tensors].filter(([name]) => !name.startsWith(OPTIMIZER)));
   const slots = parts.optimizer?.params.map((_, parameter) => slotsOf(file, parameter)) ?? [];
-  const snapshot = { tensors, slots, bookmark: bookmarkOf(where, file) };
+  const lossScale = file.tensors.get(LOSS_SCALE)?.data ?? null;
+  const snapshot = { tensors, slots, bookmark: bookmarkOf(where, file), lossScale };
   return restoreSnapshot(parts, snapshot, { where, strict: options.strict });
 }
 
@@ -81,8 +86,8 @@ export async function load(
 function bookmarkOf(where: string, { metadata }: TensorFile): Bookmark {
   const text = metadata[RUN];
   if (text !== undefined) return parseBookmark(where, text);
-  const { randomPlace, microShardRows, wire, aggregate } = currentRuntime();
-  const place = { ...randomPlace, microShardRows, wire, aggregate };
+  const { randomPlace, microShardRows, wire, aggregate, compute } = currentRuntime();
+  const place = { ...randomPlace, microShardRows, wire, aggregate, compute };
   return { format: 1, epoch: 0, ...place, optimizer: null, loader: null };
 }
 

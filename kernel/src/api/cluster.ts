@@ -31,6 +31,8 @@ import type { ExportedReceipts } from './payments.js';
 import { exportReceipts, readPayments, settlePayments } from './payments.js';
 import type { TrainingRun } from './resume/trainingRun.js';
 import { attachRun } from './resume/trainingRun.js';
+import type { ComputeFormat } from './precision.js';
+import { COMPUTE_FORMATS } from './precision.js';
 import { currentRuntime, expectReply } from './runtime.js';
 
 const JUPYTER_DISPLAY = Symbol.for('Jupyter.display');
@@ -238,6 +240,27 @@ class Cluster {
       );
     }
     currentRuntime().aggregate = read;
+  }
+
+  /**
+   * What matrix products and convolutions are made in, 'float32' by default. 'float16' rounds what goes into them, forward and backward,
+   * and adds up in float32; weights, and all that is no product, stay float32. Losses are scaled meanwhile as by PyTorch's GradScaler:
+   * a step whose gradients overflow leaves the weights as they are and halves the scale, 2,000 good ones in a row double it. It
+   * decides the bits of a run, and never who computes it: set it before the model runs. Setting it begins with a new scale. No device is
+   * faster with it so far: backends round to float16 and multiply in float32.
+   */
+  get compute(): ComputeFormat {
+    return currentRuntime().compute;
+  }
+  set compute(format: ComputeFormat) {
+    if (!COMPUTE_FORMATS.includes(format)) {
+      throw new ClusterError(
+        `cluster.compute: expected one of ${COMPUTE_FORMATS.join(', ')}, got ${format as string}`,
+      );
+    }
+    const runtime = currentRuntime();
+    runtime.compute = format;
+    runtime.lossScaler.reset();
   }
 
   /** Everything the panel shows, as data. */

@@ -4,6 +4,8 @@ export interface StepReport {
   /** Null when the step had no loss. */
   readonly loss: number | null;
   readonly samples: number;
+  /** Its gradients overflowed float16: the weights are as before. */
+  readonly isSkipped: boolean;
 }
 
 type Listener = (report: StepReport) => void;

@@ -61,6 +61,8 @@ export class Progress<T> implements Iterable<T> {
   private recent: (readonly [number, number])[] = [];
   private done: number;
   private steps = 0;
+  /** Of them, those that overflowed. */
+  private skipped = 0;
   private roundSteps = 0;
   private samples = 0;
   private loss: number | null = null;
@@ -121,9 +123,10 @@ export class Progress<T> implements Iterable<T> {
     this.render(false);
   }
 
-  private record({ loss, samples }: StepReport): void {
+  private record({ loss, samples, isSkipped }: StepReport): void {
     const now = this.runtime.session.now();
     this.steps++;
+    if (isSkipped) this.skipped++;
     this.roundSteps++;
     this.samples += samples;
     if (loss !== null) this.loss = loss;
@@ -163,16 +166,17 @@ export class Progress<T> implements Iterable<T> {
     const windowMs = isLast ? elapsedMs : Math.min(RATE_WINDOW_MS, elapsedMs);
     const rate = ((isLast ? this.samples : recent) / Math.max(1, windowMs)) * 1000;
     // What an earlier session did took no time here.
-    const skipped = (this.firstEpoch ?? 0) / Math.max(1, this.total ?? 0);
+    const before = (this.firstEpoch ?? 0) / Math.max(1, this.total ?? 0);
     const left =
-      isLast || fraction === null || fraction <= skipped
+      isLast || fraction === null || fraction <= before
         ? null
-        : (elapsedMs * (1 - fraction)) / (fraction - skipped);
+        : (elapsedMs * (1 - fraction)) / (fraction - before);
     return [
       ...(this.loss === null ? [] : [`loss ${formatLoss(this.loss)}`]),
       ...[...this.values].map(([name, value]) => `${name} ${value}`),
       ...(this.samples === 0 ? [] : [`${formatRate(rate)} samples/s`]),
       ...(this.steps === 0 ? [] : [`${formatCount(this.steps)} steps`]),
+      ...(this.skipped === 0 ? [] : [`${formatCount(this.skipped)} skipped (float16 overflow)`]),
       formatDuration(elapsedMs) + (left === null ? '' : `, ${formatDuration(left)} left`),
     ];
   }

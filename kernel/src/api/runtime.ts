@@ -19,6 +19,8 @@ import { PendingBuffers } from './buffers.js';
 import { GuardedSession } from './guardedSession.js';
 import { TrainingMeter } from './meter.js';
 import { RecentResults } from './recent.js';
+import type { ComputeFormat } from './precision.js';
+import { LossScaler } from './precision.js';
 import { ProgramStore } from './programStore.js';
 import type { Bookmark } from './resume/bookmark.js';
 import { LoopTracker } from './resume/loop.js';
@@ -118,6 +120,10 @@ export class Runtime {
   wire: WireFormat = 'float32';
   /** How the gradients of micro-shards become one. */
   aggregate: Aggregate = 'sum';
+  /** What products are made in. */
+  compute: ComputeFormat = 'float32';
+  /** What losses are multiplied by while that is float16. */
+  readonly lossScaler = new LossScaler(this);
   /** States made in this session; a new engine begins a new count. */
   statesMade = 0;
 
@@ -258,9 +264,9 @@ export class Runtime {
     return handle;
   }
 
-  /** Ties a state's leaf to its parameter: both live as long as a graph uses the leaf. */
-  adopt(owner: Tensor, leaf: LeafNode, record: StateRecord): void {
-    this.owners.set(leaf, owner);
+  /** Ties a state's leaf to its parameter, if it is one's: both live as long as a graph uses the leaf. */
+  adopt(owner: Tensor | null, leaf: LeafNode, record: StateRecord): void {
+    if (owner !== null) this.owners.set(leaf, owner);
     this.records.set(leaf, record);
   }
 
@@ -314,6 +320,7 @@ export class Runtime {
     this.firstLiveId = this.nextId;
     this.isAttached = false;
     this.programs.clear();
+    this.lossScaler.reset();
     this.steps.start(0 as StateVersion);
     this.loop.restart();
   }

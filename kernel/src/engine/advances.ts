@@ -18,7 +18,7 @@ import { ENGINE_LIMITS, LIMITS, byteSizeOf, narrowRow, slotCount } from '@ravenl
 import type { Resource } from '../core/cluster/state.js';
 import type { BoundPlan } from './planView.js';
 import type { SlotBlob, WorkerSession } from './session.js';
-import type { Draft, Revision, SlotKeeper, StateStore } from './states.js';
+import type { Draft, Revision, StateStore } from './states.js';
 
 interface Offer {
   readonly session: WorkerSession;
@@ -34,7 +34,7 @@ interface Offer {
 /** Where a worker finds the slots of an update. */
 type SlotSource = Pick<AdvanceUpdate, 'stepsDone' | 'slotsOf' | 'slots'>;
 
-/** The update that is being made, here and there. */
+/** An update that is being made, here and there. */
 interface Pending {
   readonly execution: ExecutionId;
   readonly session: WorkerSession;
@@ -50,7 +50,8 @@ export interface Promised {
 export class Advances {
   private readonly states: StateStore;
   private readonly offers = new Map<number, Offer>();
-  private pending: Pending | null = null;
+  /** In the order of their versions. */
+  private pending: Pending[] = [];
   /** Who had all units of the last step: slots are sent to who has all again, not to several in turn. */
   private last: WorkerSession | null = null;
   /** Times in a row that slots were sent in vain. */
@@ -105,7 +106,9 @@ export class Advances {
     const offer = this.offers.get(execution);
     if (offer?.session !== session) return;
     offer.isMaking = false;
-    if (this.pending?.execution === execution) this.pending = null;
+    // What is made from it is not made either.
+    const first = this.pending.findIndex((each) => each.execution === execution);
+    if (first >= 0) this.pending.length = first;
   }
 
   /** A worker's answer for `count` of `of` micro-shards counts. */
@@ -135,7 +138,7 @@ export class Advances {
       return revision === null ? [] : [revision];
     });
     const { session } = offer;
-    this.pending = { execution, session, stateIds: new Set(offer.stateIds) };
+    this.pending.push({ execution, session, stateIds: new Set(offer.stateIds) });
     session.send({
       kind: 'keep',
       execution,
@@ -145,10 +148,13 @@ export class Advances {
     return { worker: session.worker, resources };
   }
 
-  /** Who has the slots of a draft that is committed. */
-  keeperOf({ stateId }: Draft): SlotKeeper | null {
-    const { pending } = this;
-    return pending?.stateIds.has(stateId) === true ? pending : null;
+  /** The drafts of an execution are the newest version now. */
+  commit(execution: ExecutionId, drafts: readonly Draft[]): StateVersion {
+    const pending = this.pending.find((each) => each.execution === execution);
+    this.forget(execution);
+    return this.states.commit(drafts, ({ stateId }) =>
+      pending?.stateIds.has(stateId) === true ? pending : null,
+    );
   }
 
   /** Committed, failed or cancelled. */
@@ -157,7 +163,11 @@ export class Advances {
     this.offers.delete(execution);
     if (offer !== undefined && offer.sent.length > 0)
       offer.session.send({ kind: 'drop', programs: [], states: offer.sent, data: [], blocks: [] });
-    if (this.pending?.execution === execution) this.pending = null;
+    this.forget(execution);
+  }
+
+  private forget(execution: number): void {
+    this.pending = this.pending.filter((each) => each.execution !== execution);
   }
 
   private messageOf(
@@ -173,6 +183,8 @@ export class Advances {
     const updates: AdvanceUpdate[] = [];
     let bytes = 0;
     for (const { stateId, rule, optimizerId, output } of plan.updates) {
+      // Whether the step is made at all shows in its whole sum, here.
+      if (rule.name === 'lossScale') return null;
       const clip = plan.clips.findIndex((each) => each.optimizerId === optimizerId);
       const revision = read.get(stateId);
       // Others begin with another version than the one that the worker was sent.
@@ -203,17 +215,18 @@ export class Advances {
     blobs: SlotBlob[] | null,
   ): SlotSource | null {
     const fresh: SlotSource = { stepsDone: 0, slotsOf: 0 as ExecutionId, slots: [] };
-    const { pending } = this;
-    if (
-      revision.isPromised &&
-      (pending?.session !== session || !pending.stateIds.has(revision.stateId))
-    )
-      return null;
+    const makers = this.pending.filter(({ stateIds }) => stateIds.has(revision.stateId));
+    const maker = makers.at(-1);
+    if (revision.isPromised && maker?.session !== session) return null;
     if (count === 0) return fresh;
     const slots = this.states.slotsOf(revision.stateId, optimizerId);
     if (slots?.blocks.length !== count) return revision.isPromised ? null : fresh;
-    if (revision.isPromised && pending !== null)
-      return { stepsDone: slots.stepsDone + 1, slotsOf: pending.execution, slots: [] };
+    if (revision.isPromised && maker !== undefined)
+      return {
+        stepsDone: slots.stepsDone + makers.length,
+        slotsOf: maker.execution,
+        slots: [],
+      };
     const { stepsDone, keeper } = slots;
     if (keeper?.session === session) return { stepsDone, slotsOf: keeper.execution, slots: [] };
     if (blobs === null) return null;

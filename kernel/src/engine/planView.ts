@@ -9,15 +9,16 @@ import type {
   RobustRule,
   RunId,
   RunInput,
+  StateUpdate,
   SumForm,
   TensorType,
-  UpdateRule,
 } from '@ravenlab/protocol';
 import {
   AGGREGATE_FORMS,
   ClusterError,
   ENGINE_LIMITS,
   LIMITS,
+  LOSS_SCALE_TYPE,
   byteSizeOf,
   formatShape,
   readAggregate,
@@ -107,7 +108,10 @@ export function bindPlan(id: ExecutionId, plan: ExecutionPlan, context: PlanCont
 }
 
 /** Rules that take a gradient; the others take values, which keep their digits. */
-const OF_OPTIMIZERS: ReadonlySet<UpdateRule['name']> = new Set(['sgd', 'adam', 'adamw']);
+const OF_OPTIMIZERS: ReadonlySet<StateUpdate['rule']['name']> = new Set(['sgd', 'adam', 'adamw']);
+
+/** Whether an update makes weights out of a gradient. */
+export const isOptimizers = ({ rule }: StateUpdate): boolean => OF_OPTIMIZERS.has(rule.name);
 
 /** A batch that is not cut is a sum of one: its gradients are narrow too. */
 function sumsOf(plan: ExecutionPlan): SumForm[] {
@@ -122,9 +126,7 @@ function sumsOf(plan: ExecutionPlan): SumForm[] {
 }
 
 function gradientsOf({ updates }: ExecutionPlan): ReadonlySet<number> {
-  return new Set(
-    updates.filter(({ rule }) => OF_OPTIMIZERS.has(rule.name)).map(({ output }) => output),
-  );
+  return new Set(updates.filter(isOptimizers).map(({ output }) => output));
 }
 
 /** @throws ClusterError when the rule is none, or the gradients are more than can wait for one another. */
@@ -312,6 +314,10 @@ function checkUpdates(plan: ExecutionPlan, states: StateStore): void {
         `rule ${update.rule.name} needs float32, state ${String(update.stateId)} is ${output.type.dtype}`,
       );
     }
+    if (update.rule.name !== 'lossScale') continue;
+    checkSame(output.type, LOSS_SCALE_TYPE, `output ${String(update.output)}, a loss scale's,`);
+    if (plan.updates.find(({ rule }) => rule.name === 'lossScale') !== update)
+      refuse('two loss scales decide about it, at most one can');
   }
 }
 

@@ -56,6 +56,8 @@ export type ReduceCommand =
       readonly id: number;
       readonly kind: 'update';
       readonly batch: UpdateBatch;
+      /** A worker computes the next step meanwhile: there is time, and more of the machine is left to it. */
+      readonly hasTime?: boolean;
       /** Left out: all of it. */
       readonly share?: Share;
     }
@@ -144,7 +146,7 @@ export class InlineReducer implements Reducer {
   }
 }
 
-/** On threads of the engine: sums on the first, in order; each large update in shares on all of them. */
+/** On threads of the engine: sums on the first, in order; each large update in shares on all of them, if somebody waits for it. */
 export class ThreadReducer implements Reducer {
   private readonly threads: readonly Worker[];
   private readonly waiting = new Map<number, (result: number) => void>();
@@ -163,7 +165,7 @@ export class ThreadReducer implements Reducer {
   }
 
   run(body: ReduceBody, onDone: (result: number) => void): void {
-    if (body.kind === 'update' && isLarge(body.batch)) {
+    if (body.kind === 'update' && body.hasTime !== true && isLarge(body.batch)) {
       this.share(body, onDone);
       return;
     }

@@ -9,46 +9,29 @@ import type {
   ExecutionPlan,
   LeaseId,
   ProgramHash,
-  StateVersion,
   WorkerId,
 } from '@ravenlab/protocol';
 import { ENGINE_LIMITS, RavenError } from '@ravenlab/protocol';
 import type { ClusterEvent } from '../core/cluster/events.js';
 import type { ClusterState, Failure } from '../core/cluster/state.js';
 import type { RequestPoint } from '../core/journal/paidBook.js';
+import type { ActiveExecution } from './activeExecution.js';
 import type { AuditedExecution } from './auditCase.js';
 import { Advances } from './advances.js';
 import { Collector } from './collector.js';
 import type { Reducers } from './collector.js';
 import { hasEffect } from './effects.js';
 import type { Block, SharedHeap } from './heap.js';
-import type { BoundPlan } from './planView.js';
 import { bindPlan, readsData } from './planView.js';
 import type { RunnerJournal } from './runnerJournal.js';
 import type { WorkerSession } from './session.js';
 import type { Draft } from './states.js';
-import { draftsOf, updateBatchOf } from './stepUpdate.js';
+import { StepChain } from './stepChain.js';
+import { draftsOf, haveSlots, settledPlan, updateBatchOf } from './stepUpdate.js';
 import type { StoreHandlers, Stores } from './storeRequests.js';
 import { storeHandlers } from './storeRequests.js';
 import type { QueuedRequest, RunOfCell, Ticket } from './ticket.js';
 import { errorOf, isSameRun, namedVersion, noVersion, runOfCell, stopError } from './ticket.js';
-
-interface ActiveExecution {
-  readonly id: ExecutionId;
-  readonly ticket: Ticket;
-  readonly bound: BoundPlan;
-  readonly collector: Collector;
-  readonly releases: readonly (() => void)[];
-  /** Shards of a repeated one that need not be paid, in this life and those before. */
-  readonly paid: Set<number>;
-  /** Times that workers made a repeated one fail. */
-  readonly refusals: number;
-  workers: number;
-  /** Version that its commit made; null for an evaluation. */
-  version: StateVersion | null;
-  /** Of its updates, in order, once they have a place. */
-  drafts: Draft[] | null;
-}
 
 export interface RunnerOptions extends Stores {
   readonly heap: SharedHeap;
@@ -86,13 +69,8 @@ export class Runner {
   private readonly handlers: StoreHandlers;
   private readonly queue: Ticket[] = [];
   private readonly active = new Map<number, ActiveExecution>();
-  /** The execution that will make the next version. */
-  private updating: ExecutionId | null = null;
-  /**
-   * The step that was begun with the version that is being written, by the worker that makes it too. It is the journal's, and
-   * may end, when that one is committed.
-   */
-  private ahead: ActiveExecution | null = null;
+  /** They are the journal's, and may end, when their turn has come. */
+  private readonly steps = new StepChain<ActiveExecution>();
   private nextExecution = 1;
   /** Sums that wait with their update until a copy of the slots is made. */
   private held: ActiveExecution[] = [];
@@ -131,9 +109,9 @@ export class Runner {
 
   /** The journal has made its copy, or room. */
   resume(): void {
-    if (!this.options.journal.isCopying) {
-      for (const run of this.held.splice(0)) this.finish(run);
-    }
+    const ready = this.held.filter((run) => this.mayFinish(run));
+    this.held = this.held.filter((run) => !ready.includes(run));
+    for (const run of ready) this.finish(run);
     this.pump();
   }
 
@@ -224,8 +202,8 @@ export class Runner {
     if (run === undefined) return;
     run.workers = workers;
     run.collector.whenSummed(() => {
-      if (this.options.journal.isCopying || run === this.ahead) this.held.push(run);
-      else this.finish(run);
+      if (this.mayFinish(run)) this.finish(run);
+      else this.held.push(run);
     });
   }
 
@@ -255,10 +233,10 @@ export class Runner {
       return;
     }
     this.options.onWithdrawn(run.ticket.point);
-    const ahead = this.updating === run.id ? this.ahead : null;
+    const behind = this.steps.behind(run);
     this.end(run);
     const error = errorOf(failure, run.bound.plan);
-    if (ahead !== null) this.dropAhead(ahead);
+    for (const each of behind) this.dropAhead(each);
     this.options.onFailed(run.bound.plan, error);
     run.ticket.reject(error);
     this.settled();
@@ -283,11 +261,15 @@ export class Runner {
       if (!isRunning || !matches(run.ticket)) continue;
       this.options.feed({ kind: 'cancelled', execution: run.id });
       this.options.onWithdrawn(run.ticket.point);
-      const ahead = this.updating === run.id ? this.ahead : null;
+      const behind = this.steps.behind(run);
       this.end(run);
       run.ticket.reject(error);
       count++;
-      if (ahead !== null && !matches(ahead.ticket)) this.dropAhead(ahead);
+      for (const each of behind) {
+        const isMatch = matches(each.ticket);
+        if (isMatch) count++;
+        this.dropAhead(each, isMatch ? error : undefined);
+      }
     }
     this.settled();
     return count;
@@ -307,7 +289,7 @@ export class Runner {
       } catch (error) {
         ticket.reject(error);
       }
-      if (isEffect && this.updating === null) this.options.journal.quiet();
+      if (isEffect && this.steps.turn === null) this.options.journal.quiet();
     }
   }
 
@@ -318,37 +300,44 @@ export class Runner {
 
   /** An execution has ended. */
   private settled(): void {
-    const { ahead, options } = this;
+    const { steps, options } = this;
     // With answers of the next step in, what is counted is not that of the versions.
-    const isBetween =
-      ahead === null ||
-      options.cluster.executions.get(ahead.id)?.unitsLeft === ahead.bound.plan.shards.length;
-    if (this.updating === null && isBetween) options.journal.quiet();
-    if (this.updating === null && ahead !== null) this.promote(ahead);
+    const isBetween = steps.every(({ id, bound }) => {
+      const { unitsLeft } = options.cluster.executions.get(id) ?? {};
+      return unitsLeft === bound.plan.shards.length;
+    });
+    if (steps.turn === null && isBetween) options.journal.quiet();
+    if (steps.turn === null && steps.first !== null) this.promote(steps.first);
     this.pump();
+  }
+
+  /** Whether nothing has to come before its version, if it makes one. */
+  private mayFinish(run: ActiveExecution): boolean {
+    return !this.options.journal.isCopying && this.steps.placeOf(run) <= 0;
   }
 
   /** The version that it began with is committed: it is a step like any other from now on. */
   private promote(run: ActiveExecution): void {
-    this.ahead = null;
-    this.updating = run.id;
+    this.steps.takeTurn(run);
     this.options.journal.started(run.ticket.point, true);
     if (!this.held.includes(run)) {
       this.goAhead(run);
       return;
     }
-    if (this.options.journal.isCopying) return;
+    if (!this.mayFinish(run)) return;
     this.held = this.held.filter((each) => each !== run);
     this.finish(run);
   }
 
   /** The version that it began with will not be. */
-  private dropAhead(run: ActiveExecution): void {
+  private dropAhead(
+    run: ActiveExecution,
+    error: RavenError = noVersion(namedVersion(run.bound.plan), this.options.states.version),
+  ): void {
     this.end(run);
     this.callOff(run);
     this.options.onWithdrawn(run.ticket.point);
-    const { version } = this.options.states;
-    run.ticket.reject(noVersion(namedVersion(run.bound.plan), version));
+    run.ticket.reject(error);
   }
 
   /** Nobody works on it any more; it has ended here before. */
@@ -360,25 +349,26 @@ export class Runner {
   }
 
   /**
-   * Whether a step can begin with the version that is being written: the one after a step of the same run, whose worker makes
+   * Whether a step can begin with a version that is not there yet: the one after a step of the same run, whose worker makes
    * that version itself.
    */
   private canStartAhead({ request, isRepeat }: Ticket): boolean {
     const { states, journal } = this.options;
-    if (request.kind !== 'execute' || isRepeat || this.ahead !== null || !states.isPromising)
-      return false;
+    const { length } = this.steps;
+    const isOpen = length > 0 && length <= ENGINE_LIMITS.stepsAhead && states.promised === length;
+    if (request.kind !== 'execute' || isRepeat || !isOpen) return false;
     const { step, updates } = request.plan;
     if (step === null || updates.length === 0 || journal.isFull || journal.isCopying) return false;
     return (
       this.active.size < ENGINE_LIMITS.executions &&
       this.training?.runId === step.runId &&
-      namedVersion(request.plan) === states.version + 1
+      namedVersion(request.plan) === states.version + length
     );
   }
 
   /** Head of the queue only: a request that has to wait holds up those behind it, which keeps their order. */
   private canStart(request: QueuedRequest): boolean {
-    const isUpdating = this.updating !== null;
+    const isUpdating = this.steps.turn !== null;
     switch (request.kind) {
       case 'execute':
         if (this.active.size >= ENGINE_LIMITS.executions || this.options.journal.isFull) {
@@ -416,7 +406,7 @@ export class Runner {
 
   private start(plan: ExecutionPlan, ticket: Ticket): void {
     const { states, data, runs } = this.options;
-    const isAhead = this.updating !== null && plan.updates.length > 0;
+    const isAhead = this.steps.turn !== null && plan.updates.length > 0;
     if (!isAhead) this.checkVersion(namedVersion(plan));
     const run = runs.started(plan);
     for (const input of plan.inputs) if (input.kind === 'state') this.reachBack(input.version);
@@ -441,10 +431,7 @@ export class Runner {
     const collector = new Collector(bound, heap, reducers);
     const run: ActiveExecution = { ...begun, collector, workers: 0, version: null, drafts: null };
     this.active.set(id, run);
-    if (bound.plan.updates.length > 0) {
-      if (this.updating === null) this.updating = id;
-      else this.ahead = run;
-    }
+    if (bound.plan.updates.length > 0) this.steps.add(run);
     beforeSubmit();
     const { spec } = bound;
     feed({
@@ -466,9 +453,7 @@ export class Runner {
     if (refusals === REFUSALS_TOLD) this.options.onRefused(failure.message);
     const pauseMs = Math.min(engineRestartMaxMs, engineRestartMinMs * 2 ** run.refusals);
     this.options.after(pauseMs, () => {
-      this.active.delete(run.id);
-      if (this.updating === run.id) this.updating = null;
-      this.advances.ended(run.id);
+      this.leave(run);
       const id = this.newExecution();
       const again = { ...bound, spec: { ...bound.spec, id } };
       this.launch({ id, ticket, bound: again, releases, paid, refusals });
@@ -503,8 +488,8 @@ export class Runner {
 
   /** Sums are made: update the states, or just answer. */
   private finish(run: ActiveExecution): void {
-    const { plan } = run.bound;
-    if (plan.updates.length === 0) {
+    const { bound, collector } = run;
+    if (bound.plan.updates.length === 0) {
       this.options.feed({ kind: 'reduced', execution: run.id, failure: null });
       return;
     }
@@ -512,14 +497,14 @@ export class Runner {
     try {
       // What a step makes whose turn has only come now is kept too.
       this.goAhead(run);
-      if (run.drafts !== null && !this.advances.isTaken(run.id)) this.recall(run.drafts);
+      if (run.drafts !== null && !this.advances.isTaken(run.id)) this.recall(run, run.drafts);
       const { states, reducers } = this.options;
+      const plan = settledPlan(bound.plan, collector);
       const drafts = (run.drafts ??= draftsOf(plan, states));
-      const made = { collector: run.collector, drafts };
-      const { batch, sizeBytes } = updateBatchOf(plan, made, this.options, scratch);
-      const reducer =
-        sizeBytes <= ENGINE_LIMITS.inlineReduceBytes ? reducers.inline : reducers.thread;
-      reducer.run({ kind: 'update', batch }, (output) => {
+      const made = { collector, drafts, scratch };
+      const { batch, reducer } = updateBatchOf(plan, made, this.options);
+      const hasTime = this.steps.length > 1;
+      reducers[reducer].run({ kind: 'update', batch, hasTime }, (output) => {
         this.commit(run, drafts, scratch, output);
       });
     } catch (error) {
@@ -533,7 +518,11 @@ export class Runner {
   /** Before its sum is here, the worker that makes the version too may have the next step. */
   private goAhead(run: ActiveExecution): void {
     const { advances } = this;
-    if (run.id !== this.updating || run.drafts !== null || !advances.canKeep(run.id)) return;
+    const { states } = this.options;
+    const isNext = this.steps.turn !== null && this.steps.placeOf(run) === states.promised;
+    if (!isNext || run.drafts !== null || !advances.canKeep(run.id)) return;
+    // Slots that are made anew would be taken from the step before it.
+    if (states.promised > 0 && !haveSlots(run.bound.plan, states)) return;
     try {
       run.drafts = draftsOf(run.bound.plan, this.options.states);
     } catch (error) {
@@ -550,18 +539,17 @@ export class Runner {
   /** It has no version to make any more, or not yet. */
   private takeBack(run: ActiveExecution): void {
     if (run.drafts === null) return;
-    this.recall(run.drafts);
+    this.recall(run, run.drafts);
     this.options.states.discard(run.drafts);
     run.drafts = null;
   }
 
   /** The result came from somebody else: what was begun with the promised version is begun again with the real one. */
-  private recall(drafts: readonly Draft[]): void {
-    const { ahead } = this;
-    if (ahead !== null) {
-      this.end(ahead);
-      this.callOff(ahead);
-      this.queue.unshift(ahead.ticket);
+  private recall(run: ActiveExecution, drafts: readonly Draft[]): void {
+    for (const each of this.steps.behind(run)) {
+      this.end(each);
+      this.callOff(each);
+      this.queue.unshift(each.ticket);
     }
     this.options.states.withdraw(drafts);
     this.options.onWritten();
@@ -579,8 +567,7 @@ export class Runner {
       this.reject(run, { code: 'numeric', message, shard: -1, output: notFinite });
       return;
     }
-    const { states } = this.options;
-    run.version = states.commit(drafts, (draft) => this.advances.keeperOf(draft));
+    run.version = this.advances.commit(run.id, drafts);
     run.drafts = null;
     this.options.onWritten();
     this.options.runs.committed(run.bound.plan, run.version);
@@ -591,12 +578,16 @@ export class Runner {
     this.options.feed({ kind: 'reduced', execution: run.id, failure });
   }
 
-  private end(run: ActiveExecution): void {
+  /** Whatever follows is of another execution. */
+  private leave(run: ActiveExecution): void {
     this.active.delete(run.id);
-    if (this.updating === run.id) this.updating = null;
-    if (this.ahead === run) this.ahead = null;
-    this.held = this.held.filter((each) => each !== run);
+    this.steps.remove(run);
     this.advances.ended(run.id);
+  }
+
+  private end(run: ActiveExecution): void {
+    this.leave(run);
+    this.held = this.held.filter((each) => each !== run);
     if (run.drafts !== null) {
       this.options.states.discard(run.drafts);
       run.drafts = null;

@@ -10,6 +10,7 @@ import type {
   Shape,
   StateId,
   StateRef,
+  StateUpdate,
   StateVersion,
   TensorType,
   UpdateRule,
@@ -106,7 +107,7 @@ export class StateStore {
   /** Called with resources that no worker needs to hold any more. */
   private readonly onRetired: (resources: readonly ResourceId[]) => void;
   private committed = 0;
-  /** Drafts of the next version that have names. */
+  /** Versions after that one that have names. */
   private promises = 0;
   /** Versions before it were known to an earlier life of the engine only. */
   private floor = 0;
@@ -125,9 +126,9 @@ export class StateStore {
     this.onRetired = onRetired;
   }
 
-  /** Whether the next version has names already. */
-  get isPromising(): boolean {
-    return this.promises > 0;
+  /** How many of the next versions have names already. */
+  get promised(): number {
+    return this.promises;
   }
 
   /** Number of committed updates. */
@@ -170,7 +171,8 @@ export class StateStore {
     const states = [...this.records].map(([stateId, record]): CapturedState => {
       const { type } = record;
       const after = record.revisions.findIndex((revision) => revision.version > oldest);
-      const revisions = record.revisions.slice(after < 0 ? -1 : Math.max(0, after - 1));
+      const kept = record.revisions.slice(after < 0 ? -1 : Math.max(0, after - 1));
+      const revisions = kept.filter((revision) => !revision.isPromised);
       releases.push(...revisions.map((revision) => this.pin(revision)));
       const slots = [...record.slots].map(([optimizerId, each]) => ({ ...each, optimizerId }));
       return { stateId, type, revisions, slots };
@@ -295,9 +297,10 @@ export class StateStore {
   }
 
   /** A block for the next revision, with the slots that its rule needs. */
-  draft(stateId: StateId, rule: UpdateRule, optimizerId: number): Draft {
+  draft(stateId: StateId, rule: StateUpdate['rule'], optimizerId: number): Draft {
     const record = this.recordOf(stateId);
-    const slots = slotCount(rule) === 0 ? null : this.slotsFor(record, rule, optimizerId);
+    const hasSlots = rule.name !== 'lossScale' && slotCount(rule) > 0;
+    const slots = hasSlots ? this.slotsFor(record, rule, optimizerId) : null;
     const block = this.heap.allocate(byteSizeOf(record.type));
     return { stateId, block, slots, revision: null };
   }
@@ -307,9 +310,9 @@ export class StateStore {
     for (const { block } of drafts) this.heap.free(block);
   }
 
-  /** Takes the names of drafts back: who has something under them forgets it. */
+  /** Takes the names of drafts back, of the newest that have any: who has something under them forgets it. */
   withdraw(drafts: readonly Draft[]): void {
-    this.promises = 0;
+    if (isPromised(drafts)) this.promises--;
     for (const draft of drafts) {
       const { stateId, revision } = draft;
       draft.revision = null;
@@ -322,12 +325,12 @@ export class StateStore {
   }
 
   /**
-   * Gives the drafts the names that they will have as the next version, so that work on it can be given out while they are
-   * written. `commit` or `discard` follows, and nothing is created or dropped before.
+   * Gives the drafts the names that they will have as the next version, or the one after those that have names, so that work
+   * on it can be given out while they are written. `commit` or `discard` follows, and nothing is created or dropped before.
    */
   promise(drafts: readonly Draft[]): void {
-    const version = (this.committed + 1) as StateVersion;
-    this.promises = drafts.length;
+    this.promises++;
+    const version = (this.committed + this.promises) as StateVersion;
     for (const draft of drafts) {
       const record = this.recordOf(draft.stateId);
       const ref = { stateId: draft.stateId, version: record.nextRevision++ as StateVersion };
@@ -343,7 +346,7 @@ export class StateStore {
     keeperOf: (draft: Draft) => SlotKeeper | null = () => null,
   ): StateVersion {
     this.committed++;
-    this.promises = 0;
+    if (isPromised(drafts)) this.promises--;
     for (const draft of drafts) {
       const record = this.records.get(draft.stateId);
       const { slots, revision } = draft;
@@ -356,7 +359,7 @@ export class StateStore {
       else if (revision === null) this.append(draft.stateId, record, draft.block);
       else {
         revision.isPromised = false;
-        this.supersede(record.revisions[record.revisions.length - 2]);
+        this.supersede(record.revisions[record.revisions.indexOf(revision) - 1]);
       }
     }
     for (const record of this.records.values()) this.prune(record);
@@ -519,6 +522,11 @@ export class StateStore {
 }
 
 /** Bytes of one row (all axes but the first). */
+/** Whether drafts have names. */
+function isPromised(drafts: readonly Draft[] | null): boolean {
+  return drafts?.some(({ revision }) => revision !== null) === true;
+}
+
 export function rowBytes(type: TensorType): number {
   const rowShape: Shape = type.shape.slice(1);
   return sizeOf(rowShape) * DTYPE_BYTES[type.dtype];

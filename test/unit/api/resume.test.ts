@@ -17,8 +17,8 @@ import {
   tensor,
 } from 'ravenlab';
 import type { Tensor } from 'ravenlab';
-import { EMPTY_PAYMENTS } from '@ravenlab/protocol';
 import type { Checkpoint, Position } from '../../../kernel/src/api/resume/snapshot.js';
+import { emptyPanel } from './lib/emptyPanel.js';
 import type { OracleSession } from './lib/oracleSession.js';
 import { freshSession, restartKernel } from './lib/oracleSession.js';
 
@@ -141,19 +141,6 @@ async function attach(): Promise<NonNullable<Awaited<ReturnType<typeof cluster.a
   return run;
 }
 
-function emptyPanel(): unknown {
-  return {
-    cluster: {
-      ...{ state: 'ready', engineId: null, canInvite: false, workerCount: 0 },
-      ...{ samplesPerSecond: 0, inFlightUnits: 0, queuedUnits: 0, unitsDone: 0, unitsFailed: 0 },
-    },
-    contributors: [],
-    job: null,
-    payments: { ...EMPTY_PAYMENTS, currency: 'RVN', decimals: 18 },
-    alerts: [],
-  };
-}
-
 /** A new kernel that goes on with what the engine holds. */
 async function resumed(make?: () => nn.Module, course: Course = {}): Promise<string> {
   restartKernel(engine);
@@ -224,16 +211,19 @@ describe('a checkpoint file goes on to the same bits on another machine', () => 
     cluster.microShard = 3;
     cluster.wire = 'int8';
     cluster.aggregate = { kind: 'centeredClip', radius: 2 };
+    cluster.compute = 'float16';
     const parts = build();
     await save(file(), parts);
     freshSession();
     expect(cluster.microShard).toBe(32);
     expect(cluster.wire).toBe('float32');
     expect(cluster.aggregate).toBe('sum');
+    expect(cluster.compute).toBe('float32');
     await load(file(), build());
     expect(cluster.microShard).toBe(3);
     expect(cluster.wire).toBe('int8');
     expect(cluster.aggregate).toEqual({ kind: 'centeredClip', radius: 2 });
+    expect(cluster.compute).toBe('float16');
   });
 });
 

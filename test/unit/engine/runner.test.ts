@@ -342,9 +342,9 @@ test('slots stay with the worker that makes the weights, unless it says that it 
   expect(engine.keptBy()).toBeNull();
 });
 
-describe('a step that begins with weights that a worker makes', () => {
-  const other = 'b'.repeat(64) as WorkerId;
+const other = 'b'.repeat(64) as WorkerId;
 
+describe('a step that begins with weights that a worker makes', () => {
   /** Two steps are asked for; the worker has the whole first one, makes its update, and has the second one too. */
   beforeEach(() => {
     engine.ask({ kind: 'execute', plan: stepOf(0) }, false);
@@ -386,7 +386,7 @@ describe('a step that begins with weights that a worker makes', () => {
     expect(engine.outcomes).toEqual(['1 executed', '2 executed', '3 executed']);
     expect(engine.commits).toEqual(['0 in time', '1 in time', '2 in time']);
     expect(engine.states.version).toBe(3);
-    expect(engine.states.isPromising).toBe(false);
+    expect(engine.states.promised).toBe(0);
     expect(engine.said).not.toContain('keep');
     // The name that the other worker may still know means nothing any more: four versions, and one number more.
     expect(engine.states.latest(STATE).wireVersion).toBe(5);
@@ -396,7 +396,7 @@ describe('a step that begins with weights that a worker makes', () => {
     engine.answer('nonFinite', 1);
     expect(engine.outcomes).toEqual(['1 executed', '3 ClusterError', '2 NumericError']);
     expect(engine.states.version).toBe(1);
-    expect(engine.states.isPromising).toBe(false);
+    expect(engine.states.promised).toBe(0);
     engine.granted.splice(0);
     engine.ask({ kind: 'execute', plan: stepOf(1) }, false);
     answerAll('ok');
@@ -407,7 +407,7 @@ describe('a step that begins with weights that a worker makes', () => {
   test('is stopped with the one before it', () => {
     engine.runner.cancelEpoch(CELL);
     expect(engine.outcomes).toEqual(['1 executed', '2 RavenError', '3 RavenError']);
-    expect(engine.states.isPromising).toBe(false);
+    expect(engine.states.promised).toBe(0);
     engine.granted.splice(0);
     engine.ask({ kind: 'execute', plan: stepOf(1) }, false);
     answerAll('ok');
@@ -430,5 +430,99 @@ describe('a step that begins with weights that a worker makes', () => {
     answerAll('ok');
     expect(engine.outcomes).toEqual(['4 executed', '5 executed']);
     expect(engine.states.version).toBe(3);
+  });
+});
+
+describe('steps that begin with weights that are to be made from weights that are to be made', () => {
+  /** Four steps are asked for; the worker has the first three, one behind the other. */
+  beforeEach(() => {
+    engine.ask({ kind: 'execute', plan: stepOf(0) }, false);
+    answerAll('ok');
+    engine.said.splice(0);
+    for (const step of [1, 2, 3, 4]) engine.ask({ kind: 'execute', plan: stepOf(step) }, false);
+    engine.make();
+    engine.make();
+    expect(engine.granted).toHaveLength(3 * SHARDS);
+    expect(engine.said).toEqual(['advance', 'keep', 'advance', 'keep', 'advance']);
+    // The result of the third has a name too, and the fourth waits: no more than two are ahead.
+    engine.make();
+    expect(engine.granted).toHaveLength(3 * SHARDS);
+    expect(engine.states.promised).toBe(3);
+  });
+
+  test('are committed in order, and the fourth has its turn', () => {
+    isReducerSlow = true;
+    engine.answer('ok', 3 * SHARDS);
+    expect(engine.outcomes).toEqual(['1 executed']);
+    isReducerSlow = false;
+    waiting.shift()?.();
+    answerAll('ok');
+    const outcomes = [1, 2, 3, 4, 5].map((id) => `${String(id)} executed`);
+    expect(engine.outcomes).toEqual(outcomes);
+    expect(engine.states.version).toBe(5);
+    expect(engine.states.promised).toBe(0);
+    expect(engine.paid).toHaveLength(5 * SHARDS);
+    // Every version has the number that it was promised under.
+    expect(engine.states.latest(STATE).wireVersion).toBe(6);
+  });
+
+  test('begin again, in order, when the first result comes from somebody else', () => {
+    engine.join(other);
+    engine.leave(WORKER);
+    answerAll('ok');
+    expect(engine.outcomes).toEqual([1, 2, 3, 4, 5].map((id) => `${String(id)} executed`));
+    expect(engine.states.promised).toBe(0);
+    expect(engine.states.version).toBe(5);
+  });
+
+  test('fail with the first, and the weights stay', () => {
+    engine.answer('nonFinite', 1);
+    expect(engine.outcomes.slice(0, 4)).toEqual([
+      '1 executed',
+      '4 ClusterError',
+      '3 ClusterError',
+      '2 NumericError',
+    ]);
+    answerAll('ok');
+    expect(engine.outcomes.at(-1)).toBe('5 ClusterError');
+    expect(engine.states.version).toBe(1);
+    expect(engine.states.promised).toBe(0);
+  });
+
+  test('fail with the second, and the first is whole', () => {
+    const first = engine.granted.splice(0, SHARDS);
+    engine.answer('nonFinite', 1);
+    expect(engine.outcomes).toEqual(['1 executed', '4 ClusterError', '3 NumericError']);
+    engine.granted.splice(0, Infinity, ...first);
+    answerAll('ok');
+    expect(engine.outcomes.slice(3)).toEqual(['2 executed', '5 ClusterError']);
+    expect(engine.states.version).toBe(2);
+    expect(engine.states.promised).toBe(0);
+  });
+
+  test('are stopped together, and training goes on from the last whole one', () => {
+    engine.runner.cancelEpoch(CELL);
+    expect([...engine.outcomes].sort()).toEqual([
+      '1 executed',
+      ...[2, 3, 4, 5].map((id) => `${String(id)} RavenError`),
+    ]);
+    expect(engine.states.promised).toBe(0);
+    engine.granted.splice(0);
+    engine.ask({ kind: 'execute', plan: stepOf(1) }, false);
+    answerAll('ok');
+    expect(engine.states.version).toBe(2);
+  });
+
+  test('are no more when one needs slots that are not there: it would take others from the step before it', () => {
+    answerAll('ok');
+    engine.ask({ kind: 'execute', plan: stepOf(5) }, false);
+    for (const step of [6, 7]) engine.ask({ kind: 'execute', plan: stepOf(step, MOMENTUM) }, false);
+    engine.make();
+    engine.make();
+    expect(engine.granted).toHaveLength(2 * SHARDS);
+    expect(engine.states.promised).toBe(1);
+    answerAll('ok');
+    expect(engine.outcomes.slice(5)).toEqual([6, 7, 8].map((id) => `${String(id)} executed`));
+    expect(engine.states.version).toBe(8);
   });
 });

@@ -57,6 +57,27 @@ test('memory stays flat over many commits', () => {
   expect(resources.count).toBe(LIMITS.retainedVersions);
 });
 
+test('versions have names before they are there: each its own, in order, and an image holds none of them', () => {
+  const { store, bytes, write, read } = makeStore();
+  store.create(A, type, bytes(0));
+  const first = [write(A, 1)];
+  const second = [write(A, 2)];
+  store.promise(first);
+  store.promise(second);
+  expect([store.promised, store.version]).toEqual([2, 0]);
+  const versionsOf = (image: ReturnType<StateStore['capture']>) =>
+    image.states.flatMap(({ revisions }) => revisions.map(({ version }) => version));
+  expect(versionsOf(store.capture(0))).toEqual([0]);
+  expect(store.commit(first)).toBe(1);
+  expect([store.promised, read(A, 0), read(A, 1)]).toEqual([1, 0, 1]);
+  expect(versionsOf(store.capture(0))).toEqual([0, 1]);
+  store.discard(second);
+  expect(store.promised).toBe(0);
+  expect(store.commit([write(A, 3)])).toBe(2);
+  expect(read(A, 2)).toBe(3);
+  expect(store.latest(A).wireVersion).toBe(4);
+});
+
 test('a pinned revision keeps its bytes until its release, however many commits go by', () => {
   const { heap, store, bytes, write } = makeStore();
   store.create(A, type, bytes(5));

@@ -1,7 +1,10 @@
 /** @file Matrix product, convolution and pooling with the parameter forms of PyTorch. */
+import type { OpParams } from '@ravenlab/protocol';
 import { formatShape, ShapeError } from '@ravenlab/protocol';
 import type { GraphNode } from '../../core/graph/node.js';
 import { emit, reshape } from '../emit.js';
+import { rounded } from '../precision.js';
+import { currentRuntime } from '../runtime.js';
 
 /** One number for both axes, or [height, width]. */
 export type Pair = number | readonly [number, number];
@@ -49,13 +52,24 @@ function sides(
   return [top, left, height - top, width - left];
 }
 
+/** A product of x and y in the precision of the session. */
+function product<N extends 'matMul' | 'conv2d'>(
+  op: N,
+  x: GraphNode,
+  y: GraphNode,
+  params: OpParams[N],
+): GraphNode {
+  const { compute } = currentRuntime();
+  return emit(op, [rounded(x, compute), rounded(y, compute)], params);
+}
+
 /** x `[B, C, H, W]`, weight `[O, C/groups, kh, kw]` → `[B, O, H', W']`. */
 export function conv2d(x: GraphNode, weight: GraphNode, options: ConvOptions): GraphNode {
   const kernel: [number, number] = [weight.type.shape[2] ?? 1, weight.type.shape[3] ?? 1];
   const stride = pairOf(options.stride ?? 1);
   const dilation = pairOf(options.dilation ?? 1);
   const padding = sides(options.padding ?? 0, kernel, stride, dilation);
-  return emit('conv2d', [x, weight], { stride, dilation, padding, groups: options.groups ?? 1 });
+  return product('conv2d', x, weight, { stride, dilation, padding, groups: options.groups ?? 1 });
 }
 
 /** x `[B, C, L]`, weight `[O, C/groups, k]` → `[B, O, L']`: a convolution of height 1. */
@@ -73,7 +87,7 @@ export function conv1d(
   }
   const image = reshape(x, [batch ?? 0, channels ?? 0, 1, length ?? 0]);
   const filter = reshape(weight, [out ?? 0, inner ?? 0, 1, kernel ?? 0]);
-  const y = emit('conv2d', [image, filter], {
+  const y = product('conv2d', image, filter, {
     stride: [1, options.stride],
     dilation: [1, options.dilation],
     padding: [0, options.padding, 0, options.padding],
@@ -108,14 +122,14 @@ export function matMul(a: GraphNode, b: GraphNode): GraphNode {
   }
   const left = rankA === 1 ? reshape(a, [1, ...a.type.shape]) : a;
   const right = rankB === 1 ? reshape(b, [...b.type.shape, 1]) : b;
-  const product = emit('matMul', [left, right], { transposeA: false, transposeB: false });
-  if (rankA > 1 && rankB > 1) return product;
-  const batch = product.type.shape.slice(0, -2);
-  const [m = 1, n = 1] = product.type.shape.slice(-2);
-  return reshape(product, [...batch, ...(rankA > 1 ? [m] : []), ...(rankB > 1 ? [n] : [])]);
+  const y = product('matMul', left, right, { transposeA: false, transposeB: false });
+  if (rankA > 1 && rankB > 1) return y;
+  const batch = y.type.shape.slice(0, -2);
+  const [m = 1, n = 1] = y.type.shape.slice(-2);
+  return reshape(y, [...batch, ...(rankA > 1 ? [m] : []), ...(rankB > 1 ? [n] : [])]);
 }
 
 /** x `[..., K]` × weight `[N, K]`ᵀ → `[..., N]`. @throws ShapeError naming both shapes. */
 export function matMulTransposed(x: GraphNode, weight: GraphNode): GraphNode {
-  return emit('matMul', [x, weight], { transposeA: false, transposeB: true });
+  return product('matMul', x, weight, { transposeA: false, transposeB: true });
 }

@@ -8,6 +8,8 @@ import type {
   UpdateRule,
 } from '@ravenlab/protocol';
 import { API_LIMITS } from '@ravenlab/protocol';
+import type { GuardedGradients } from '../../core/autograd/lossScaling.js';
+import { guarded } from '../../core/autograd/lossScaling.js';
 import type { GraphNode } from '../../core/graph/node.js';
 import { postOrder } from '../../core/graph/node.js';
 import { deferredBelow, substituteKnown } from '../evaluate.js';
@@ -43,25 +45,17 @@ export interface StepSpec {
 interface Write {
   readonly record: StateRecord;
   readonly node: GraphNode;
-  readonly rule: UpdateRule;
+  readonly rule: StateUpdate['rule'];
   readonly optimizerId: number;
 }
 
 /** Sends the step; values of its losses and metrics arrive with its reply. */
 export function submitStep(runtime: Runtime, spec: StepSpec): PendingStep {
   runtime.steps.throwUnreported();
-  const roots = runtime.takeRoots();
-  const losses = roots.filter((node) => !runtime.isSettled(node));
-  const gradients = spec.updates.map(({ gradient }) => gradient);
-  const members = new Set(postOrder([...roots, ...gradients]));
-  const writes = [...gradientWrites(spec), ...runtime.buffers.take(members)];
-  const writeNodes = writes.map(({ node }) => node);
-  const sinks = runtime.recent.sinksOf(new Set(postOrder([...members, ...writeNodes])), (node) =>
-    runtime.isSettled(node),
-  );
-  runtime.recent.clear();
+  const nodes = stepNodes(runtime, spec);
+  const { losses, writes, writeNodes, guard } = nodes;
   for (const deferred of deferredBelow(runtime, [...losses, ...writeNodes])) deferred.wait();
-  const planned = planStep(runtime, { losses, writeNodes, sinks });
+  const planned = planStep(runtime, nodes);
   const { wanted, replan } = planned;
   let { execution } = planned;
   warnOfChurn(runtime, execution);
@@ -96,7 +90,9 @@ export function submitStep(runtime: Runtime, spec: StepSpec): PendingStep {
         if (values) runtime.remember(node, values);
       });
       const loss = losses.length === 0 ? null : (outputs[execution.outputOf[0] ?? -1]?.[0] ?? null);
-      runtime.meter.report({ loss, samples: execution.samples });
+      const overflows = guard === null ? -1 : (execution.outputOf[wanted.length - 1] ?? -1);
+      const isSkipped = (outputs[overflows]?.[0] ?? 0) > 0;
+      runtime.meter.report({ loss, samples: execution.samples, isSkipped });
     },
     abandoned() {
       // Read later, their values are computed anew or say that their weights are gone.
@@ -117,10 +113,37 @@ export function submitStep(runtime: Runtime, spec: StepSpec): PendingStep {
   return step;
 }
 
-function gradientWrites(spec: StepSpec): Write[] {
-  return spec.updates.map(({ parameter, gradient, rule }) => ({
+/** What the step computes, of all that was differentiated and looked at since the last one. */
+function stepNodes(runtime: Runtime, spec: StepSpec): StepNodes {
+  const roots = runtime.takeRoots();
+  const losses = roots.filter((node) => !runtime.isSettled(node));
+  const gradients = spec.updates.map(({ gradient }) => gradient);
+  const members = new Set(postOrder([...roots, ...gradients]));
+  const scale = runtime.compute === 'float16' ? runtime.lossScaler.record : null;
+  const guard = scale === null ? null : guarded(gradients);
+  const writes = [
+    ...scaleWrites(scale, guard),
+    ...gradientWrites(spec, guard?.gradients ?? gradients),
+    ...runtime.buffers.take(members),
+  ];
+  const writeNodes = writes.map(({ node }) => node);
+  const sinks = runtime.recent.sinksOf(new Set(postOrder([...members, ...writeNodes])), (node) =>
+    runtime.isSettled(node),
+  );
+  runtime.recent.clear();
+  return { losses, writes, writeNodes, sinks, guard };
+}
+
+/** How the step decides whether it is made, and by what the next loss is scaled. */
+function scaleWrites(record: StateRecord | null, guard: GuardedGradients | null): Write[] {
+  if (guard === null || record === null) return [];
+  return [{ record, node: guard.overflows, rule: { name: 'lossScale' }, optimizerId: 0 }];
+}
+
+function gradientWrites(spec: StepSpec, gradients: readonly GraphNode[]): Write[] {
+  return spec.updates.map(({ parameter, gradient, rule }, index) => ({
     record: parameter.record,
-    node: gradient,
+    node: gradients[index] ?? gradient,
     rule,
     optimizerId: spec.optimizerId,
   }));
@@ -128,8 +151,11 @@ function gradientWrites(spec: StepSpec): Write[] {
 
 interface StepNodes {
   readonly losses: readonly GraphNode[];
+  readonly writes: readonly Write[];
   readonly writeNodes: readonly GraphNode[];
+  /** Values beside the loss that somebody looked at before. */
   readonly sinks: readonly GraphNode[];
+  readonly guard: GuardedGradients | null;
 }
 
 interface PlannedStep {
@@ -139,17 +165,18 @@ interface PlannedStep {
   readonly replan: () => Execution;
 }
 
-/** `wanted` are delivered, in order; the written values follow them among the outputs and stay in the engine. */
-function planStep(runtime: Runtime, { losses, writeNodes, sinks }: StepNodes): PlannedStep {
+/** `wanted` are delivered, in order, what tells of an overflow last; the written values follow them among the outputs and stay in the engine. */
+function planStep(runtime: Runtime, { losses, writeNodes, sinks, guard }: StepNodes): PlannedStep {
+  const flags = guard === null ? [] : [guard.overflows];
   const attempt = (wanted: readonly GraphNode[]): PlannedStep => {
     const roots = substituteKnown(runtime, [...wanted, ...writeNodes]);
     const replan = (): Execution => planExecution(runtime, roots, wanted.length);
     return { execution: replan(), wanted, replan };
   };
-  const whole = attempt([...losses, ...sinks]);
+  const whole = attempt([...losses, ...sinks, ...flags]);
   if (whole.execution.note === undefined) return whole;
   // A metric like exp(loss) must not cost the step its parallelism; it is computed when it is read.
-  const bare = sinks.length === 0 ? whole : attempt(losses);
+  const bare = sinks.length === 0 ? whole : attempt([...losses, ...flags]);
   if (bare.execution.note !== undefined) runtime.warnOnce(bare.execution.note);
   return bare;
 }

@@ -10,6 +10,8 @@ import {
   readAggregate,
   read,
 } from '@ravenlab/protocol';
+import type { ComputeFormat } from '../precision.js';
+import { COMPUTE_FORMATS } from '../precision.js';
 
 /** Batches that were taken from a loader. */
 export interface LoaderPlace {
@@ -49,6 +51,8 @@ export interface Bookmark {
   readonly wire: WireFormat;
   /** How the gradients of micro-shards become one: so does this. */
   readonly aggregate: Aggregate;
+  /** What products are made in: and this. */
+  readonly compute: ComputeFormat;
   readonly optimizer: OptimizerPlace | null;
   readonly loader: LoaderPlace | null;
 }
@@ -67,6 +71,8 @@ export interface Manifest {
   readonly optimizerId: number;
   /** States of the optimizer's parameters, in its order. */
   readonly params: readonly number[];
+  /** State of the loss scale; null without. */
+  readonly lossScale: number | null;
   /** Tensors of every module that holds one of them and is no part of another. */
   readonly modules: readonly { readonly name: string; readonly tensors: readonly TensorEntry[] }[];
 }
@@ -96,6 +102,8 @@ const readBookmark = record<Bookmark>({
     value === undefined
       ? 'sum'
       : (readAggregate(value) ?? read.reject(path, AGGREGATE_FORMS, value)),
+  // Earlier releases had one precision.
+  compute: (value, path) => (value === undefined ? 'float32' : oneOf(COMPUTE_FORMATS)(value, path)),
   optimizer: nullable(
     record<OptimizerPlace>({
       name: id(API_LIMITS.nameChars),
@@ -116,6 +124,8 @@ const readManifest = record<Manifest>({
   format: format1,
   optimizerId: count(),
   params: list(count(), API_LIMITS.runTensors),
+  // Earlier releases had none.
+  lossScale: (value, path) => (value === undefined ? null : nullable(count())(value, path)),
   modules: list(
     record<Manifest['modules'][number]>({
       name: id(API_LIMITS.nameChars),

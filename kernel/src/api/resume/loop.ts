@@ -8,6 +8,7 @@
  */
 import type { Aggregate, EngineRequest, RunId, WireFormat } from '@ravenlab/protocol';
 import { API_LIMITS } from '@ravenlab/protocol';
+import type { ComputeFormat } from '../precision.js';
 import type { Bookmark, LoaderPlace, OptimizerPlace } from './bookmark.js';
 import { withMicroShard } from './bookmark.js';
 
@@ -41,6 +42,7 @@ export interface LoopHost {
   readonly microShardRows: number;
   readonly wire: WireFormat;
   readonly aggregate: Aggregate;
+  readonly compute: ComputeFormat;
   post(request: EngineRequest): void;
 }
 
@@ -168,8 +170,8 @@ export class LoopTracker {
     loader: LoaderPlace | null,
     optimizer: OptimizerPlace | null,
   ): Bookmark {
-    const { randomPlace, microShardRows, wire, aggregate } = this.host;
-    const place = { ...randomPlace, microShardRows, wire, aggregate };
+    const { randomPlace, microShardRows, wire, aggregate, compute } = this.host;
+    const place = { ...randomPlace, microShardRows, wire, aggregate, compute };
     return { format: 1, epoch, ...place, optimizer, loader };
   }
 }

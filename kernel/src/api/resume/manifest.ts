@@ -43,16 +43,30 @@ function entryOf([name, tensor]: [string, Parameter]): TensorEntry {
   return { name, stateId: record.stateId, dtype, shape };
 }
 
-function manifestOf(optimizerId: number, params: readonly Parameter[]): Manifest {
+function manifestOf(
+  { compute, lossScaler }: Runtime,
+  optimizerId: number,
+  params: readonly Parameter[],
+): Manifest {
+  const isScaled = compute === 'float16';
   return {
     format: 1,
     optimizerId,
     params: params.map(({ record }) => record.stateId),
+    lossScale: (isScaled ? lossScaler.record?.stateId : undefined) ?? null,
     modules: modulesOf(new Set(params)).map((module) => ({
       name: module.constructor.name,
       tensors: module.namedTensors().map(entryOf),
     })),
   };
+}
+
+/** Every state that a run consists of. */
+export function statesOf({ params, modules, lossScale }: Manifest): StateId[] {
+  const named = modules.flatMap(({ tensors }) => tensors.map(({ stateId }) => stateId));
+  return [
+    ...new Set([...params, ...named, ...(lossScale === null ? [] : [lossScale])]),
+  ] as StateId[];
 }
 
 /** Tells the engine of a run before its first step, and again when its tensors are others. */
@@ -82,12 +96,11 @@ export class RunOpener {
   open(runtime: Runtime, params: readonly Parameter[]): void {
     if (this.toldAt === runtime.statesMade) return;
     this.toldAt = runtime.statesMade;
-    const manifest = manifestOf(this.optimizerId, params);
+    const manifest = manifestOf(runtime, this.optimizerId, params);
     const text = JSON.stringify(manifest);
     if (text === this.told || text.length > API_LIMITS.manifestChars) return;
     this.told = text;
-    const named = manifest.modules.flatMap(({ tensors }) => tensors.map(({ stateId }) => stateId));
-    const stateIds = [...new Set([...manifest.params, ...named])] as StateId[];
+    const stateIds = statesOf(manifest);
     runtime.postForSure({ kind: 'openRun', runId: this.id, manifest: text, stateIds });
   }
 }

@@ -1,6 +1,6 @@
 /** @file A training run at one moment: weights, momenta, and where the loop is. Taken from living objects, put into freshly built ones. */
-import type { StateId } from '@ravenlab/protocol';
-import { DataError } from '@ravenlab/protocol';
+import type { LossScale, StateId, TensorData } from '@ravenlab/protocol';
+import { DataError, readLossScale } from '@ravenlab/protocol';
 import type { HostArray } from '../host.js';
 import type { Module } from '../nn/module.js';
 import type { Optimizer } from '../optim/optimizer.js';
@@ -43,6 +43,8 @@ export interface Snapshot {
   /** Of each parameter of the optimizer, in its order; the count of its steps last. */
   readonly slots: readonly (readonly Float32Array[])[];
   readonly bookmark: Bookmark;
+  /** Scale and count of a float16 run's losses; null without. */
+  readonly lossScale: TensorData | null;
 }
 
 /** @throws DataError when the schedule is another optimizer's. */
@@ -68,7 +70,9 @@ export async function takeSnapshot(what: Checkpoint): Promise<Snapshot> {
   runtime.collectGarbage();
   const { model, optimizer, loader } = what;
   const named = model.namedTensors();
+  const scale = runtime.compute === 'float16' ? runtime.lossScaler.record : null;
   const stateIds = named.map(([, tensor]) => heldId(runtime, tensor));
+  if (scale !== null) stateIds.push(scale.stateId);
   const { session, version } = runtime;
   const states = session.request({ kind: 'readStates', stateIds, version });
   const slots =
@@ -92,6 +96,7 @@ export async function takeSnapshot(what: Checkpoint): Promise<Snapshot> {
     tensors,
     slots: slotsReply === null ? [] : expectReply(slotsReply, 'slots').values,
     bookmark,
+    lossScale: scale === null ? null : (values[named.length] ?? null),
   };
 }
 
@@ -122,17 +127,21 @@ export async function restoreSnapshot(
   settleSchedule(what);
   if (optimizer !== undefined) checkOptimizer(optimizer, snapshot, options.where);
   const place = loader === undefined ? null : placeOf(loader, bookmark, options.where);
+  const lossScale = scaleOf(snapshot, options.where);
   const strict = options.strict ?? true;
   model?.loadStateDict(snapshot.tensors, { strict });
   if (optimizer !== undefined) await writeSlots(runtime, optimizer, snapshot);
   if (place !== null) loader?.seek(place.epoch, place.batch);
   if (optimizer !== undefined || loader !== undefined) {
     if (bookmark.optimizer !== null) optimizer?.goTo(bookmark.optimizer);
-    const { seedLow, seedHigh, draws, microShardRows, wire, aggregate } = bookmark;
+    const { seedLow, seedHigh, draws, microShardRows, wire, aggregate, compute } = bookmark;
     runtime.randomPlace = { seedLow, seedHigh, draws };
     runtime.microShardRows = microShardRows;
     runtime.wire = wire;
     runtime.aggregate = aggregate;
+    runtime.compute = compute;
+    runtime.lossScaler.reset();
+    if (lossScale !== null) runtime.lossScaler.set(lossScale);
     runtime.loop.restart();
   }
   if (loader === undefined && optimizer !== undefined && bookmark.loader !== null) {
@@ -187,6 +196,17 @@ function placeOf(loader: ResumableLoader, { loader: place }: Bookmark, where: st
     );
   }
   return place;
+}
+
+/** @throws DataError when what was saved is no scale. */
+function scaleOf({ lossScale }: Snapshot, where: string): LossScale | null {
+  if (lossScale === null) return null;
+  const scale = readLossScale(lossScale);
+  if (scale !== null) return scale;
+  throw new DataError(
+    `load: ${where} scales its losses by ${Array.from(lossScale.subarray(0, 2)).join(', ')}, expected a power of two and a count of steps; it is damaged`,
+    { meta: { where } },
+  );
 }
 
 async function writeSlots(

@@ -10,6 +10,7 @@ import { currentRuntime, expectReply } from '../runtime.js';
 import type { Bookmark, Manifest, TensorEntry } from './bookmark.js';
 import { parseBookmark, parseManifest } from './bookmark.js';
 import type { Checkpoint, Position } from './snapshot.js';
+import { statesOf } from './manifest.js';
 import { restoreSnapshot } from './snapshot.js';
 
 const WHERE = 'the run';
@@ -55,9 +56,11 @@ export class TrainingRun implements Position {
     }
     const entries = this.entriesOf(what.model);
     const loose = this.looseParams(what);
+    const { lossScale } = this.manifest;
     const named = await this.read(runtime, [
       ...entries.map(({ stateId }) => stateId),
       ...loose.map(({ stateId }) => stateId),
+      ...(lossScale === null ? [] : [lossScale]),
     ]);
     const tensors = new Map(
       entries.map(({ name, dtype, shape }, index): [string, HostArray] => [
@@ -69,11 +72,12 @@ export class TrainingRun implements Position {
     loose.forEach(({ parameter }, index) => {
       parameter.set(named[entries.length + index] ?? new Float32Array());
     });
-    const snapshot = { tensors, slots, bookmark: this.bookmark };
+    const scale = named[entries.length + loose.length];
+    const snapshot = { tensors, slots, bookmark: this.bookmark, lossScale: scale ?? null };
     const position = await restoreSnapshot(what, snapshot, { where: WHERE });
     what.optimizer.continueRun(this.id);
     runtime.takeEarlierRun();
-    runtime.post({ kind: 'dropStates', stateIds: this.stateIds() });
+    runtime.post({ kind: 'dropStates', stateIds: statesOf(this.manifest) });
     return position;
   }
 
@@ -126,12 +130,6 @@ export class TrainingRun implements Position {
     const stateIds = params as readonly StateId[];
     const reply = await session.request({ kind: 'readSlots', optimizerId, stateIds });
     return expectReply(reply, 'slots').values;
-  }
-
-  private stateIds(): StateId[] {
-    const { params, modules } = this.manifest;
-    const named = modules.flatMap(({ tensors }) => tensors.map(({ stateId }) => stateId));
-    return [...new Set([...params, ...named])] as StateId[];
   }
 }
 

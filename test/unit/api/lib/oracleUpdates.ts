@@ -2,10 +2,12 @@
 import type {
   ExecutionPlan,
   GradientClip,
+  LossScale,
   StateUpdate,
   TensorData,
   UpdateRule,
 } from '@ravenlab/protocol';
+import { NumericError, nextLossScale, readLossScale } from '@ravenlab/protocol';
 
 /** Slots by `optimizerId:stateId`. Momentum: [v]. Adam: [m, v, t]. */
 export type Slots = Map<string, Float32Array[]>;
@@ -21,7 +23,10 @@ export function applyUpdates(
   slots: Slots,
   states: StateAccess,
 ): void {
+  const scaling = plan.updates.find(({ rule }) => rule.name === 'lossScale');
+  const isSkipped = scaling !== undefined && (outputs[scaling.output]?.[0] ?? 0) > 0;
   for (const update of plan.updates) {
+    if (isSkipped && update.optimizerId > 0) continue;
     const clip = plan.clips.find((candidate) => candidate.optimizerId === update.optimizerId);
     const scale = clip?.kind === 'norm' ? normScale(plan, outputs, clip) : 1;
     const limit = clip?.kind === 'value' ? clip.max : Infinity;
@@ -66,7 +71,17 @@ function apply(
       return state.map((value, i) => (1 - rule.momentum) * value + rule.momentum * (g[i] ?? 0));
     case 'assign':
       return state.map((_, i) => g[i] ?? 0);
+    case 'lossScale':
+      return Float32Array.from(scaleAfter(state, (g[0] ?? 0) > 0));
   }
+}
+
+/** @throws NumericError when the smallest scale overflows too. */
+function scaleAfter(state: TensorData, overflowed: boolean): LossScale {
+  const scale = readLossScale(state);
+  const next = scale === null ? null : nextLossScale(scale, overflowed);
+  if (next === null) throw new NumericError('a gradient is NaN or infinite at the smallest scale');
+  return next;
 }
 
 function sgd(

@@ -118,12 +118,13 @@ test('what is forgotten before it is made is not held', () => {
   expect([...state.blobs.keys()]).toEqual(['s1@1', 's2@1', 's2@2']);
 });
 
-test('no more updates than two wait, and none twice', () => {
+test('no more updates than three wait, and none twice', () => {
   const { feed } = scene();
   expect(feed(advanceOf(1 as ExecutionId, update(1)))).toEqual(['advance']);
   expect(feed(advanceOf(1 as ExecutionId, update(1)))).toEqual([]);
   expect(feed(advanceOf(2 as ExecutionId, update(1)))).toEqual(['advance']);
-  expect(feed(advanceOf(3 as ExecutionId, update(1)))).toEqual([]);
+  expect(feed(advanceOf(3 as ExecutionId, update(1)))).toEqual(['advance']);
+  expect(feed(advanceOf(4 as ExecutionId, update(1)))).toEqual([]);
 });
 
 test('nothing is kept that was not announced, has another count, is there already, or was kept', () => {
@@ -150,9 +151,9 @@ test('an update of a state, or with slots, that are not here is none for this wo
 });
 
 test('half of the memory is left to the programs', () => {
-  // Two states, and seven places: four versions, the gradient, two slots.
-  expect(scene(18 * SIZE).feed(advance(update(1)))).toEqual(['advance']);
-  expect(scene(18 * SIZE - 1).feed(advance(update(1)))).toEqual([]);
+  // Two states, and eight places: five versions, the gradient, two slots.
+  expect(scene(20 * SIZE).feed(advance(update(1)))).toEqual(['advance']);
+  expect(scene(20 * SIZE - 1).feed(advance(update(1)))).toEqual([]);
 });
 
 test('a lost connection ends it: another engine knows nothing of the slots', () => {

@@ -142,6 +142,23 @@ describe('onnx-cpu gives the same bits on 1, 2, 3 and 4 threads', () => {
     },
   );
 
+  test('large outputs in arrays that are there already are copied nowhere, and an error is one there too', async () => {
+    const program = product(512, 64, 512, [false, false]);
+    const inputs = [floats([512, 64], 1), floats([64, 512], 2)];
+    const backend = await open('onnx-cpu', 2);
+    const executable = backend.compile(program);
+    const first = executable.run(inputs);
+    const into = [new Float32Array(512 * 512)];
+    const held = () => process.memoryUsage().arrayBuffers;
+    const before = held();
+    for (let run = 0; run < 10; run++) executable.run(inputs, into);
+    expect(held() - before).toBeLessThan(2 * 512 * 512);
+    expect(bitsOf(into)).toBe(bitsOf(first));
+    executable.dispose();
+    expect(() => executable.run(inputs, into)).toThrow(/onnx-cpu failed to run the program/);
+    backend.dispose();
+  });
+
   test.each([8_193, 33_033, 100_003, 2_200_001])(
     'for the logarithms of %d numbers',
     async (size) => {

@@ -42,6 +42,7 @@ const TENSOR = { dims: 1, dataType: 2, name: 8, raw: 9 } as const;
 const ATTRIBUTE = { name: 1, float: 2, int: 3, string: 4, ints: 8, type: 20 } as const;
 const ATTRIBUTE_TYPE = { float: 1, int: 2, string: 3, ints: 7 } as const;
 
+const ZERO_BYTES = 2;
 /** Constants above this are made by the graph itself, so that models stay small. */
 const INLINE_ELEMENTS = 16;
 
@@ -77,7 +78,7 @@ export class ModelBuilder {
   }
 
   input(name: ValueName, type: TensorType): Operand {
-    this.inputs.push(valueInfo(name, type));
+    this.inputs.push(valueInfo(name, onnxType(type)));
     return { name, type };
   }
 
@@ -89,7 +90,7 @@ export class ModelBuilder {
       this.nodes.push(nodeProto('Identity', [name], [copied], {}, ''));
       name = copied;
     }
-    this.outputs.push(valueInfo(name, value.type));
+    this.outputs.push(valueInfo(name, onnxType(value.type)));
     this.outputNames.add(name);
     return name;
   }
@@ -185,6 +186,22 @@ export class ModelBuilder {
   }
 }
 
+/**
+ * A piece of a model that gives it one more output in front of its own: a scalar 0. Pieces laid end to end are one model, as protobuf
+ * has it.
+ * @param elementType of TensorProto.DataType; one of two bytes
+ */
+export function outputInFront(name: ValueName, elementType: number): Uint8Array {
+  const zero = `${name}0`;
+  const tensor = new ProtobufWriter().int(TENSOR.dataType, elementType).string(TENSOR.name, zero);
+  tensor.raw(TENSOR.raw, new Uint8Array(ZERO_BYTES));
+  const graph = new ProtobufWriter()
+    .message(GRAPH.node, nodeProto('Identity', [zero], [name], {}, ''))
+    .message(GRAPH.initializer, tensor)
+    .message(GRAPH.output, valueInfo(name, { elementType, shape: [] }));
+  return new ProtobufWriter().message(MODEL.graph, graph).finish();
+}
+
 function rawBytes(dtype: DType | 'int64', values: readonly number[]): Uint8Array {
   switch (dtype) {
     case 'float32':
@@ -198,10 +215,15 @@ function rawBytes(dtype: DType | 'int64', values: readonly number[]): Uint8Array
   }
 }
 
-function valueInfo(name: ValueName, type: TensorType): ProtobufWriter {
+const onnxType = ({ dtype, shape }: TensorType) => ({ elementType: ONNX_TYPE[dtype], shape });
+
+function valueInfo(
+  name: ValueName,
+  { elementType, shape: extents }: { readonly elementType: number; readonly shape: Shape },
+): ProtobufWriter {
   const shape = new ProtobufWriter();
-  for (const extent of type.shape) shape.message(1, new ProtobufWriter().int(1, extent));
-  const tensor = new ProtobufWriter().int(1, ONNX_TYPE[type.dtype]).message(2, shape);
+  for (const extent of extents) shape.message(1, new ProtobufWriter().int(1, extent));
+  const tensor = new ProtobufWriter().int(1, elementType).message(2, shape);
   return new ProtobufWriter().string(1, name).message(2, new ProtobufWriter().message(1, tensor));
 }
 

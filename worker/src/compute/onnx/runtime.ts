@@ -11,7 +11,7 @@ export interface OnnxTensor {
 
 /** A model made ready to run. Everything blocks the calling thread. */
 export interface OnnxSession<T extends OnnxTensor> {
-  /** `fetches` names the outputs: null makes one, a tensor is written into. */
+  /** `fetches` names the outputs: null makes one, a tensor is written into. What was written into may be left out of the result. */
   run(
     feeds: Readonly<Record<string, T>>,
     fetches: Readonly<Record<string, T | null>>,

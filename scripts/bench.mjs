@@ -27,7 +27,8 @@ const runBench = (name, options) =>
     const program = typeScriptArgs(fromRoot('bench', `${name}${SUFFIX}`));
     const args = [...(NODE_FLAGS[name] ?? []), ...program, ...options];
     // Engines that are measured do nothing beside.
-    const env = { RAVENLAB_CHAIN: 'off', ...cleanEnv() };
+    // What they measure here alone has the pages that an engine gives its workers (protocol/src/largePages.ts).
+    const env = { RAVENLAB_CHAIN: 'off', GLIBC_TUNABLES: 'glibc.malloc.hugetlb=1', ...cleanEnv() };
     const child = spawn(process.execPath, args, { stdio: 'inherit', env });
     child.once('error', reject);
     child.once('exit', (code) => resolve(code ?? 1));

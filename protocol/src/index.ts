@@ -2,6 +2,7 @@
 export * from './dtype.js';
 export * from './narrow.js';
 export * from './aggregate.js';
+export * from './largePages.js';
 export * from './lossScale.js';
 export * from './errors.js';
 export type * from './ids.js';

@@ -10,7 +10,7 @@ import type { Socket } from 'node:net';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { EngineId, FrameSocketHandlers } from '@ravenlab/protocol';
-import { ClusterError, ENGINE_LIMITS, FrameSocket } from '@ravenlab/protocol';
+import { ClusterError, ENGINE_LIMITS, FrameSocket, withLargePages } from '@ravenlab/protocol';
 import { engineFolder } from './engineId.js';
 import type { ToEngine, ToKernel } from './kernelWire.js';
 import { KERNEL_SOCKET, decodeKernelMessage, encodeKernelMessage } from './kernelWire.js';
@@ -64,7 +64,8 @@ export async function startEngine(options: StartOptions): Promise<EngineProcess>
     // Its own session: neither Ctrl-C in a terminal nor the kernel's end is its end.
     detached: true,
     stdio: ['ignore', 'pipe', log.fd],
-    env: { ...env, RAVENLAB_ENGINE_ID: engineId },
+    // Its workers on this machine inherit them.
+    env: { ...withLargePages(env), RAVENLAB_ENGINE_ID: engineId },
   });
   closeSync(log.fd);
   const endpoint = await readEndpoint(child, log.lastWords);

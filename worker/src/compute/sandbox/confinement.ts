@@ -7,6 +7,7 @@ import { createRequire } from 'node:module';
 import { dirname, join, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { BackendName } from '@ravenlab/protocol';
+import { withLargePages } from '@ravenlab/protocol';
 import { BACKEND_TABLE } from '../backendTable.js';
 import { tensorflowFolder } from '../tfjs/tensorflowFolder.js';
 
@@ -15,7 +16,7 @@ type Environment = Readonly<Record<string, string | undefined>>;
 /** What libraries of devices look for; names in full, or how they begin. Nothing of ours, nothing of npm's or Node's. */
 const INHERITED: readonly string[] = [
   ...['PATH', 'LANG', 'TMPDIR', 'TEMP', 'TMP', 'SystemRoot', 'XDG_RUNTIME_DIR'],
-  ...['LD_LIBRARY_PATH', 'DYLD_LIBRARY_PATH', 'RAVENLAB_TENSORFLOW'],
+  ...['LD_LIBRARY_PATH', 'DYLD_LIBRARY_PATH', 'GLIBC_TUNABLES', 'RAVENLAB_TENSORFLOW'],
 ];
 const INHERITED_PREFIXES: readonly string[] = ['CUDA_', 'NVIDIA_', 'TF_', 'VK_', 'MESA_', 'OMP_'];
 
@@ -30,7 +31,7 @@ export function confinedEnvironment(
       INHERITED.includes(name) || INHERITED_PREFIXES.some((prefix) => name.startsWith(prefix));
     if (isInherited && value !== undefined) confined[name] = value;
   }
-  return confined;
+  return withLargePages(confined);
 }
 
 /** Arguments for Node: files of its modules and nothing else, no processes, no code made of text. */

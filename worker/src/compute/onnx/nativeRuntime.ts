@@ -12,12 +12,12 @@ const LOG_FATAL = 4;
 const EMISSION = 3;
 
 /**
- * Threads wait awake from one op of a run to the next, which mostly comes at once: to wake three sleepers takes longer than many
- * an op. Then they sleep, and between runs always: threads that spin on take the cores from the engine and from whatever else
- * the machine is for.
+ * Threads wait awake from one op of a run to the next: to wake three sleepers takes longer than many an op, and on a virtual machine one
+ * that was asleep may be woken on the core of who woke it, where both then stay for tens of milliseconds. Between runs they
+ * sleep, always: threads that spin on take the cores from the engine and from whatever else the machine is for.
  */
 const SPINNING = {
-  intra_op: { allow_spinning: '1', spin_duration_us: '50' },
+  intra_op: { allow_spinning: '1', spin_duration_us: '1000' },
   force_spinning_stop: '1',
 };
 

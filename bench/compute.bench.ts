@@ -54,6 +54,8 @@ async function rawSession(
     graphOptimizationLevel: 'all',
     intraOpNumThreads: THREADS,
     interOpNumThreads: 1,
+    // Threads that spin on after a run would be in the way of the other's.
+    extra: { session: { force_spinning_stop: '1' } },
   });
   const feeds: Record<string, Tensor> = {};
   for (const feed of model.feeds) {

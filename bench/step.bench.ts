@@ -118,9 +118,11 @@ async function directly(
   const inputs = programs.map((program) =>
     program.inputs.map((type) => allocate(type.dtype, sizeOf(type.shape))),
   );
+  const outputs = compiled.map((executable, index) => executable.run(inputs[index] ?? []));
   return {
     run: () => {
-      for (const shard of plan.shards) compiled[shard.program]?.run(inputs[shard.program] ?? []);
+      for (const { program } of plan.shards)
+        compiled[program]?.run(inputs[program] ?? [], outputs[program]);
     },
     close: () => {
       for (const executable of compiled) executable.dispose();

@@ -530,6 +530,8 @@ export const WORKER_LIMITS = {
   /** A compute process says this often that it lives, and is replaced when it has not for so long; ms and s. */
   sandboxBeatMs: 500,
   sandboxSilentS: 30,
+  /** What a compute process may take beyond what its owner lends to programs: Node, the libraries and what they work in. */
+  runtimeBytes: 2 * 1024 ** 3,
   /** Longest wait for what was killed to be gone; ms. */
   abandonMs: 1_000,
   /** Messages that wait for the socket; beyond, the connection is given up and its leases are void. */

@@ -18,8 +18,9 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import type { Program, RunInput, StateId, StateVersion } from '@ravenlab/protocol';
-import { inferOp } from '@ravenlab/protocol';
+import { WORKER_LIMITS, inferOp } from '@ravenlab/protocol';
 import {
+  boundedCommand,
   confinedEnvironment,
   confinedFlags,
 } from '../../worker/src/compute/sandbox/confinement.js';
@@ -38,6 +39,7 @@ beforeEach(async () => {
 
 afterEach(() => engine.stop());
 
+const GIB = 1024 ** 3;
 const STATE: RunInput = { kind: 'state', stateId: 1 as StateId, version: 1 as StateVersion };
 
 /** x float32[n, n] → x·x, `depth` times. */
@@ -89,7 +91,7 @@ function internetSockets(): Set<string> {
 onLinux(
   'a joined worker computes in a process without its secrets and without connections',
   async () => {
-    const child = engine.spawnJoin('secret', '--no-pay');
+    const child = engine.spawnJoin('secret', '--no-pay', '--memory', '1G');
     await engine.welcome();
     const [pid] = childrenOf(child.pid);
     if (pid === undefined) throw new Error('the worker has no compute process');
@@ -101,6 +103,9 @@ onLinux(
     expect(socketsOf(child.pid!).some((inode) => internet.has(inode))).toBe(true);
     expect(socketsOf(pid).filter((inode) => internet.has(inode))).toEqual([]);
     expect(readFileSync(`/proc/${String(pid)}/oom_score_adj`, 'utf8').trim()).toBe('900');
+    const limits = readFileSync(`/proc/${String(pid)}/limits`, 'utf8');
+    const data = /^Max data size +(\d+)/m.exec(limits)?.[1];
+    expect(Number(data)).toBe(GIB + WORKER_LIMITS.runtimeBytes);
   },
 );
 
@@ -151,6 +156,17 @@ onLinux('the process ends with its worker, however that ends', async () => {
     await new Promise((then) => setTimeout(then, 20));
   }
   expect(existsSync(`/proc/${String(pid)}/exe`)).toBe(false);
+});
+
+onLinux('a process is refused memory beyond its bound, and goes on', async () => {
+  const script =
+    'try { new Uint8Array(800 * 2 ** 20).fill(1); console.log("had it"); } catch (error) { console.log(error.message); }';
+  const said = async (bytes: number): Promise<string> => {
+    const [program, args] = boundedCommand([process.execPath, '-e', script], bytes);
+    return (await promisify(execFile)(program, args)).stdout.trim();
+  };
+  expect(await said(GIB / 2)).toBe('Array buffer allocation failed');
+  expect(await said(2 * GIB)).toBe('had it');
 });
 
 test('its JavaScript reads no files but its modules, starts nothing, makes no code and inherits no secrets', async () => {

@@ -20,6 +20,8 @@ const INHERITED: readonly string[] = [
 ];
 const INHERITED_PREFIXES: readonly string[] = ['CUDA_', 'NVIDIA_', 'TF_', 'VK_', 'MESA_', 'OMP_'];
 
+const BYTES_PER_KIB = 1024;
+
 /** The environment of a compute process. */
 export function confinedEnvironment(
   backend: BackendName,
@@ -32,6 +34,20 @@ export function confinedEnvironment(
     if (isInherited && value !== undefined) confined[name] = value;
   }
   return withLargePages(confined);
+}
+
+/**
+ * A command whose process is refused memory beyond `bytes`: what Linux counts is all that is its own and that it can write to. Elsewhere
+ * there is no such bound, and none for what a driver maps for its device.
+ */
+export function boundedCommand(
+  [program, ...args]: readonly [string, ...string[]],
+  bytes: number,
+): [string, string[]] {
+  if (process.platform !== 'linux' || bytes === Infinity) return [program, args];
+  // Node cannot bound itself: a shell does, and becomes it. Where the owner has set less, that stays.
+  const script = 'ulimit -d "$0" 2>/dev/null; exec "$@"';
+  return ['/bin/sh', ['-c', script, String(Math.ceil(bytes / BYTES_PER_KIB)), program, ...args]];
 }
 
 /** Arguments for Node: files of its modules and nothing else, no processes, no code made of text. */

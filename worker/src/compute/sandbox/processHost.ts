@@ -8,10 +8,12 @@ import { writeFile } from 'node:fs/promises';
 import type { Socket } from 'node:net';
 import { parse } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import type { BackendName } from '@ravenlab/protocol';
 import { FrameSocket, WORKER_LIMITS } from '@ravenlab/protocol';
+import { BACKEND_TABLE } from '../backendTable.js';
 import type { ComputeHost, HostEnd, HostEvents } from '../computeHost.js';
 import type { ComputeOptions, ToCompute } from '../computeMessages.js';
-import { confinedEnvironment, confinedFlags } from './confinement.js';
+import { boundedCommand, confinedEnvironment, confinedFlags } from './confinement.js';
 import { PIPE, PIPE_FRAME_BYTES, pipeOptions } from './pipe.js';
 import type { ChildSettings } from './pipeMessages.js';
 import { decodeFromChild, encodeToChild } from './pipeMessages.js';
@@ -41,7 +43,9 @@ export class ProcessHost implements ComputeHost {
   constructor(options: ComputeOptions, events: HostEvents) {
     const { backend, threads, digests, gflops, memoryBytes } = options;
     const settings: ChildSettings = { backend, threads, digests, gflops, memoryBytes };
-    const child = spawn(process.execPath, [...confinedFlags(), PROGRAM, JSON.stringify(settings)], {
+    const node = [process.execPath, ...confinedFlags(), PROGRAM, JSON.stringify(settings)] as const;
+    const [command, args] = boundedCommand(node, mostBytes(backend, memoryBytes));
+    const child = spawn(command, args, {
       stdio: ['ignore', 'ignore', 'pipe', 'pipe'],
       env: confinedEnvironment(backend, process.env),
       cwd: parse(process.cwd()).root,
@@ -145,6 +149,12 @@ export class ProcessHost implements ComputeHost {
     this.verdict ??= reason;
     this.child.kill('SIGKILL');
   }
+}
+
+/** What the process may take from the system: what programs may, and what Node and the libraries are themselves. */
+function mostBytes(backend: BackendName, memoryBytes: number): number {
+  if (BACKEND_TABLE[backend].isAccelerator) return Infinity;
+  return memoryBytes + WORKER_LIMITS.runtimeBytes;
 }
 
 function offerToOomKiller(pid: number): void {

@@ -39,7 +39,7 @@ export interface Reference {
   readonly audit: Audit;
 }
 
-/** Second leases for what is late: this share of all units at most, beyond what was saved up. */
+/** Second leases for what is late: this share of all other leases at most, and what may be owed for who is away. */
 const BACKUP_SHARE = 1 / ENGINE_LIMITS.backupShare;
 
 /** Between two questions to the engine while something is awaited; ms. */
@@ -291,8 +291,9 @@ export async function promisesOf(rig: Rig): Promise<Figure[]> {
   const unitsMissing = reference.audit.units - books.units;
   const backups = count('backupsGranted');
   const trials = count('trialsDoubled');
-  const budget = BACKUP_SHARE * books.units + ENGINE_LIMITS.backupUnitsSaved;
-  const again = count('leasesGranted') - count('unitsDone') - backups;
+  const first = count('leasesGranted') - backups;
+  const budget = BACKUP_SHARE * first + ENGINE_LIMITS.backupUnitsOwed;
+  const again = first - count('unitsDone');
   return [
     note('steps', (epochs * RECIPES[model].rows) / RECIPES[model].batch),
     note('weights', weightsSha.slice(0, 16)),

@@ -63,8 +63,8 @@ function grantUnit(state: ClusterState, granting: Granting, member: Member): Lea
   member.inFlightBytes += unit.spec.messageBytes;
   state.leases.set(lease.id, lease);
   state.counters.leasesGranted++;
-  state.backupCredit = Math.min(CREDIT_MAX, state.backupCredit + 1);
   if (unit.lease === null) {
+    state.backupCredit = Math.min(CREDIT_MAX, state.backupCredit + 1);
     moveUnit(state.trace, unit, 'lease');
     unit.lease = lease;
   } else {

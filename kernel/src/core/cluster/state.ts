@@ -204,7 +204,7 @@ export interface ClusterState {
   mixesClasses: boolean;
   /** Of the programs that workers hold. */
   readonly unitTimes: Map<ResourceId, UnitTimes>;
-  /** Earned by every unit granted, spent by backups: keeps them below a share of all work. */
+  /** Earned by every unit granted that is no backup, spent by backups: keeps them below a share of all work. */
   backupCredit: number;
   /** When the next lease is late, while somebody could back it up. */
   lateAtMs: number | null;

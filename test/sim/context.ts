@@ -45,7 +45,12 @@ export class SimContext {
 
   /** The same with a rate that is known already: what is drawn with every beat and every effect. */
   befalls(fault: Fault, perMille: number): boolean {
-    if (perMille === 0 || this.isHealed || !this.faults.chance(perMille)) return false;
+    return !this.isHealed && this.occurs(fault, perMille);
+  }
+
+  /** Also when faults have ceased. */
+  occurs(fault: Fault, perMille: number): boolean {
+    if (perMille === 0 || !this.faults.chance(perMille)) return false;
     this.struck.set(fault, (this.struck.get(fault) ?? 0) + 1);
     return true;
   }

@@ -429,8 +429,9 @@ export class SimEngine implements JournalOwner, LoopOwner {
       this.refuse(execution);
       return;
     }
-    this.active.delete(execution);
+    // It stays active meanwhile: nothing overtakes it, new data least of all.
     this.loop.after(RETRY_MS, () => {
+      this.active.delete(execution);
       this.start(active.point, active.request, active.paid);
     });
   }

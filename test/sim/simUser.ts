@@ -26,10 +26,13 @@ export class SimUser {
     this.after = options.after;
   }
 
-  /** A stall shows in the panel; the user does not wait for the scheduler to sort it out. */
+  /**
+   * A stall shows in the panel; the user does not wait for the scheduler to sort it out. Nor for faults to last: most leases that run out
+   * do so when they have ceased.
+   */
   reactTo(worker: WorkerId): void {
-    const { faults } = this.context;
-    if (!this.context.strikes('userReacts')) return;
+    const { faults, plan } = this.context;
+    if (!this.context.occurs('userReacts', plan.rates.userReacts)) return;
     const isPause = faults.chance(500);
     this.after(faults.between(0, 1_500), () => {
       if (isPause) this.pause(worker);

@@ -153,8 +153,8 @@ export class SimWorker {
     this.startBeats();
   }
 
+  /** A frozen one wakes by itself: what came meanwhile would else be overtaken by what comes now. */
   heal(): void {
-    this.frozenUntilMs = 0;
     this.slowFactor = 1;
     this.isLying = false;
     this.start();

@@ -162,7 +162,7 @@ export class SimHost implements Host, KernelWorld {
     engine.attach(kernel, null, null, () => {
       if (kernel.isDead) return;
       this.forgetUnreplayed(engine.states.version);
-      kernel.begin(engine, this.life * IDS_PER_LIFE + engine.states.dataId + 1);
+      kernel.begin(engine, Math.max(this.life * IDS_PER_LIFE, engine.states.dataId) + 1);
     });
   }
 

@@ -5,6 +5,10 @@
  * `tsc -b`, never here. Suites that spawn real processes use the built `dist` and run two at a time, or alone
  * where they measure time (scripts/lib/suites.mjs).
  */
+
+// For the processes that run tests, which compute in themselves; what tests start has to say so itself.
+process.env['ORT_DISABLE_TELEMETRY'] = '1';
+
 const compiler = {
   '^.+\\.(tsx?|mjs)$': [
     '@swc/jest',

@@ -28,7 +28,12 @@ const runBench = (name, options) =>
     const args = [...(NODE_FLAGS[name] ?? []), ...program, ...options];
     // Engines that are measured do nothing beside.
     // What they measure here alone has the pages that an engine gives its workers (protocol/src/largePages.ts).
-    const env = { RAVENLAB_CHAIN: 'off', GLIBC_TUNABLES: 'glibc.malloc.hugetlb=1', ...cleanEnv() };
+    const env = {
+      RAVENLAB_CHAIN: 'off',
+      GLIBC_TUNABLES: 'glibc.malloc.hugetlb=1',
+      ORT_DISABLE_TELEMETRY: '1',
+      ...cleanEnv(),
+    };
     const child = spawn(process.execPath, args, { stdio: 'inherit', env });
     child.once('error', reject);
     child.once('exit', (code) => resolve(code ?? 1));

@@ -18,6 +18,11 @@ export interface BackendRow {
 const FULL_FLOAT32 = { NVIDIA_TF32_OVERRIDE: '0' };
 /** TensorFlow tells its life on the terminal; errors come back as exceptions. */
 const QUIET = { TF_CPP_MIN_LOG_LEVEL: '2' };
+/**
+ * ONNX Runtime's builds for Linux and macOS tell their maker about the machine and every model, over the network and through files in the
+ * home folder, unless this is set. They do so since 1.29; on Windows the system has a setting for it.
+ */
+export const SILENT = { ORT_DISABLE_TELEMETRY: '1' } as const;
 const LINK = 'npm run link:tensorflow';
 
 /** In the order in which `auto` tries them. */
@@ -29,7 +34,7 @@ export const BACKEND_TABLE: Readonly<Record<BackendName, BackendRow>> = {
     remedy: `${LINK} -- --gpu, on a machine with an NVIDIA card and its driver`,
   },
   'onnx-cuda': {
-    environment: FULL_FLOAT32,
+    environment: { ...SILENT, ...FULL_FLOAT32 },
     isAccelerator: true,
     addressableBytes: null,
     remedy:
@@ -45,7 +50,7 @@ export const BACKEND_TABLE: Readonly<Record<BackendName, BackendRow>> = {
       'chromium-common, and VK_ICD_FILENAMES=/usr/lib/chromium/vk_swiftshader_icd.json',
   },
   'onnx-cpu': {
-    environment: {},
+    environment: SILENT,
     isAccelerator: false,
     addressableBytes: null,
     remedy: 'npm install, on Linux, macOS or Windows with x64 or arm64',

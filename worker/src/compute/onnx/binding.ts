@@ -6,6 +6,7 @@
 import { env } from 'onnxruntime-node';
 import type { InferenceSession, Tensor } from 'onnxruntime-node';
 import { binding, initOrt } from 'onnxruntime-node/dist/binding.js';
+import { SILENT } from '../backendTable.js';
 import { outputInFront } from './modelBuilder.js';
 import type { OnnxSession } from './runtime.js';
 
@@ -25,11 +26,29 @@ const STOP_SIGN = outputInFront(STOP, BFLOAT16);
 const STOP_BYTES = 65_536;
 const STOPPED = `Tensor type (${String(BFLOAT16)}) is not supported`;
 
-/** @throws Error from ONNX Runtime when the model is malformed or an op is not supported. */
+/**
+ * It reads the process's own variables, of which a thread has a copy that was made when it started: to set one here may be too late.
+ *
+ * @throws Error when ONNX Runtime would phone home and nobody has said that it may.
+ */
+function refuseTelemetry(): void {
+  for (const [name, value] of Object.entries(SILENT)) {
+    if (process.env[name] !== undefined) continue;
+    throw new Error(
+      `ONNX Runtime is not loaded without ${name}, which keeps it from reporting to its maker; set ${name}=${value}`,
+    );
+  }
+}
+
+/**
+ * @throws Error from ONNX Runtime when the model is malformed or an op is not supported; and when it is not told to report to
+ *   nobody.
+ */
 export function createNativeSession(
   model: Uint8Array,
   options: InferenceSession.SessionOptions,
 ): OnnxSession<Tensor> {
+  refuseTelemetry();
   initOrt();
   const session = new binding.InferenceSession();
   // A model of its own buffer: the binding takes an ArrayBuffer, never a shared one.

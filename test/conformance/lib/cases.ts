@@ -153,6 +153,9 @@ const convs = [
     dilation: [2, 3],
     padding: [2, 3, 2, 3],
   }),
+  conv('several blocks of images and of channels', [32, 32, 7, 7], [48, 32, 3, 3], {
+    padding: [1, 1, 1, 1],
+  }),
   conv('kernel as large as the image', [2, 3, 4, 4], [5, 3, 4, 4]),
   conv('no images', [0, 2, 4, 4], [3, 2, 3, 3]),
 ];

@@ -89,21 +89,16 @@ const emitGradInput: Emit<'conv2dGradInput'> = (inputs, { graph, params, type })
   const kernelArea = sizeOf(kernel);
   const padding = flippedPadding(params, kernel);
   if (padding !== undefined && Math.min(outChannels, channels) >= FEW_CHANNELS) {
-    const turned = flipped(graph, w);
-    const turnedShape = [channels, outChannels, ...kernel];
-    if (isBetterBlocked(graph, 1, turnedShape, type.shape)) {
-      return blockedConvolution(graph, {
-        x: dy.name,
-        w: floats(turned, turnedShape),
-        window: { stride: [1, 1], padding, dilation: params.dilation },
-      });
+    if (isBetterBlocked(graph, 1, [channels, outChannels, ...kernel], type.shape)) {
+      const window = { stride: [1, 1], padding, dilation: params.dilation } as const;
+      return blockedConvolution(graph, { x: dy.name, w, isTurned: true, window });
     }
     if ((type.shape[0] ?? 1) === 1) {
       const columns = sizeOf(type.shape.slice(2));
       const depth = outChannels * kernelArea;
       graph.limitThreads(safeConvThreads({ rows: channels, depth, columns }));
     }
-    return graph.node('Conv', [dy.name, turned], {
+    return graph.node('Conv', [dy.name, flipped(graph, w)], {
       pads: padding,
       dilations: params.dilation,
       kernel_shape: kernel,

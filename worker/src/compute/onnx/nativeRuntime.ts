@@ -9,7 +9,7 @@ import type { OnnxRuntime } from './runtime.js';
 
 const LOG_FATAL = 4;
 /** Raised when programs become other models, with other bits; workers of both kinds are then two bit classes. */
-const EMISSION = 3;
+const EMISSION = 4;
 
 /**
  * Threads wait awake from one op of a run to the next: to wake three sleepers takes longer than many an op, and on a virtual machine one

@@ -6,7 +6,7 @@ import { cpus } from 'node:os';
 import { InferenceSession, Tensor } from 'onnxruntime-node';
 import type { Program, TensorData } from '@ravenlab/protocol';
 import { inferOp, valueType } from '@ravenlab/protocol';
-import { channelBlock } from '../worker/src/compute/onnx/channelBlock.js';
+import { processorKernels } from '../worker/src/compute/onnx/processorKernels.js';
 import { lowerProgram } from '../worker/src/compute/onnx/lower.js';
 import { openBackend } from '../worker/src/compute/openBackend.js';
 import { measure } from './lib/measure.js';
@@ -49,7 +49,7 @@ async function rawSession(
   program: Program,
   inputs: readonly TensorData[],
 ): Promise<() => Promise<unknown>> {
-  const model = lowerProgram(program, channelBlock());
+  const model = lowerProgram(program, processorKernels());
   const session = await InferenceSession.create(model.bytes.slice(), {
     graphOptimizationLevel: 'all',
     intraOpNumThreads: THREADS,

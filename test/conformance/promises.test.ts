@@ -105,12 +105,36 @@ const LARGE: readonly (readonly [string, Program])[] = [
   ['sum of rows', programOf('sum', [WIDE], { axes: [0], keepDims: false })],
   ['sum over the middle axis of two slices', sumOf([2, 57, 16], [1])],
   ['sum over the outer axes of three columns', sumOf([6, 3, 40], [0, 2])],
+  ['sum over images and pixels', sumOf([32, 20, 28, 28], [0, 2, 3])],
+  ['sum over images and pixels of two channels', sumOf([33, 2, 31, 31], [0, 2, 3])],
   ['normalisation over the middle axis', programOf('normalize', [float([2, 57, 16])], OVER_MIDDLE)],
   ['softmax', programOf('logSoftmax', [WIDE], { axis: 1 })],
   ['tanh', programOf('tanh', [WIDE], {})],
   ['exponential', programOf('exp', [WIDE], {})],
   ['sigmoid', programOf('sigmoid', [WIDE], {})],
 ];
+
+test('onnx-cpu keeps all of a gradient of relu where its input is above zero, and nothing elsewhere', async () => {
+  const size = 2 ** 17;
+  const type = float([size]);
+  const scalar = { shape: [], dtype: 'float32', value: 0 } as const;
+  const program: Program = {
+    inputs: [type, type],
+    nodes: [
+      { op: 'full', inputs: [], params: scalar, type: float([]) },
+      { op: 'greater', inputs: [0, 2], params: {}, type: { dtype: 'bool', shape: [size] } },
+      { op: 'where', inputs: [3, 1, 2], params: {}, type },
+    ],
+    outputs: [4],
+  };
+  const signs = [0, -0, 1e-45, -1e-45, 3, -3, 3e38, -3e38, Infinity, -Infinity];
+  const kept = [1, -1, 0, -0, 1e-45, NaN, Infinity, -Infinity, 2.5];
+  const x = Float32Array.from({ length: size }, (_, i) => signs[i % signs.length]!);
+  const dy = Float32Array.from({ length: size }, (_, i) => kept[i % kept.length]!);
+  const [result] = runOnce(await open('onnx-cpu', 2), program, [x, dy]);
+  const expected = dy.map((value, i) => (x[i]! > 0 ? value : 0));
+  expect(bitsOf([result!])).toBe(bitsOf([expected]));
+});
 
 describe('onnx-cpu gives the same bits on 1, 2, 3 and 4 threads', () => {
   test.each(LARGE)('for a large %s', async (_name, program) => {

@@ -27,6 +27,7 @@ class Builder {
   }
 }
 
+const SHARED = { channelBlock: 8, areShared: true };
 const PLAIN = { transposeA: false, transposeB: true };
 const names = (bytes: Uint8Array): string => Buffer.from(bytes).toString('latin1');
 const fusionsOf = (program: Program) => findBiasFusions(program, countUses(program));
@@ -99,7 +100,7 @@ describe('convolutions in blocks of channels', () => {
     return b.program([b.op('conv2d', [0, 1], window)]);
   };
   const areBlocked = (program: Program, channelBlock: number): boolean =>
-    names(lowerProgram(program, channelBlock).bytes).includes('nchwc');
+    names(lowerProgram(program, { channelBlock, areShared: false }).bytes).includes('nchwc');
 
   test('are taken where the runtime has them and both sides have whole blocks', () => {
     const program = convolution(f(4, 16, 8, 8), f(24, 16, 3, 3));
@@ -120,7 +121,7 @@ describe('convolutions in blocks of channels', () => {
     const b = new Builder(f(8, 16, 8, 8), f(16, 16, 3, 3), f(8, 16, 8, 8));
     const dx = b.op('conv2dGradInput', [2, 1], { ...window, inputSize: [8, 8] });
     const dw = b.op('conv2dGradWeight', [0, 2], { ...window, kernelSize: [3, 3] });
-    const text = names(lowerProgram(b.program([dx, dw]), 8).bytes);
+    const text = names(lowerProgram(b.program([dx, dw]), SHARED).bytes);
     // dy for both; the weight; x; and dy again, as the weight that it is for the other.
     expect(text.match(/ReorderInput/g)).toHaveLength(4);
     expect(text.match(/ReorderOutput/g)).toHaveLength(2);
@@ -135,5 +136,50 @@ describe('convolutions in blocks of channels', () => {
     };
     expect(areBlocked(gradient(32), 8)).toBe(true);
     expect(areBlocked(gradient(33), 8)).toBe(false);
+  });
+});
+
+describe('where threads share the work of an op', () => {
+  const gradientOfRelu = (...shape: number[]): Program => {
+    const b = new Builder(f(...shape), f(...shape));
+    const zero = b.op('full', [], { shape: [], dtype: 'float32', value: 0 });
+    const isAbove = b.op('greater', [0, zero], {});
+    return b.program([b.op('where', [isAbove, 1, zero], {})]);
+  };
+
+  test('the gradient of a large relu is made of ops that are shared', () => {
+    const text = names(lowerProgram(gradientOfRelu(128, 1024), SHARED).bytes);
+    expect(text).toMatch(/BitCast/);
+    expect(text).not.toMatch(/Where|Greater/);
+  });
+
+  test('others are left as they are', () => {
+    expect(names(lowerProgram(gradientOfRelu(100), SHARED).bytes)).toMatch(/Greater.*Where/s);
+    const alone = lowerProgram(gradientOfRelu(128, 1024)).bytes;
+    expect(names(alone)).toMatch(/Greater.*Where/s);
+    const b = new Builder(f(128, 1024), f(128, 1024));
+    const one = b.op('full', [], { shape: [], dtype: 'float32', value: 1 });
+    const zero = b.op('full', [], { shape: [], dtype: 'float32', value: 0 });
+    const isAbove = b.op('greater', [0, one], {});
+    const other = b.program([b.op('where', [isAbove, 1, zero], {})]);
+    expect(names(lowerProgram(other, SHARED).bytes)).toMatch(/Greater.*Where/s);
+  });
+
+  test('a comparison that others read is made for them', () => {
+    const { inputs, nodes, outputs } = gradientOfRelu(128, 1024);
+    const isAbove = inputs.length + nodes.findIndex(({ op }) => op === 'greater');
+    const text = names(
+      lowerProgram({ inputs, nodes, outputs: [...outputs, isAbove] }, SHARED).bytes,
+    );
+    expect(text).toMatch(/Greater/);
+    expect(text).not.toMatch(/Where/);
+  });
+
+  test('sums over images and pixels take the pixels first', () => {
+    const b = new Builder(f(4, 3, 8, 8));
+    const program = b.program([b.op('sum', [0], { axes: [0, 2, 3], keepDims: false })]);
+    const sums = (bytes: Uint8Array): number => names(bytes).match(/ReduceSum/g)?.length ?? 0;
+    expect(sums(lowerProgram(program, SHARED).bytes)).toBe(2);
+    expect(sums(lowerProgram(program).bytes)).toBe(1);
   });
 });

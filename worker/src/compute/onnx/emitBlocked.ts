@@ -4,9 +4,8 @@
  * of the result is one thread's, added up in one order: the bits do not depend on threads. Which convolutions come here is
  * decided by shape alone; plain ones are in emitConv.ts.
  *
- * What moves elements is left to kernels that share the work among threads: into blocks, out of them, and rows picked by a list. One
- * that does not (Transpose, Pad, Slice) fetches what the other cores have just written, line by line; where cores are far apart, as those
- * of virtual machines may be, steps of a ResNet took as long on four threads as on one.
+ * What moves elements is left to kernels that threads share (modelBuilder.ts says why): into blocks, out of them, and rows picked by a list;
+ * not to Transpose, Pad and Slice.
  */
 import type { OpParams, Shape } from '@ravenlab/protocol';
 import { sizeOf } from '@ravenlab/protocol';
@@ -67,7 +66,7 @@ export interface BlockedSite {
  * @param result [B, O, H', W']
  */
 export function isBetterBlocked(
-  { channelBlock }: Pick<ModelBuilder, 'channelBlock'>,
+  channelBlock: number,
   groups: number,
   weight: Shape,
   result: Shape,
@@ -104,7 +103,7 @@ export function blockedConvolution(graph: ModelBuilder, site: BlockedSite): Valu
 
 /** w [O, I, kh, kw] → [O/8, I/8, k, 8 of I, 8 of O] */
 function weightInBlocks(graph: ModelBuilder, w: Operand): ValueName {
-  const block = graph.channelBlock;
+  const block = graph.kernels.channelBlock;
   const [outputs = 0, inputs = 0, ...kernel] = w.type.shape;
   const area = sizeOf(kernel);
   const view = [outputs / block, block, inputs, area];
@@ -122,7 +121,7 @@ function weightInBlocks(graph: ModelBuilder, w: Operand): ValueName {
 
 /** w [O, I, kh, kw] → [I/8, O/8, k, 8 of O, 8 of I], the kernel from its end. */
 function turnedWeight(graph: ModelBuilder, w: Operand): ValueName {
-  const block = graph.channelBlock;
+  const block = graph.kernels.channelBlock;
   const [outputs = 0, inputs = 0, ...kernel] = w.type.shape;
   const area = sizeOf(kernel);
   const view = [(outputs * inputs) / block, block, area, 1];
@@ -142,7 +141,7 @@ function turnedWeight(graph: ModelBuilder, w: Operand): ValueName {
 
 /** @param dy Shape of the gradient of the result, [B, O, H', W'], which plays the weight. */
 export function isGradWeightBetterBlocked(
-  { channelBlock }: ModelBuilder,
+  channelBlock: number,
   { groups, kernelSize }: OpParams['conv2dGradWeight'],
   dy: Shape,
 ): boolean {
@@ -167,7 +166,7 @@ export function blockedGradWeight(
   dy: Operand,
   { window, shape }: { readonly window: Window; readonly shape: Shape },
 ): ValueName {
-  const block = graph.channelBlock;
+  const block = graph.kernels.channelBlock;
   const [outputs = 0, inputs = 0, ...kernel] = shape;
   const area = sizeOf(kernel);
   const [, , outH = 1, outW = 1] = dy.type.shape;
@@ -230,7 +229,7 @@ function padded(
 
 /** dy [B, O, H', W'] as a weight in blocks, [O/8, B/8, H', W', 8 of B, 8 of O]. */
 function imagesAsWeight(graph: ModelBuilder, dy: Operand): ValueName {
-  const block = graph.channelBlock;
+  const block = graph.kernels.channelBlock;
   const [batch = 0, outputs = 0, height = 1, width = 1] = dy.type.shape;
   const area = height * width;
   // [B, O/8, pixels, 8 of O] → [O/8, B, pixels, 8 of O]

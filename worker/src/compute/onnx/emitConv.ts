@@ -39,7 +39,7 @@ interface ConvSite {
 export function emitConvolution(site: ConvSite): ValueName {
   const { graph, x, w, params, type } = site;
   const bias = site.bias && reshaped(graph, site.bias, [w.type.shape[0] ?? 1]);
-  if (isBetterBlocked(graph, params.groups, w.type.shape, type.shape)) {
+  if (isBetterBlocked(graph.kernels.channelBlock, params.groups, w.type.shape, type.shape)) {
     const operands = { x: x.name, w, ...(bias === undefined ? {} : { bias }) };
     return blockedConvolution(graph, { ...operands, window: params });
   }
@@ -89,7 +89,9 @@ const emitGradInput: Emit<'conv2dGradInput'> = (inputs, { graph, params, type })
   const kernelArea = sizeOf(kernel);
   const padding = flippedPadding(params, kernel);
   if (padding !== undefined && Math.min(outChannels, channels) >= FEW_CHANNELS) {
-    if (isBetterBlocked(graph, 1, [channels, outChannels, ...kernel], type.shape)) {
+    if (
+      isBetterBlocked(graph.kernels.channelBlock, 1, [channels, outChannels, ...kernel], type.shape)
+    ) {
       const window = { stride: [1, 1], padding, dilation: params.dilation } as const;
       return blockedConvolution(graph, { x: dy.name, w, isTurned: true, window });
     }
@@ -146,7 +148,7 @@ const COLUMN_BYTES = 128 * 2 ** 20;
  */
 const emitGradWeight: Emit<'conv2dGradWeight'> = (inputs, { graph, params, type }) => {
   const dy = operand(inputs, 1);
-  if (isGradWeightBetterBlocked(graph, params, dy.type.shape)) {
+  if (isGradWeightBetterBlocked(graph.kernels.channelBlock, params, dy.type.shape)) {
     const site = { window: params, shape: type.shape };
     return blockedGradWeight(graph, operand(inputs, 0), dy, site);
   }

@@ -1,4 +1,6 @@
 /** @file ONNX emission of reductions, softmax, normalisation and running sums. */
+import type { Shape } from '@ravenlab/protocol';
+import { sizeOf } from '@ravenlab/protocol';
 import type { Emit, EmitRows, EmitSite } from './emitRow.js';
 import { operand } from './emitRow.js';
 import type { ModelBuilder, Operand, ValueName } from './modelBuilder.js';
@@ -30,8 +32,29 @@ function reduce(
   { axes, keepDims }: Reduction,
 ): ValueName {
   if (axes.length === 0) return name;
-  if (SUMS.has(op)) graph.limitThreads(safeSumThreads(type.shape, axes));
-  return graph.node(op, [name, graph.int64s(axes)], { keepdims: keepDims ? 1 : 0 });
+  let result = name;
+  let { shape } = type;
+  for (const some of graph.kernels.areShared ? innermostFirst(shape, axes) : [axes]) {
+    if (SUMS.has(op)) graph.limitThreads(safeSumThreads(shape, some));
+    result = graph.node(op, [result, graph.int64s(some)], { keepdims: keepDims ? 1 : 0 });
+    // Axes that are left lie in front of those that are gone.
+    shape = shape.flatMap((extent, axis) =>
+      some.includes(axis) ? (keepDims ? [1] : []) : [extent],
+    );
+  }
+  return result;
+}
+
+/**
+ * The last axes before others in front of those that are kept: whoever made an image has it at hand and adds it up, where a thread
+ * that adds up a channel of all images takes them from the others.
+ */
+function innermostFirst(shape: Shape, axes: readonly number[]): (readonly number[])[] {
+  let kept = shape.length - 1;
+  while (axes.includes(kept)) kept--;
+  const steps = [axes.filter((axis) => axis > kept), axes.filter((axis) => axis < kept)];
+  const isSplit = steps.every((some) => sizeOf(some.map((axis) => shape[axis] ?? 1)) > 1);
+  return isSplit ? steps : [axes];
 }
 
 /** Of these the order matters. */

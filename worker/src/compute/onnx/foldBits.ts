@@ -44,7 +44,7 @@ function convolution(turned: boolean): Rule<'conv2d' | 'conv2dGradInput'> {
     const all = widened(site.type.shape, 0, site.units);
     const isAlike = CHANNEL_BLOCKS.every((channelBlock) => {
       const [alone, together] = [site.type.shape, all].map((result) =>
-        isBetterBlocked({ channelBlock }, groups, weight, result),
+        isBetterBlocked(channelBlock, groups, weight, result),
       );
       return alone === together;
     });

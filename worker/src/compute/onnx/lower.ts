@@ -7,8 +7,10 @@ import { emitProduct } from './emitMatMul.js';
 import { emitRow } from './emitTable.js';
 import type { BiasFusion, BiasFusions } from './fusion.js';
 import { countUses, findBiasFusions } from './fusion.js';
-import type { Operand, ValueName } from './modelBuilder.js';
-import { ModelBuilder } from './modelBuilder.js';
+import { emitMasked, findMasks } from './mask.js';
+import type { Masks } from './mask.js';
+import type { Kernels, Operand, ValueName } from './modelBuilder.js';
+import { ModelBuilder, PLAIN_KERNELS } from './modelBuilder.js';
 
 /** A model input: a program input, or random numbers that the host draws from a key. */
 export type ModelFeed =
@@ -33,11 +35,10 @@ export interface LoweredModel {
 }
 
 /**
- * @param channelBlock Channels in a block of the runtime's blocked convolutions; 0: it has none.
  * @throws RavenError 'program' for an op over empty operands that has no value.
  */
-export function lowerProgram(program: Program, channelBlock = 0): LoweredModel {
-  return new Lowering(program, channelBlock).run();
+export function lowerProgram(program: Program, kernels = PLAIN_KERNELS): LoweredModel {
+  return new Lowering(program, kernels).run();
 }
 
 class Lowering {
@@ -47,13 +48,15 @@ class Lowering {
   private readonly feeds: ModelFeed[] = [];
   private readonly uses: readonly number[];
   private readonly fusions: BiasFusions;
+  private readonly masks: Masks;
 
-  constructor(program: Program, channelBlock: number) {
+  constructor(program: Program, kernels: Kernels) {
     this.program = program;
-    this.graph = new ModelBuilder(channelBlock);
+    this.graph = new ModelBuilder(kernels);
     this.values = new Array<Operand | undefined>(program.inputs.length + program.nodes.length);
     this.uses = countUses(program);
     this.fusions = findBiasFusions(program, this.uses);
+    this.masks = findMasks(program, this.uses, kernels);
   }
 
   run(): LoweredModel {
@@ -65,7 +68,7 @@ class Lowering {
     });
     this.program.nodes.forEach((node, index) => {
       const id = this.program.inputs.length + index;
-      if (this.uses[id] === 0 || this.fusions.absorbed.has(id)) return;
+      if (this.uses[id] === 0 || this.isAbsorbed(id)) return;
       this.values[id] = { name: this.emit(node, id), type: node.type };
     });
     const fetches = this.program.outputs.map((id) => this.graph.output(this.value(id)));
@@ -79,12 +82,21 @@ class Lowering {
     return value;
   }
 
+  /** Whether only what another node becomes has need of it. */
+  private isAbsorbed(id: number): boolean {
+    return this.fusions.absorbed.has(id) || this.masks.absorbed.has(id);
+  }
+
   private emit(node: ProgramNode, id: number): ValueName {
     if (node.op === 'randomUniform') return this.draw(node, id);
     const types = node.inputs.map((input) => valueType(this.program, input));
     const isEmpty = [node.type, ...types].some((type) => sizeOf(type.shape) === 0);
     const fusion = this.fusions.byAdd.get(id);
     if (fusion !== undefined) return this.fused(fusion);
+    const mask = this.masks.byWhere.get(id);
+    if (mask !== undefined) {
+      return emitMasked(this.graph, this.value(mask.sign).name, this.value(mask.kept).name);
+    }
     if (!isEmpty) return this.row(node, node.inputs);
     const result = emptyResult(node, types);
     if (result.kind === 'constant') return this.graph.filled(node.type, result.value);

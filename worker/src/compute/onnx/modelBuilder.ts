@@ -25,9 +25,8 @@ export const ONNX_TYPE: Readonly<Record<DType | 'int64' | 'float16', number>> = 
   float16: 10,
 };
 
-/** Newest IR and operator set that every ONNX Runtime since 1.18 runs. */
-const IR_VERSION = 10;
-const OPSET_VERSION = 21;
+/** IR and operator set that every ONNX Runtime since 1.18 runs, and those that have BitCast. */
+const VERSIONS = { plain: { ir: 10, opset: 21 }, shared: { ir: 13, opset: 26 } } as const;
 /** ONNX Runtime's own operators, like FusedMatMul. */
 export const MICROSOFT_DOMAIN = 'com.microsoft';
 /** Convolutions over channels in blocks, and what turns tensors into that layout and back; some processors have them. */
@@ -46,13 +45,26 @@ const ZERO_BYTES = 2;
 /** Constants above this are made by the graph itself, so that models stay small. */
 const INLINE_ELEMENTS = 16;
 
+/** What the kernels are like that run a model: how it is best put depends on it. */
+export interface Kernels {
+  /** Channels in a block of the blocked convolutions; 0: there are none. */
+  readonly channelBlock: number;
+  /**
+   * Threads share the work of an op. One that does all of an op alone fetches what the others have just written, line by line, and leaves
+   * them to fetch it back; where cores are far apart, as those of virtual machines may be, that takes longer than to compute. So what one
+   * thread would do alone is put as several ops that are shared.
+   */
+  readonly areShared: boolean;
+}
+
+export const PLAIN_KERNELS: Kernels = { channelBlock: 0, areShared: false };
+
 /**
  * One ONNX graph in the making. Equal nodes are made once (same op, inputs, attributes), so emission rows may
  * state what they need, like the statistics of a normalisation, without asking who else needs it.
  */
 export class ModelBuilder {
-  /** Channels in a block of the runtime's blocked convolutions; 0: it has none. */
-  readonly channelBlock: number;
+  readonly kernels: Kernels;
   private readonly nodes: ProtobufWriter[] = [];
   private readonly initializers: ProtobufWriter[] = [];
   private readonly inputs: ProtobufWriter[] = [];
@@ -64,8 +76,8 @@ export class ModelBuilder {
   private counter = 0;
   private threads = Infinity;
 
-  constructor(channelBlock = 0) {
-    this.channelBlock = channelBlock;
+  constructor(kernels: Kernels = PLAIN_KERNELS) {
+    this.kernels = kernels;
   }
 
   /** Threads that may share every node and leave its bits as one would make them. */
@@ -160,17 +172,16 @@ export class ModelBuilder {
 
   /** The model; add nothing after this. */
   finish(): Uint8Array {
+    const { ir, opset } = VERSIONS[this.kernels.areShared ? 'shared' : 'plain'];
     const graph = new ProtobufWriter();
     for (const node of this.nodes) graph.message(GRAPH.node, node);
     graph.string(GRAPH.name, 'program');
     for (const tensor of this.initializers) graph.message(GRAPH.initializer, tensor);
     for (const input of this.inputs) graph.message(GRAPH.input, input);
     for (const output of this.outputs) graph.message(GRAPH.output, output);
-    const standard = new ProtobufWriter()
-      .string(OPSET.domain, '')
-      .int(OPSET.version, OPSET_VERSION);
+    const standard = new ProtobufWriter().string(OPSET.domain, '').int(OPSET.version, opset);
     const model = new ProtobufWriter()
-      .int(MODEL.irVersion, IR_VERSION)
+      .int(MODEL.irVersion, ir)
       .string(MODEL.producer, 'ravenlab')
       .message(MODEL.graph, graph)
       .message(MODEL.opset, standard);

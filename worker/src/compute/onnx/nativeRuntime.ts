@@ -3,8 +3,9 @@ import type { Program } from '@ravenlab/protocol';
 import { deviceModel } from '../../machineInfo.js';
 import type { Backend, BackendOptions } from '../backend.js';
 import { ORT_VERSION, OrtTensor, createNativeSession } from './binding.js';
-import { channelBlock } from './channelBlock.js';
+import { processorKernels } from './processorKernels.js';
 import { ONNX_FOLD_RULES } from './foldBits.js';
+import { PLAIN_KERNELS } from './modelBuilder.js';
 import type { OnnxRuntime } from './runtime.js';
 
 const LOG_FATAL = 4;
@@ -32,7 +33,7 @@ export function nativeRuntime(
   return {
     name,
     version: `onnxruntime ${ORT_VERSION} emission ${EMISSION}`,
-    channelBlock: name === 'onnx-cpu' ? channelBlock() : 0,
+    kernels: name === 'onnx-cpu' ? processorKernels() : PLAIN_KERNELS,
     deviceName: name === 'onnx-cpu' ? deviceModel() : 'CUDA device 0',
     // A card's kernels choose their blocks by the whole shape.
     ...(name === 'onnx-cpu' ? { foldRules: ONNX_FOLD_RULES } : {}),

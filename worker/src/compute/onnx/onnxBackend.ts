@@ -23,7 +23,7 @@ export class OnnxBackend<T extends OnnxTensor> implements Backend {
   }
 
   compile(program: Program): Executable {
-    const model = lowerProgram(program, this.runtime.channelBlock);
+    const model = lowerProgram(program, this.runtime.kernels);
     return new OnnxExecutable(program, model, this.runtime, this.createSession(model));
   }
 

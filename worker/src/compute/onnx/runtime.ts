@@ -2,6 +2,7 @@
 import type { BackendName, TensorData, TensorType } from '@ravenlab/protocol';
 import type { FoldRules } from '../group/groupProgram.js';
 import type { LoweredModel } from './lower.js';
+import type { Kernels } from './modelBuilder.js';
 
 /** A tensor as a runtime wants it; it reads (or writes) the array in place, when it runs. */
 export interface OnnxTensor {
@@ -23,8 +24,7 @@ export interface OnnxRuntime<T extends OnnxTensor> {
   readonly name: BackendName;
   readonly deviceName: string;
   readonly version: string;
-  /** Channels in a block of its blocked convolutions; 0: it has none. */
-  readonly channelBlock: number;
+  readonly kernels: Kernels;
   readonly foldRules?: FoldRules;
   tensor(type: TensorType, data: TensorData): T;
   /** @throws Error from ONNX Runtime when the model is malformed or an op is not supported. */

@@ -7,7 +7,7 @@ import type { OrtModule } from 'onnxruntime-web/ort-wasm-simd-threaded.mjs';
 import type { DType, TensorData, TensorType } from '@ravenlab/protocol';
 import { DTYPES, RavenError, allocate, byteSizeOf, sizeOf } from '@ravenlab/protocol';
 import type { LoweredModel } from './lower.js';
-import { ONNX_TYPE } from './modelBuilder.js';
+import { ONNX_TYPE, PLAIN_KERNELS } from './modelBuilder.js';
 import type { OnnxRuntime, OnnxSession } from './runtime.js';
 
 /** Of the package; its WebAssembly does not say. Held to the lock file by test/conformance/exact.test.ts. */
@@ -38,7 +38,7 @@ export async function wasmRuntime(deviceName: string): Promise<OnnxRuntime<WasmT
   return {
     name: 'onnx-wasm',
     version: `onnxruntime-web ${VERSION}`,
-    channelBlock: 0,
+    kernels: PLAIN_KERNELS,
     deviceName,
     tensor: (type, data) => ({ type, data }),
     createSession: (model) => new WasmSession(heap, model),

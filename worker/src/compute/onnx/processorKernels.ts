@@ -1,20 +1,22 @@
-/** @file How many channels make a block in ONNX Runtime's blocked convolutions on this processor: found out by asking one. */
+/** @file What ONNX Runtime's kernels for this processor are like: how many channels make a block is found out by asking one. */
 import { OrtTensor, createNativeSession } from './binding.js';
 import { CHANNEL_BLOCKS } from './emitBlocked.js';
+import type { Kernels } from './modelBuilder.js';
 import { BLOCKED_DOMAIN, ModelBuilder } from './modelBuilder.js';
 
 const CHANNELS = 16;
 const PIXELS = 2;
 
-let known: number | undefined;
+let known: Kernels | undefined;
 
-/** 8 with AVX2, 16 with AVX-512; 0 where ONNX Runtime has no such kernels. */
-export function channelBlock(): number {
-  return (known ??= measured());
+/** Blocks of 8 with AVX2, of 16 with AVX-512; 0 where ONNX Runtime has no such kernels. */
+export function processorKernels(): Kernels {
+  known ??= { channelBlock: measuredBlock(), areShared: true };
+  return known;
 }
 
 /** A tensor that counts up, put into blocks: the second pixel of the first channel follows the last channel of a block. */
-function measured(): number {
+function measuredBlock(): number {
   const graph = new ModelBuilder();
   const type = { dtype: 'float32', shape: [1, CHANNELS, 1, PIXELS] } as const;
   const { name } = graph.input('x', type);

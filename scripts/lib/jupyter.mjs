@@ -88,6 +88,8 @@ export async function ensureLabSettings() {
  */
 export function jupyterEnv() {
   const home = join(CACHE, 'test', 'jupyter');
+  // IPython warns where the folder above its own is missing.
+  mkdirSync(home, { recursive: true });
   return cleanEnv({
     PATH: [dirname(venvProgram('python')), process.env.PATH].join(delimiter),
     VIRTUAL_ENV: VENV,

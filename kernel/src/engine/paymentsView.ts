@@ -128,10 +128,10 @@ export class PaymentsView {
   } {
     const sums: Sums = { metered: 0n, held: 0n, vouchered: 0n, settled: 0n };
     const rows = [...this.ledger.accounts].filter(([, account]) => account.units > 0);
-    const lanes = new Map(rows.map(([worker]) => [worker, this.treasury.lane(worker)]));
+    const lanes = this.treasury.lanes(rows.map(([worker]) => worker));
     for (const [worker, { posted }] of rows) {
       const lane = lanes.get(worker);
-      if (lane === null || lane === undefined) continue;
+      if (lane === undefined) continue;
       sums.metered += posted;
       sums.held += lane.held;
       sums.vouchered += lane.vouchered;
@@ -140,7 +140,7 @@ export class PaymentsView {
     rows.sort(([, a], [, b]) => (a.posted === b.posted ? 0 : a.posted < b.posted ? 1 : -1));
     const payees = rows.slice(0, PANEL_LIMITS.payees).map(([worker, account]): Payee => {
       const name = nameOf(worker);
-      const lane = lanes.get(worker) ?? null;
+      const lane = lanes.get(worker);
       return {
         workerId: worker.slice(0, PANEL_LIMITS.idChars),
         shortId: shortIdOf(worker),

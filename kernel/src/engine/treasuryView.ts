@@ -65,8 +65,11 @@ export interface TreasurySummary {
 export interface TreasuryView {
   /** Cheap: asked at the rate of the panel. */
   summary(): TreasurySummary;
-  /** Null for a worker that is not paid on the chain. */
-  lane(worker: WorkerId): LaneView | null;
+  /**
+   * Of those among them that are paid on the chain. Sums are made over workers, so of several machines with one wallet the first shows what
+   * the wallet has.
+   */
+  lanes(workers: readonly WorkerId[]): ReadonlyMap<WorkerId, LaneView>;
   settle(): Promise<Sent>;
   deposit(amount: bigint): Promise<Sent>;
   refund(): Promise<Sent>;
@@ -100,7 +103,7 @@ function refuse(what: string): Promise<never> {
 /** An engine without a chain: work is metered and nobody is paid. */
 export const NO_TREASURY: TreasuryView = {
   summary: () => NOTHING,
-  lane: () => null,
+  lanes: () => new Map(),
   settle: () => refuse('settle'),
   deposit: () => refuse('deposit'),
   refund: () => refuse('refund'),

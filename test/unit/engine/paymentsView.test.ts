@@ -33,7 +33,7 @@ function treasuryOf(lanes: ReadonlyMap<WorkerId, LaneView>, free: bigint): Treas
       balance: { deposit: 1000n, free, reserved: 0n, paid: 0n },
       expiryMs: 10 * HOUR_MS,
     }),
-    lane: (worker) => lanes.get(worker) ?? null,
+    lanes: () => lanes,
   };
 }
 

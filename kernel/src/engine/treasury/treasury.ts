@@ -284,13 +284,17 @@ export class Treasury implements TreasuryView, DealDesk {
     return summaryOf(this.options.chain.status(), paid);
   }
 
-  lane(worker: WorkerId): LaneView | null {
-    const address = this.payees.get(worker);
-    const lane = address === undefined ? undefined : this.paymaster.lanes.get(address);
-    if (address === undefined || lane === undefined) return null;
-    // Of several machines with one wallet, one shows what the wallet has: sums are made over workers.
-    const first = [...this.payees].find(([, each]) => each === address)?.[0];
-    return first === worker ? laneViewOf(lane) : { address, ...NOTHING };
+  lanes(workers: readonly WorkerId[]): ReadonlyMap<WorkerId, LaneView> {
+    const shown = new Set<string>();
+    const views = new Map<WorkerId, LaneView>();
+    for (const worker of workers) {
+      const address = this.payees.get(worker);
+      const lane = address === undefined ? undefined : this.paymaster.lanes.get(address);
+      if (address === undefined || lane === undefined) continue;
+      views.set(worker, shown.has(address) ? { address, ...NOTHING } : laneViewOf(lane));
+      shown.add(address);
+    }
+    return views;
   }
 
   settle(): Promise<PanelResults['settle']> {

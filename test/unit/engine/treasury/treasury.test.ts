@@ -135,7 +135,7 @@ test('what local workers did before their accounts were known is paid once they 
   on.become({ ...READY, localPayees: [LOCAL], settling: FREE_SETTLING });
   on.lane({ payee: LOCAL });
   await on.pass(VOUCHER_LIMITS.settleMs);
-  expect(on.treasury.lane(HERE)).toMatchObject({ address: LOCAL });
+  expect(on.treasury.lanes([HERE]).get(HERE)).toMatchObject({ address: LOCAL });
   expect(on.story).toContain('chain: settle 7');
 });
 
@@ -226,12 +226,26 @@ test('two nodes that contradict each other are an alert, each time that they beg
   expect(on.told).toHaveLength(2);
 });
 
+test('of machines with one wallet the first that is asked for shows what the wallet has', () => {
+  const on = atWork();
+  on.treasury.joined(HERE, ANN, false);
+  on.work(AWAY, 40n, null);
+  const heldBy = (...workers: WorkerId[]) =>
+    [...on.treasury.lanes(workers)].map(([worker, { held }]) => [worker, held]);
+  expect(heldBy(AWAY, HERE)).toEqual([
+    [AWAY, 40n],
+    [HERE, 0n],
+  ]);
+  // The panel leaves out machines that have done nothing yet.
+  expect(heldBy(HERE)).toEqual([[HERE, 40n]]);
+});
+
 test('a caught cheat is paid for nothing that is held', async () => {
   const on = atWork();
   on.work(AWAY, 40n, null);
-  expect(on.treasury.lane(AWAY)).toMatchObject({ held: 40n });
+  expect(on.treasury.lanes([AWAY]).get(AWAY)).toMatchObject({ held: 40n });
   on.treasury.convicted(AWAY);
-  expect(on.treasury.lane(AWAY)).toMatchObject({ held: 0n });
+  expect(on.treasury.lanes([AWAY]).get(AWAY)).toMatchObject({ held: 0n });
   await expect(on.treasury.settle()).resolves.toEqual({ transaction: null });
 });
 

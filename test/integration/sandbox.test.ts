@@ -17,13 +17,14 @@ import {
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
-import type { Program, RunInput, StateId, StateVersion } from '@ravenlab/protocol';
-import { WORKER_LIMITS, inferOp } from '@ravenlab/protocol';
+import type { RunInput, StateId, StateVersion } from '@ravenlab/protocol';
+import { WORKER_LIMITS } from '@ravenlab/protocol';
 import {
   boundedCommand,
   confinedEnvironment,
   confinedFlags,
 } from '../../worker/src/compute/sandbox/confinement.js';
+import { powers } from './lib/programs.js';
 import { ScriptedEngine, ended } from './lib/scriptedEngine.js';
 
 const isLinux = process.platform === 'linux';
@@ -41,19 +42,6 @@ afterEach(() => engine.stop());
 
 const GIB = 1024 ** 3;
 const STATE: RunInput = { kind: 'state', stateId: 1 as StateId, version: 1 as StateVersion };
-
-/** x float32[n, n] → x·x, `depth` times. */
-function powers(n: number, depth: number): Program {
-  const type = { dtype: 'float32', shape: [n, n] } as const;
-  const params = { transposeA: false, transposeB: false };
-  const nodes = Array.from({ length: depth }, (_, i) => ({
-    op: 'matMul' as const,
-    inputs: [i, 0],
-    params,
-    type: inferOp('matMul', [type, type], params),
-  }));
-  return { inputs: [type], nodes, outputs: [depth] };
-}
 
 /** Pids of the processes that a process has started. */
 function childrenOf(parent: number | undefined): number[] {

@@ -15,8 +15,8 @@ import type {
   StateId,
   StateVersion,
 } from '@ravenlab/protocol';
-import { LIMITS, inferOp, joinChunks, programCost } from '@ravenlab/protocol';
-import { z85ToHex } from '@ravenlab/protocol';
+import { LIMITS, joinChunks, programCost, z85ToHex } from '@ravenlab/protocol';
+import { powers } from './lib/programs.js';
 import { ScriptedEngine, ended, soon } from './lib/scriptedEngine.js';
 import { SocksServer } from './lib/socksServer.js';
 
@@ -49,19 +49,6 @@ const NOOP: Program = {
   ],
   outputs: [1],
 };
-
-/** x float32[n, n] → x·x, `depth` times: work that takes a while. */
-function powers(n: number, depth: number): Program {
-  const type = { dtype: 'float32', shape: [n, n] } as const;
-  const params = { transposeA: false, transposeB: false };
-  const nodes = Array.from({ length: depth }, (_, i) => ({
-    op: 'matMul' as const,
-    inputs: [i, 0],
-    params,
-    type: inferOp('matMul', [type, type], params),
-  }));
-  return { inputs: [type], nodes, outputs: [depth] };
-}
 
 /** x float32[n] → 1/x. */
 function reciprocal(n: number): Program {

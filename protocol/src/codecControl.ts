@@ -201,6 +201,20 @@ export function encodeErrors(errors: readonly WireError[]): Uint8Array {
   return packChecked('errors', plain, wireErrors);
 }
 
+/** Index of an equal error in `errors`, which grows to its limit; errors beyond it are told as the last one. */
+export function errorIndex(errors: WireError[], error: WireError): number {
+  const known = errors.findIndex(
+    (other) =>
+      other.code === error.code &&
+      other.message === error.message &&
+      other.fault === error.fault &&
+      other.retryable === error.retryable,
+  );
+  if (known >= 0) return known;
+  if (errors.length < LIMITS.errorsPerMessage) errors.push(error);
+  return errors.length - 1;
+}
+
 /** @throws RemoteProtocolError */
 export function decodeErrors(bytes: Uint8Array): readonly WireError[] {
   return wireErrors(unpack('errors', bytes), 'errors');

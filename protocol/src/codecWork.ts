@@ -2,7 +2,7 @@
  * @file Layout of the messages that carry work: PROGRAM, RUN, BLOB, RESULT, DONE. Each is a pair of functions over header
  * words and body segments; the frame around them is codec.ts. RFC 1 §4.
  */
-import { decodeErrors, encodeErrors } from './codecControl.js';
+import { decodeErrors, encodeErrors, errorIndex } from './codecControl.js';
 import { readType, writeType } from './codecProgram.js';
 import { DTYPE_BYTES } from './dtype.js';
 import type { WireError } from './errors.js';
@@ -439,20 +439,6 @@ function writeDetail(
     case 'failed':
       return errorIndex(errors, unit.error);
   }
-}
-
-/** Index of an equal error in `errors`, which grows to its limit; errors beyond it are told as the last one. */
-function errorIndex(errors: WireError[], error: WireError): number {
-  const known = errors.findIndex(
-    (other) =>
-      other.code === error.code &&
-      other.message === error.message &&
-      other.fault === error.fault &&
-      other.retryable === error.retryable,
-  );
-  if (known >= 0) return known;
-  if (errors.length < LIMITS.errorsPerMessage) errors.push(error);
-  return errors.length - 1;
 }
 
 export function readDone(input: WordReader, body: BodyReader): DoneMessage {

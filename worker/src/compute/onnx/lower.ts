@@ -7,7 +7,7 @@ import { emitProduct } from './emitMatMul.js';
 import { emitRow } from './emitTable.js';
 import type { BiasFusion, BiasFusions } from './fusion.js';
 import { countUses, findBiasFusions } from './fusion.js';
-import { emitMasked, findMasks } from './mask.js';
+import { NO_MASKS, emitMasked, findMasks } from './mask.js';
 import type { Masks } from './mask.js';
 import type { Kernels, Operand, ValueName } from './modelBuilder.js';
 import { ModelBuilder, PLAIN_KERNELS } from './modelBuilder.js';
@@ -56,7 +56,7 @@ class Lowering {
     this.values = new Array<Operand | undefined>(program.inputs.length + program.nodes.length);
     this.uses = countUses(program);
     this.fusions = findBiasFusions(program, this.uses);
-    this.masks = findMasks(program, this.uses, kernels);
+    this.masks = kernels.areShared ? findMasks(program, this.uses) : NO_MASKS;
   }
 
   run(): LoweredModel {

@@ -3,7 +3,7 @@
  */
 import type { OpParams, Program } from '@ravenlab/protocol';
 import { sameShape, sizeOf, valueType } from '@ravenlab/protocol';
-import type { Kernels, ModelBuilder, ValueName } from './modelBuilder.js';
+import type { ModelBuilder, ValueName } from './modelBuilder.js';
 import { ONNX_TYPE } from './modelBuilder.js';
 
 /** Of fewer elements Where is done before other threads are awake. */
@@ -22,8 +22,10 @@ export interface Masks {
   readonly absorbed: ReadonlySet<number>;
 }
 
+export const NO_MASKS: Masks = { byWhere: new Map(), absorbed: new Set() };
+
 /** @param uses How often each value is read (countUses). */
-export function findMasks(program: Program, uses: readonly number[], kernels: Kernels): Masks {
+export function findMasks(program: Program, uses: readonly number[]): Masks {
   const byWhere = new Map<number, Mask>();
   const absorbed = new Set<number>();
   const nodeOf = (id = -1) => program.nodes[id - program.inputs.length];
@@ -32,7 +34,7 @@ export function findMasks(program: Program, uses: readonly number[], kernels: Ke
     return node?.op === 'full' && Object.is((node.params as OpParams['full']).value, 0);
   };
   program.nodes.forEach((node, index) => {
-    if (!kernels.areShared || node.op !== 'where' || node.type.dtype !== 'float32') return;
+    if (node.op !== 'where' || node.type.dtype !== 'float32') return;
     const [condition = 0, kept = 0, otherwise] = node.inputs;
     const comparison = nodeOf(condition);
     if (comparison?.op !== 'greater' || !isZero(otherwise) || !isZero(comparison.inputs[1])) return;

@@ -3,9 +3,9 @@ import type { Program } from '@ravenlab/protocol';
 import { deviceModel } from '../../machineInfo.js';
 import type { Backend, BackendOptions } from '../backend.js';
 import { ORT_VERSION, OrtTensor, createNativeSession } from './binding.js';
-import { processorKernels } from './processorKernels.js';
 import { ONNX_FOLD_RULES } from './foldBits.js';
 import { PLAIN_KERNELS } from './modelBuilder.js';
+import { processorKernels } from './processorKernels.js';
 import type { OnnxRuntime } from './runtime.js';
 
 const LOG_FATAL = 4;

@@ -129,7 +129,7 @@ export class WorkerTable implements Iterable<Contributor> {
   [JUPYTER_DISPLAY](): Record<string, string> {
     const tag = (name: string, cell: string, column: number): string => {
       const side = COLUMNS[column]?.isNumber === true ? 'right' : 'left';
-      return `<${name} style="text-align:${side}">${escapeHtml(cell)}</${name}>`;
+      return `<${name} style="text-align:${side};white-space:nowrap">${escapeHtml(cell)}</${name}>`;
     };
     const head = COLUMNS.map(({ title }, i) => tag('th', title, i)).join('');
     const body = this.rows()
